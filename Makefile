@@ -1,0 +1,42 @@
+# Every verb sets itself up: python3, python3-venv, make and git are all that has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo check test bench lock clean
+
+help: ## List the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.ready ## Make the environment in .venv from the hash-pinned lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## Run the whole loop in one terminal
+	$(BIN)/este-demo $(DEMO)
+
+check: setup ## Format, lint, types, import contracts, tidy rules, unit tests: under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/architecture tests/unit
+
+test: setup ## Every test; needs mosquitto and mbpoll (see README)
+	$(BIN)/pytest $(TESTS)
+
+bench: setup ## Measure, each figure as a ratio beside its limit
+	$(BIN)/python -m benchmarks
+
+lock: setup ## Choose versions anew and pin their hashes
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--all-extras pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--extra agent pyproject.toml -o requirements-agent.lock
+
+clean: ## Remove what the verbs made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What an operator may choose: typed, bounded, checked when it is built, frozen afterwards."""

@@ -1,0 +1,169 @@
+"""Reading settings files. Whatever is wrong with one is told at once: file, key path, expected, got."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from config.meter_profile import MeterProfile
+from config.model import Model
+from protocol.errors import EsteError, OperatorError
+
+M = TypeVar("M", bound=Model)
+
+FILE_BYTES_MAX: Final = 64 << 20
+"""A settings file larger than this is something else."""
+
+METERS_FOLDER: Final = Path(__file__).parent / "meters"
+"""The meter profiles that come with este."""
+
+
+class SettingsError(EsteError):
+    """Everything that is wrong with one settings file."""
+
+    def __init__(self, mistakes: tuple[OperatorError, ...]) -> None:
+        self.mistakes = mistakes
+        super().__init__("\n".join(map(str, mistakes)))
+
+
+def load(path: Path, kind: type[M]) -> M:
+    """Read one settings file.
+
+    Relative paths in it are meant from its own folder.
+
+    Raises:
+        SettingsError: the file is missing, is not YAML, or breaks rules of `kind`; all of them are told.
+    """
+    return check(_read_yaml(path), kind, path)
+
+
+def check(document: object, kind: type[M], place: Path | str) -> M:
+    """Build `kind` from what a file said.
+
+    Raises:
+        SettingsError: it breaks rules of `kind`.
+    """
+    try:
+        model = kind.model_validate(document)
+    except ValidationError as error:
+        raise SettingsError(tuple(_mistake(place, detail, kind) for detail in error.errors())) from error
+    return _anchored(model, Path(place).resolve().parent)
+
+
+def load_profiles(folders: tuple[Path, ...] = ()) -> dict[str, MeterProfile]:
+    """All meter profiles: those that come with este, then those of `folders`, which may replace them.
+
+    Raises:
+        SettingsError: a profile is wrong, or its file is not named after it.
+    """
+    profiles = dict(_shipped_profiles())
+    for folder in folders:
+        if not folder.is_dir():
+            raise SettingsError((OperatorError(folder, "", "a folder of meter profiles", "no such folder"),))
+        profiles.update(_profiles_in(folder))
+    return profiles
+
+
+@cache
+def _shipped_profiles() -> dict[str, MeterProfile]:
+    return _profiles_in(METERS_FOLDER)
+
+
+def _profiles_in(folder: Path) -> dict[str, MeterProfile]:
+    profiles = {}
+    for path in sorted(folder.glob("*.yaml")):
+        profile = load(path, MeterProfile)
+        if profile.id != path.stem:
+            raise SettingsError((OperatorError(path, "id", f"the file's own name {path.stem!r}", repr(profile.id)),))
+        profiles[profile.id] = profile
+    return profiles
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not a silent choice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build one mapping."""
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.MarkedYAMLError(problem=f"line {line}: key {key!r} stands twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise SettingsError((OperatorError(path, "", f"at most {FILE_BYTES_MAX} bytes", "more"),))
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
+    except FileNotFoundError as error:
+        raise SettingsError((OperatorError(path, "", "a settings file", "no such file"),)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError((OperatorError(path, "", "a readable text file", str(error)),)) from error
+    except yaml.YAMLError as error:
+        raise SettingsError((OperatorError(path, "", "YAML", " ".join(str(error).split())),)) from error
+
+
+def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model]) -> OperatorError:
+    key_path = ".".join(map(str, detail["loc"]))
+    got = f"{detail['input']!r:.60}"
+    match detail["type"]:
+        case "missing":
+            return OperatorError(place, key_path, "a value", "nothing")
+        case "extra_forbidden":
+            return OperatorError(place, key_path, f"a known key{_nearest(kind, detail['loc'])}", "one that is unknown")
+        case "este":
+            return OperatorError(place, key_path, detail["msg"], got if detail["loc"] else "something else")
+        case _:
+            return OperatorError(place, key_path, detail["msg"].removeprefix("Input should be "), got)
+
+
+def _nearest(kind: type[Model], loc: tuple[int | str, ...]) -> str:
+    """A guess at the key that was meant."""
+    known = _keys_below(kind)
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _keys_below(kind: type[Model]) -> set[str]:
+    keys = set(kind.model_fields)
+    for field in kind.model_fields.values():
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, Model):
+                keys |= _keys_below(part)
+    return keys
+
+
+def _anchored(model: M, folder: Path) -> M:
+    """Make the relative paths of a model absolute."""
+    changes = {}
+    for key in type(model).model_fields:
+        value = getattr(model, key)
+        anchored = _anchor(value, folder)
+        if anchored is not value:
+            changes[key] = anchored
+    return model.model_copy(update=changes) if changes else model
+
+
+def _anchor(value: Any, folder: Path) -> Any:
+    match value:
+        case Path():
+            return value if value.is_absolute() else folder / value
+        case Model():
+            return _anchored(value, folder)
+        case tuple():
+            anchored = tuple(_anchor(item, folder) for item in value)
+            return anchored if any(a is not b for a, b in zip(anchored, value, strict=True)) else value
+        case _:
+            return value

@@ -1,0 +1,203 @@
+"""Settings of the three programs, as an operator writes them.
+
+Files only: no environment variable changes what a program does, so that what is in force can be read in one place.
+Secrets are never settings, only the paths of the files that hold them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from config.model import Listed, Model, Name, Natural, Positive, mistake
+from protocol.messages import RightKind
+from protocol.topics import AGGREGATOR
+from protocol.units import Quantity
+
+
+def _to_path(value: object) -> object:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise mistake("the path of a file or folder")
+    return Path(value)
+
+
+FilePath = Annotated[Path, BeforeValidator(_to_path)]
+"""Relative paths are meant from the folder of the settings file; `config.load` makes them absolute."""
+
+
+def _to_host(value: str) -> str:
+    if not value or any(c.isspace() or c == "/" for c in value):
+        raise mistake("a host name or address")
+    return value
+
+
+Host = Annotated[str, AfterValidator(_to_host)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Unit = Annotated[int, Field(ge=0, le=255)]
+"""Modbus unit identifier."""
+
+
+class Tls(Model):
+    """How to know the broker, and how to be known by it."""
+
+    ca_file: FilePath
+    certificate_file: FilePath | None = None
+    key_file: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise mistake("certificate_file and key_file together")
+        return self
+
+
+class Broker(Model):
+    """Where the MQTT broker listens."""
+
+    host: Host
+    port: Port = 1883
+    tls: Tls | None = None
+    username: str | None = None
+    password_file: FilePath | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+
+
+class MeterAddress(Model):
+    """One meter on a bus."""
+
+    id: Name
+    unit: Unit
+    profile: Name
+    serial: str | None = None
+    """If given, a meter that tells another serial number is not read."""
+
+
+class DeviceAddress(Model):
+    """One device that rights act on, and what it may locally be asked to do."""
+
+    id: Name
+    unit: Unit
+    profile: Name
+    power_min_w: Natural
+    """No statement may hold the device below this: heating that must not stop, for example."""
+    power_max_w: Positive
+
+
+class Bus(Model):
+    """A Modbus TCP server and what is behind it."""
+
+    host: Host
+    port: Port = 502
+    timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 1000
+    meters: Annotated[tuple[MeterAddress, ...], Listed] = ()
+    devices: Annotated[tuple[DeviceAddress, ...], Listed] = ()
+
+
+class StandingOrder(Model):
+    """Buy a right whenever the balance allows; the gateway signs for its participant."""
+
+    participant: Name
+    right: str
+    price_max: Positive
+    balance_min: Natural
+    """Buy only while at least this is left afterwards."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.right.upper() not in RightKind.__members__:
+            raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}")
+        return self
+
+    @property
+    def kind(self) -> RightKind:
+        """The right's number on the wire."""
+        return RightKind[self.right.upper()]
+
+
+class Batching(Model):
+    """When a batch is closed: whichever comes first."""
+
+    readings_max: Annotated[int, Field(ge=1, le=4096)] = 60
+    """Readings of one meter."""
+    age_max_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 60_000
+
+
+class AgentSettings(Model):
+    """A gateway."""
+
+    region: Name
+    gateway: Name
+    data: FilePath
+    """Folder of the outbox and of what was last heard; must survive a restart."""
+    key_file: FilePath
+    aggregator_key_file: FilePath
+    """Public key of whoever keeps the chains: nothing else is believed."""
+    broker: Broker
+    poll_every_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1000
+    quantities: Annotated[tuple[str, ...], Listed] = ("active_power_w", "reactive_power_var", "voltage_l1_mv")
+    """What leaves the house beside the energy registers, as far as a meter has it: no more than the rules need."""
+    batch: Batching = Batching()
+    resend_after_ms: Annotated[int, Field(ge=500, le=3_600_000)] = 10_000
+    """How long to wait for a receipt before a record is sent again."""
+    in_flight_max: Annotated[int, Field(ge=1, le=1000)] = 32
+    outbox_bytes_max: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1 << 30
+    """Bound of the outbox. At the bound no more is read, and the status says so: nothing unsent is dropped."""
+    statement_age_max_ms: Annotated[int, Field(ge=1000, le=7 * 86_400_000)] = 900_000
+    """A limit whose statement is older than this is lifted: a silent aggregator must not leave a house cold."""
+    profile_folders: Annotated[tuple[FilePath, ...], Listed] = ()
+    """Further meter profiles, beside those that este brings."""
+    buses: Annotated[tuple[Bus, ...], Listed]
+    standing_orders: Annotated[tuple[StandingOrder, ...], Listed] = ()
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        if self.gateway == AGGREGATOR:
+            raise mistake(f"a gateway name other than the reserved {AGGREGATOR!r}")
+        names = [meter.id for bus in self.buses for meter in bus.meters]
+        names += [device.id for bus in self.buses for device in bus.devices]
+        if len(names) != len(set(names)):
+            raise mistake("each meter and device once")
+        for quantity in self.quantities:
+            if quantity.upper() not in Quantity.__members__:
+                raise mistake(f"quantities out of {', '.join(q.name.lower() for q in Quantity)}")
+        places = [(bus.host, bus.port) for bus in self.buses]
+        if len(places) != len(set(places)):
+            raise mistake("each bus once, with all its meters")
+        return self
+
+
+class Blocks(Model):
+    """When a block is closed: whichever comes first."""
+
+    entries_max: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    age_max_ms: Annotated[int, Field(ge=10, le=600_000)] = 1000
+
+
+class AggregatorSettings(Model):
+    """A node that keeps the chains."""
+
+    region: Name
+    name: Name
+    """Its name on the asset chain."""
+    data: FilePath
+    """Folder of the ledger."""
+    key_file: FilePath
+    broker: Broker
+    blocks: Blocks = Blocks()
+    verify_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    pending_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Messages that may wait for a block; what comes beyond is left to be sent again."""
+
+
+class FleetSettings(Model):
+    """Simulated meters."""
+
+    meters: Annotated[int, Field(ge=4, le=100_000)] = 12
+    seed: Natural = 1
+    host: Host = "127.0.0.1"
+    first_port: Port = 15020
+    units_per_port: Annotated[int, Field(ge=1, le=247)] = 200
+    speed: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """How much faster the day goes by for sun, wind and habits. Energy always follows power in real time."""

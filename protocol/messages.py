@@ -1,0 +1,301 @@
+"""What the aggregator and a gateway tell each other, beside batches.
+
+Receipt, refusal and statement are the aggregator's signed word to a gateway; a purchase is a participant's order,
+signed by their gateway. Format: docs/spec/este.cddl.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final
+
+from protocol.canonical import Value, decode, encode, fields_of
+from protocol.errors import EncodingError
+from protocol.fields import digest, integer, items, name, optional, row, text, uint
+from protocol.link import Link
+from protocol.refusals import RefusalCode
+
+MESSAGE_BYTES_MAX: Final = 256 * 1024
+RECORDS_PER_RECEIPT_MAX: Final = 4096
+PARTICIPANTS_PER_GATEWAY_MAX: Final = 1024
+DETAIL_MAX: Final = 300
+
+
+class MessageType(StrEnum):
+    """The protected ``typ`` of an envelope. A signature for one type is worthless for another."""
+
+    GENESIS = "genesis"
+    BATCH = "batch"
+    PURCHASE = "purchase"
+    INTERVAL = "interval"
+    FACTORS = "factors"
+    SETTLEMENT = "settlement"
+    RECEIPT = "receipt"
+    REFUSAL = "refusal"
+    STATEMENT = "statement"
+    CHECKPOINT = "checkpoint"
+    SUMMARY = "summary"
+
+
+class RightKind(IntEnum):
+    """What tokens buy (paper 1, §3.2): who goes first when there is not enough for all."""
+
+    PRIORITY_GENERATION = 1
+    PRIORITY_PURCHASE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One record of a gateway that is on a chain."""
+
+    sequence: int
+    digest: bytes
+    index: int
+    """Its leaf on the chain it went to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """These records are durable; the gateway may forget them."""
+
+    region: str
+    gateway: str
+    height: int
+    records: tuple[Received, ...]
+
+    def encode(self) -> bytes:
+        """Spell the receipt."""
+        rows = [[record.sequence, record.digest, record.index] for record in self.records]
+        return encode({1: self.region, 2: self.gateway, 3: self.height, 4: rows})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Receipt:
+        """Read a receipt.
+
+        Raises:
+            EncodingError: not the one spelling of a receipt.
+        """
+        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4), "receipt")
+        return cls(
+            region=name(fields[1], "region"),
+            gateway=name(fields[2], "gateway"),
+            height=uint(fields[3], "height"),
+            records=tuple(map(_read_received, items(fields[4], "records", RECORDS_PER_RECEIPT_MAX))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """This record is refused, for this reason."""
+
+    region: str
+    gateway: str
+    digest: bytes
+    sequence: int
+    """What the refused record claims to be; 0 where that cannot be told."""
+    code: RefusalCode
+    expected_sequence: int
+    """What the aggregator waits for next from this gateway."""
+    detail: str
+
+    def encode(self) -> bytes:
+        """Spell the refusal."""
+        return encode(
+            {
+                1: self.region,
+                2: self.gateway,
+                3: self.digest,
+                4: self.sequence,
+                5: self.code.value,
+                6: self.expected_sequence,
+                7: self.detail[:DETAIL_MAX],
+            }
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Refusal:
+        """Read a refusal.
+
+        Raises:
+            EncodingError: not the one spelling of a refusal.
+        """
+        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), "refusal")
+        try:
+            code = RefusalCode(uint(fields[5], "code"))
+        except ValueError as error:
+            raise EncodingError(f"no refusal has the number {fields[5]}") from error
+        return cls(
+            region=name(fields[1], "region"),
+            gateway=name(fields[2], "gateway"),
+            digest=digest(fields[3], "digest"),
+            sequence=uint(fields[4], "sequence"),
+            code=code,
+            expected_sequence=uint(fields[6], "expected sequence"),
+            detail=text(fields[7], "detail", DETAIL_MAX),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A right that a participant holds, in its window."""
+
+    kind: RightKind
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a device may take or feed in at most, while its owner owes tokens."""
+
+    device: str
+    power_max_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one participant stands."""
+
+    participant: str
+    balance: int
+    """Tokens; below 0 is owed."""
+    supply_factor_ppm: int | None
+    """Carbon factor of the last settled period as a supplier, equation (1); none where they supplied nothing."""
+    demand_factor_ppm: int | None
+    """Carbon factor of the last settled period as a consumer, equation (2)."""
+    rank: int
+    """Place in the order of priority, 1 is first."""
+    limits: tuple[Limit, ...]
+    """Empty unless restricted."""
+    rights: tuple[Right, ...]
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether they owe tokens, so that their devices are limited."""
+        return self.balance < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """How the participants behind one gateway stand, as of one block."""
+
+    region: str
+    gateway: str
+    number: int
+    """1, 2, 3, … per gateway."""
+    previous: bytes
+    """Digest of the statement before it."""
+    height: int
+    time_ms: int
+    """When the block was closed, UTC."""
+    standings: tuple[Standing, ...]
+
+    def encode(self) -> bytes:
+        """Spell the statement."""
+        return encode(
+            {
+                1: self.region,
+                2: self.gateway,
+                3: self.number,
+                4: self.previous,
+                5: self.height,
+                6: self.time_ms,
+                7: [_standing_fields(standing) for standing in self.standings],
+            }
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Statement:
+        """Read a statement.
+
+        Raises:
+            EncodingError: not the one spelling of a statement.
+        """
+        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), "statement")
+        return cls(
+            region=name(fields[1], "region"),
+            gateway=name(fields[2], "gateway"),
+            number=uint(fields[3], "number"),
+            previous=digest(fields[4], "previous"),
+            height=uint(fields[5], "height"),
+            time_ms=uint(fields[6], "time"),
+            standings=tuple(map(_read_standing, items(fields[7], "standings", PARTICIPANTS_PER_GATEWAY_MAX))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A participant buys a right for the settlement period after the current one."""
+
+    link: Link
+    participant: str
+    right: RightKind
+    price_max: int
+    """The most tokens it may cost."""
+
+    def encode(self) -> bytes:
+        """Spell the purchase."""
+        return encode(self.link.to_fields() | {5: self.participant, 6: self.right.value, 7: self.price_max})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Purchase:
+        """Read a purchase.
+
+        Raises:
+            EncodingError: not the one spelling of a purchase.
+        """
+        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), "purchase")
+        return cls(
+            link=Link.from_fields(fields),
+            participant=name(fields[5], "participant"),
+            right=_read_right_kind(fields[6]),
+            price_max=uint(fields[7], "price limit"),
+        )
+
+
+def _read_received(value: Value) -> Received:
+    sequence, digest_, index = row(value, "record", 3)
+    return Received(uint(sequence, "sequence"), digest(digest_, "digest"), uint(index, "index"))
+
+
+def _standing_fields(standing: Standing) -> dict[int, Value]:
+    return {
+        1: standing.participant,
+        2: standing.balance,
+        3: standing.supply_factor_ppm,
+        4: standing.demand_factor_ppm,
+        5: standing.rank,
+        6: [[limit.device, limit.power_max_w] for limit in standing.limits],
+        7: [[right.kind.value, right.start_ms, right.end_ms] for right in standing.rights],
+    }
+
+
+def _read_standing(value: Value) -> Standing:
+    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing")
+    return Standing(
+        participant=name(fields[1], "participant"),
+        balance=integer(fields[2], "balance"),
+        supply_factor_ppm=optional(fields[3], integer, "supply factor"),
+        demand_factor_ppm=optional(fields[4], integer, "demand factor"),
+        rank=uint(fields[5], "rank"),
+        limits=tuple(map(_read_limit, items(fields[6], "limits", 64))),
+        rights=tuple(map(_read_right, items(fields[7], "rights", 64))),
+    )
+
+
+def _read_limit(value: Value) -> Limit:
+    device, power_max_w = row(value, "limit", 2)
+    return Limit(name(device, "device"), uint(power_max_w, "power limit"))
+
+
+def _read_right(value: Value) -> Right:
+    kind, start_ms, end_ms = row(value, "right", 3)
+    return Right(_read_right_kind(kind), uint(start_ms, "start"), uint(end_ms, "end"))
+
+
+def _read_right_kind(value: Value) -> RightKind:
+    try:
+        return RightKind(uint(value, "right"))
+    except ValueError as error:
+        raise EncodingError(f"no right has the number {value}") from error

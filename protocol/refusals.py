@@ -1,0 +1,69 @@
+"""Why a record is refused: one number per reason, in the order in which the rules are asked.
+
+The first rule that is broken is the one reported. Numbers are part of the wire format and are never reused.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class RefusalCode(IntEnum):
+    """Ordered by precedence within each group."""
+
+    # -- The bytes. Anybody can send rubbish: counted, never written to the chain.
+    OVERSIZED = 1
+    TRUNCATED = 2
+    MALFORMED = 3
+    SECOND_SPELLING = 4
+    # -- The signer.
+    UNKNOWN_KEY = 10
+    OTHER_REGION = 11
+    BAD_SIGNATURE = 12
+    NOT_THEIR_TYPE = 13
+    """The key is admitted, but not to sign this type of message."""
+    NOT_THEIR_NAME = 14
+    """The payload names another author than the key belongs to."""
+    # -- The sequence. Told to the author, who can send what is missing.
+    SEQUENCE_REPLAYED = 20
+    SEQUENCE_SKIPPED = 21
+    BROKEN_LINK = 22
+    # -- What a batch says. From here on the refusal is final, and stands on the chain.
+    UNKNOWN_METER = 30
+    NOT_THEIR_METER = 31
+    PROFILE_DIFFERS = 32
+    FROM_THE_FUTURE = 33
+    DISORDERED = 34
+    """Readings of one boot that do not rise in time."""
+    MISSING_ENERGY = 35
+    """A register of the profile that counts energy is not among the columns."""
+    WORDS_DIFFER = 36
+    """The words of an energy register do not decode to its column."""
+    # -- What a purchase says.
+    UNKNOWN_PARTICIPANT = 50
+    NOT_THEIR_PARTICIPANT = 51
+    NO_SUCH_RIGHT = 52
+    PRICE_ABOVE_LIMIT = 53
+    BALANCE_TOO_LOW = 54
+    RIGHT_ALREADY_HELD = 55
+    # -- What the regulator and the compute nodes say.
+    OUT_OF_TURN = 70
+    """Not the interval or period that comes next, or not yet due."""
+    RESULT_DIFFERS = 71
+    """Another node reckons otherwise."""
+    RULE_BROKEN = 72
+    """An invariant of the chain would not hold."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the record keeps its place in its author's sequence and stands on the chain as refused."""
+        return self >= FINAL_FROM
+
+    @property
+    def is_from_known_author(self) -> bool:
+        """Whether an admitted key signed what is refused: then its author is told, with a signature."""
+        return self >= RefusalCode.NOT_THEIR_TYPE
+
+
+FINAL_FROM: Final = RefusalCode.UNKNOWN_METER

@@ -1,0 +1,92 @@
+"""MQTT topics, built and parsed in one place: ``este/1/<region>/<name>/<kind>``.
+
+`name` is a gateway, or ``aggregator``, which is a reserved name. A gateway may publish and read only
+below its own name; the broker's access list is written from the same table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from protocol.errors import EncodingError
+from protocol.fields import is_name
+
+VERSION: Final = "1"
+AGGREGATOR: Final = "aggregator"
+"""The name that stands for whoever keeps the chains; no gateway may bear it."""
+
+
+class Kind(StrEnum):
+    """What travels on a topic."""
+
+    RECORD = "record"
+    """Gateway → aggregator: batches and purchases, one hash-linked sequence per gateway."""
+    STATUS = "status"
+    """Gateway → anybody: alive or gone (the last will), not signed, never trusted."""
+    RECEIPT = "receipt"
+    """Aggregator → gateway: these records are on the chain."""
+    REFUSAL = "refusal"
+    """Aggregator → gateway: this record is not, and why."""
+    STATEMENT = "statement"
+    """Aggregator → gateway, retained: balances, factors, restrictions and rights."""
+    SUMMARY = "summary"
+    """Aggregator → operators, retained: the region at a glance."""
+
+
+FROM_GATEWAY: Final = (Kind.RECORD, Kind.STATUS)
+TO_GATEWAY: Final = (Kind.RECEIPT, Kind.REFUSAL, Kind.STATEMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of one region."""
+
+    region: str
+    name: str
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"este/{VERSION}/{self.region}/{self.name}/{self.kind}"
+
+
+def parse(topic: str) -> Topic:
+    """Take a topic apart.
+
+    Raises:
+        EncodingError: not a topic of this protocol and version.
+    """
+    parts = topic.split("/")
+    if len(parts) != 5 or parts[:2] != ["este", VERSION] or not all(map(is_name, parts[2:4])):
+        raise EncodingError(f"not a topic of este: {topic!r:.100}")
+    try:
+        kind = Kind(parts[4])
+    except ValueError as error:
+        raise EncodingError(f"no kind of message travels on {topic!r:.100}") from error
+    return Topic(parts[2], parts[3], kind)
+
+
+def everybody(region: str, kind: Kind) -> str:
+    """The filter that matches one kind of message of every gateway in a region."""
+    return f"este/{VERSION}/{region}/+/{kind}"
+
+
+def access_list(region: str, gateways: list[str], *, aggregator_user: str) -> str:
+    """Mosquitto's ``acl_file``: who may publish and read what. User names are gateway names."""
+    lines = [
+        "# Written by este-aggregator from the asset chain. Anything not granted here is denied.",
+        "",
+        f"user {aggregator_user}",
+        *(f"topic read {everybody(region, kind)}" for kind in FROM_GATEWAY),
+        *(f"topic write {everybody(region, kind)}" for kind in TO_GATEWAY),
+        f"topic write {Topic(region, AGGREGATOR, Kind.SUMMARY)}",
+    ]
+    for gateway in gateways:
+        lines += [
+            "",
+            f"user {gateway}",
+            *(f"topic write {Topic(region, gateway, kind)}" for kind in FROM_GATEWAY),
+            *(f"topic read {Topic(region, gateway, kind)}" for kind in TO_GATEWAY),
+        ]
+    return "\n".join(lines) + "\n"
