@@ -21,6 +21,9 @@ from protocol.units import PPM
 
 DAY_MS: Final = 86_400_000
 
+RESERVE: Final = "reserve"
+"""The region's own account; no participant can bear this name."""
+
 
 class Source(StrEnum):
     """What a generator runs on: the columns of every statement of origin."""
@@ -31,6 +34,8 @@ class Source(StrEnum):
     GAS = "gas"
     GRID = "grid"
     """The network outside the region, through its connection."""
+    OTHER = "other"
+    """Fed in through a meter without a registered generator: never clean."""
 
 
 class Participant(Model):
@@ -249,8 +254,15 @@ class Grid(Model):
         _leads_to("generators.*.meter", (g.meter for g in self.generators), meters)
         _leads_to("devices.*.participant", (d.participant for d in self.devices), participants)
         _leads_to("permits.*.participant", (p.participant for p in self.permits), participants)
+        if RESERVE in participants:
+            raise mistake(f"no participant by the reserved name {RESERVE!r}")
         if AGGREGATOR in self.gateways:
             raise mistake(f"no gateway by the reserved name {AGGREGATOR!r}")
+        for source in {generator.source for generator in self.generators}:
+            if len({g.is_clean for g in self.generators if g.source is source}) > 1:
+                raise mistake(f"generators of source {source} to be all clean or all not")
+        if any(generator.source is Source.OTHER for generator in self.generators):
+            raise mistake(f"a source other than {Source.OTHER!r}, which is for what has no generator")
         for branch in self.branches:
             if branch.from_node == branch.to_node:
                 raise mistake(f"branch {branch.id} to join two different nodes")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -87,18 +89,43 @@ def _profiles_in(folder: Path) -> dict[str, MeterProfile]:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake, not a silent choice."""
+    """YAML without its surprises.
+
+    A key that stands twice is a mistake, not a silent choice. Plain scalars are read as YAML 1.2 reads them, so that
+    ``010`` is no octal number, ``no`` is no boolean and ``12:30`` is no count of seconds; and a number with a point is
+    kept as it is printed.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build one mapping."""
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem=f"line {line}: a key that is no word")
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                line = key_node.start_mark.line + 1
                 raise yaml.MarkedYAMLError(problem=f"line {line}: key {key!r} stands twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_decimal(self, node: yaml.ScalarNode) -> Decimal:
+        """Build a number with a point."""
+        return Decimal(self.construct_scalar(node))
+
+
+_PLAIN_SCALARS: Final = (
+    ("null", r"(?:~|null|)$", ["~", "n", ""]),
+    ("bool", r"(?:true|false)$", list("tf")),
+    ("int", r"(?:[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+)$", list("-+0123456789")),
+    ("float", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?$", list("-+0123456789")),
+)
+"""Core schema of YAML 1.2 §10.3, narrowed; whatever is none of these is text."""
+
+_StrictLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _starts in _PLAIN_SCALARS:
+    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _starts)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_decimal)
 
 
 def _read_yaml(path: Path) -> object:
@@ -106,18 +133,22 @@ def _read_yaml(path: Path) -> object:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise SettingsError((OperatorError(path, "", f"at most {FILE_BYTES_MAX} bytes", "more"),))
         text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
     except FileNotFoundError as error:
         raise SettingsError((OperatorError(path, "", "a settings file", "no such file"),)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError((OperatorError(path, "", "a readable text file", str(error)),)) from error
-    except yaml.YAMLError as error:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, ValueError) as error:
         raise SettingsError((OperatorError(path, "", "YAML", " ".join(str(error).split())),)) from error
+    except RecursionError as error:
+        raise SettingsError((OperatorError(path, "", "YAML", "too many brackets inside each other"),)) from error
 
 
 def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model]) -> OperatorError:
     key_path = ".".join(map(str, detail["loc"]))
-    got = f"{detail['input']!r:.60}"
+    given = detail["input"]
+    got = f"{given if isinstance(given, Decimal) else repr(given)!s:.60}"
     match detail["type"]:
         case "missing":
             return OperatorError(place, key_path, "a value", "nothing")

@@ -99,8 +99,8 @@ class Register(Model):
             raise mistake(f"a unit out of {', '.join(BASE_UNITS_PER_UNIT)}")
         if BASE_UNITS_PER_UNIT[self.unit][0] != self.id.base_unit:
             raise mistake(f"a unit that turns into {self.id.base_unit} for {self.quantity}")
-        if self.scale == 0:
-            raise mistake("a scale other than 0")
+        if self.scale == 0 or (self.scale < 0 and self.id in ENERGY_REGISTERS):
+            raise mistake("a scale other than 0, and above it for energy")
         return self
 
     @property
@@ -119,7 +119,8 @@ class Register(Model):
         return Fraction(self.scale) * BASE_UNITS_PER_UNIT[self.unit][1]
 
 
-Pattern = Annotated[int, Field(ge=0, lt=1 << 64)]
+Pattern = Annotated[int, Field(ge=1, lt=1 << 64)]
+"""Its highest bit tells how many words it fills, so it cannot be 0."""
 
 
 class NotAvailable(Model):
@@ -159,6 +160,10 @@ class PowerLimit(Model):
     def _is_power(self) -> Self:
         if BASE_UNITS_PER_UNIT.get(self.unit, ("", 0))[0] != "W":
             raise mistake("a unit of power, W or kW")
+        if self.scale <= 0:
+            raise mistake("a scale above 0")
+        if self.lifted >= 1 << 16 * self.type.words:
+            raise mistake(f"a lifted value that a register of type {self.type} holds")
         return self
 
     @property
@@ -196,6 +201,8 @@ class MeterProfile(Model):
             if register.quantity in seen:
                 raise mistake(f"each quantity once, but {register.quantity} stands twice")
             seen.add(register.quantity)
+            if register.type.words > self.words_max:
+                raise mistake(f"words_max of at least {register.type.words}, which {register.quantity} spans")
             if not any(block.first <= register.address and register.last <= block.last for block in self.blocks):
                 raise mistake(f"{register.quantity} at {register.address:#06x} to lie inside one block")
         if self.registers and not seen & {quantity.name.lower() for quantity in ENERGY_REGISTERS}:

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from protocol.fields import is_name
@@ -36,9 +36,15 @@ class Model(BaseModel):
         """Build a model from what `pack` gave.
 
         Raises:
-            pydantic.ValidationError: the value breaks a rule of the model.
+            pydantic.ValidationError: the value breaks a rule of the model, or is not as `pack` spells it.
         """
-        return cls.model_validate(_by_name(cls, value))
+        try:
+            model = cls.model_validate(_by_name(cls, value))
+            if model.pack() != value:
+                raise mistake(f"the one spelling of a {cls.__name__}")
+        except PydanticCustomError as error:
+            raise ValidationError.from_exception_data(cls.__name__, [{"type": error, "input": value}]) from error
+        return model
 
 
 def _pack(value: object) -> object:
@@ -98,7 +104,9 @@ def _to_decimal(value: object) -> object:
 
 def spell_decimal(value: Decimal) -> str:
     """The one spelling of a decimal: no exponent, no zeros at the end."""
-    text = format(value.normalize(), "f")
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 

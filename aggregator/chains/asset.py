@@ -1,0 +1,186 @@
+"""The asset chain: participants, meters, generators, network, permits, rules, and everybody's keys.
+
+Kinds of record: *genesis*. State: the region as it is, and who holds which key. Feeds: every other chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Final
+
+from aggregator.chains.genesis import Genesis
+from aggregator.economy.periods import Period, interval_start, period_of
+from aggregator.ledger.chain import BlockTime
+from aggregator.ledger.record import Author, Decoders, Record, Role
+from aggregator.ledger.table import Change, Journal, Table
+from config.grid_model import Device, Generator, Grid, Meter
+from config.meter_profile import MeterProfile
+from protocol.canonical import Value
+from protocol.checkpoint import ChainName
+from protocol.crypto import PublicKey
+from protocol.energy_register import RegisterLimit
+from protocol.messages import MessageType
+from protocol.refusals import RefusalCode, Refused
+from protocol.registers import RegisterCodec
+from protocol.units import Quantity
+
+GENESIS_TABLE: Final = 10
+KEYS_TABLE: Final = 11
+MG_PER_GRAM: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MeterAsset:
+    """A meter, with everything that it takes to judge its readings."""
+
+    meter: Meter
+    profile_digest: bytes
+    energy_registers: tuple[tuple[Quantity, RegisterCodec, RegisterLimit], ...]
+    generator: Generator | None
+
+
+class Region:
+    """The region as the asset chain has it, indexed for those downstream."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        """`genesis` has been checked."""
+        self.genesis = genesis
+        self.grid: Grid = genesis.grid
+        self.rules = genesis.grid.rules
+
+    @cached_property
+    def begin_ms(self) -> int:
+        """Start of the region's first interval."""
+        return interval_start(self.genesis.time_ms, self.rules.time)
+
+    def period_of(self, instant_ms: int) -> Period:
+        """The settlement period that an instant belongs to."""
+        return period_of(instant_ms, self.rules.time, self.begin_ms)
+
+    @cached_property
+    def meters(self) -> Mapping[str, MeterAsset]:
+        """Every meter, by name."""
+        profiles = {profile.id: profile for profile in self.genesis.profiles}
+        generators = {generator.meter: generator for generator in self.grid.generators}
+        return {meter.id: _asset_of(meter, profiles[meter.profile], generators) for meter in self.grid.meters}
+
+    @cached_property
+    def participants(self) -> tuple[str, ...]:
+        """Every participant, in the order of their names."""
+        return tuple(sorted(participant.id for participant in self.grid.participants))
+
+    @cached_property
+    def gateways_of(self) -> Mapping[str, frozenset[str]]:
+        """The gateways through which a participant is metered or controlled."""
+        gateways: dict[str, set[str]] = {participant: set() for participant in self.participants}
+        for meter in self.grid.meters:
+            gateways[meter.participant].add(meter.gateway)
+        for device in self.grid.devices:
+            gateways[device.participant].add(device.gateway)
+        return {participant: frozenset(names) for participant, names in gateways.items()}
+
+    @cached_property
+    def participants_of(self) -> Mapping[str, tuple[str, ...]]:
+        """The participants behind each gateway, in the order of their names."""
+        behind: dict[str, list[str]] = {gateway: [] for gateway in self.grid.gateways}
+        for participant in self.participants:
+            for gateway in sorted(self.gateways_of[participant]):
+                behind[gateway].append(participant)
+        return {gateway: tuple(participants) for gateway, participants in behind.items()}
+
+    @cached_property
+    def devices_of(self) -> Mapping[tuple[str, str], tuple[Device, ...]]:
+        """The devices of a participant on a gateway, by (gateway, participant)."""
+        devices: dict[tuple[str, str], list[Device]] = {}
+        for device in sorted(self.grid.devices, key=lambda device: device.id):
+            devices.setdefault((device.gateway, device.participant), []).append(device)
+        return {place: tuple(found) for place, found in devices.items()}
+
+    @cached_property
+    def permits_mg(self) -> Mapping[str, int]:
+        """S_permit of equation (1) in milligrams, by participant."""
+        return {permit.participant: permit.grams * MG_PER_GRAM for permit in self.grid.permits}
+
+
+class AssetChain:
+    """Who and what is there."""
+
+    name = ChainName.ASSET
+    decoders: ClassVar[Decoders] = {MessageType.GENESIS: Genesis.decode}
+
+    def __init__(self, journal: Journal) -> None:
+        """Before genesis, nobody is admitted."""
+        self._genesis: Table[int, Genesis] = Table(
+            GENESIS_TABLE, journal, spell=lambda genesis: genesis.encode(), read=Genesis.decode
+        )
+        self._keys: Table[bytes, Author] = Table(KEYS_TABLE, journal, spell=_spell_author, read=_read_author)
+        self.tables: Mapping[int, Table[Any, Any]] = {GENESIS_TABLE: self._genesis, KEYS_TABLE: self._keys}
+        self._region: Region | None = None
+
+    @property
+    def region(self) -> Region:
+        """The region as it stands."""
+        genesis = self._genesis[0]
+        if self._region is None or self._region.genesis is not genesis:
+            self._region = Region(genesis)
+        return self._region
+
+    def author_of(self, key_id: bytes) -> Author | None:
+        """Who holds the key with this thumbprint, if anybody is admitted with it."""
+        return self._keys.get(key_id)
+
+    def key_row(self, key_id: bytes) -> Change:
+        """The row of the state that admits a key."""
+        return self._keys.change(key_id)
+
+    def members(self, role: Role) -> list[Author]:
+        """Everybody admitted in a role, in the order of their names."""
+        return sorted((a for _, a in self._keys.items() if a.role is role), key=lambda author: author.name)
+
+    def begin_block(self, block: BlockTime) -> None:
+        """Time alone changes nothing here."""
+
+    def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
+        """Found the region.
+
+        Raises:
+            Refused: it is founded already.
+        """
+        if len(self._genesis):
+            raise Refused(RefusalCode.OUT_OF_TURN, "the region has its genesis")
+        genesis: Genesis = record.message
+        self._genesis.put(0, genesis)
+        for member in genesis.members:
+            self._keys.put(member.key.thumbprint, member)
+        return ()
+
+    def vet(self, record: Record) -> None:
+        """The rule says it all; there is no physics here."""
+
+    def broken_invariants(self) -> Iterable[str]:
+        """Every meter has one node, one participant and one gateway with a live key."""
+        if not len(self._genesis):
+            return
+        gateways = {member.name for member in self.members(Role.GATEWAY)}
+        for meter in self.region.grid.meters:
+            if meter.gateway not in gateways:
+                yield f"meter {meter.id} hangs on gateway {meter.gateway}, which has no key"
+
+
+def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator]) -> MeterAsset:
+    registers = tuple(
+        (quantity, profile.codecs[quantity], profile.register_limit(quantity, meter.power_max_w))
+        for quantity in profile.energy_registers
+    )
+    return MeterAsset(meter, profile.digest, registers, generators.get(meter.id))
+
+
+def _spell_author(author: Author) -> Value:
+    return [author.name, author.role.value, author.key.point]
+
+
+def _read_author(value: Value) -> Author:
+    name, role, point = value
+    return Author(name, Role(role), PublicKey(point))

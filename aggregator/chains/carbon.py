@@ -1,0 +1,82 @@
+"""What everybody did in a settlement period, summed up, and the carbon factors that follow from it.
+
+These are the rows that the analysis chain keeps and states; its rules are in `aggregator.chains.analysis`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from aggregator.economy.factors import Demand, Supply
+from aggregator.economy.settlement import Deeds, Factors, factors_of
+from aggregator.ledger.table import flat
+from config.grid_model import CarbonRule
+from protocol.canonical import encode
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodSums:
+    """What one participant did so far in the running settlement period."""
+
+    used_wh: int = 0
+    clean_wh: int = 0
+    fed_in_wh: int = 0
+    emitted_mg: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FactorRow:
+    """One participant's carbon factors of one period, with everything that they follow from."""
+
+    participant: str
+    start_ms: int
+    emitted_mg: int
+    permitted_mg: int
+    """0 for whoever has no permit to be measured by."""
+    fed_in_wh: int
+    used_wh: int
+    clean_wh: int
+    supply_numerator: int | None = None
+    supply_denominator: int | None = None
+    demand_numerator: int | None = None
+    demand_denominator: int | None = None
+
+    @property
+    def deeds(self) -> Deeds:
+        """What the factors follow from: whoever fed nothing in, or has no permit, is not measured as a supplier."""
+        is_measured = self.permitted_mg and self.fed_in_wh
+        return Deeds(
+            supply=Supply(emitted_mg=self.emitted_mg, permitted_mg=self.permitted_mg) if is_measured else None,
+            demand=Demand(electricity_wh=self.used_wh, clean_electricity_wh=self.clean_wh) if self.used_wh else None,
+        )
+
+    @property
+    def factors(self) -> Factors:
+        """The factors as fractions."""
+        return Factors(
+            _fraction(self.supply_numerator, self.supply_denominator),
+            _fraction(self.demand_numerator, self.demand_denominator),
+        )
+
+
+def with_factors(row: FactorRow, rule: CarbonRule) -> FactorRow:
+    """Work out the factors of a row that has everything else."""
+    factors = factors_of(row.deeds, rule)
+    return replace(
+        row,
+        supply_numerator=factors.supply.numerator if factors.supply is not None else None,
+        supply_denominator=factors.supply.denominator if factors.supply is not None else None,
+        demand_numerator=factors.demand.numerator if factors.demand is not None else None,
+        demand_denominator=factors.demand.denominator if factors.demand is not None else None,
+    )
+
+
+def factor_leaf(row: FactorRow) -> bytes:
+    """The leaf that states one participant's factors."""
+    spell, _ = flat(FactorRow)
+    return encode(["factors", *spell(row)])
+
+
+def _fraction(numerator: int | None, denominator: int | None) -> Fraction | None:
+    return None if numerator is None or denominator is None else Fraction(numerator, denominator)

@@ -1,0 +1,302 @@
+"""The data chain: signed meter readings, and the energy they are.
+
+Kinds of record: *batch*. State: where each meter's registers stand, the energy of every interval that analysis has not
+closed yet, and totals. Feeds: analysis.
+
+An interval is *frozen* by the first block whose time is its end plus the grace time. Energy that becomes known later is
+booked to the oldest interval that is still open, and counted as late: it is never lost.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import add
+from typing import Any, ClassVar, Final
+
+from aggregator.chains.asset import MeterAsset, Region
+from aggregator.chains.energy import Curve, credit, per_interval
+from aggregator.economy.periods import interval_start
+from aggregator.ledger.chain import BlockTime
+from aggregator.ledger.record import Decoders, Record
+from aggregator.ledger.table import Journal, Table, flat
+from config.grid_model import Meter
+from protocol.batch import Batch, MeterBlock
+from protocol.canonical import Value
+from protocol.checkpoint import ChainName
+from protocol.energy_register import EnergyRegister, Place
+from protocol.errors import EncodingError
+from protocol.messages import MessageType
+from protocol.refusals import RefusalCode, Refused
+from protocol.registers import RegisterCodec
+from protocol.units import Quantity
+
+METERS_TABLE: Final = 20
+ENERGY_TABLE: Final = 21
+TOTALS_TABLE: Final = 22
+
+
+@dataclass(frozen=True, slots=True)
+class MeterState:
+    """What is known about a meter after its last batch."""
+
+    boot_id: bytes
+    last_boot_ms: int
+    """Start of its last reading, on the gateway's clock of that boot."""
+    last_ms: int
+    """The same instant, UTC."""
+    serial: str
+    readings: int
+    unexplained: int
+    """Readings whose step was no energy."""
+    imported: EnergyRegister | None
+    exported: EnergyRegister | None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalEnergy:
+    """What one meter did in one interval."""
+
+    imported_wh: int = 0
+    exported_wh: int = 0
+    late_wh: int = 0
+    """How much of both became known only after the interval it flowed in was frozen."""
+    readings: int = 0
+    import_sum_w: int = 0
+    """Sum of active power over the readings that imported."""
+    export_sum_w: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DataTotals:
+    """Counts since genesis."""
+
+    batches: int = 0
+    readings: int = 0
+    frozen_until_ms: int = 0
+    """Intervals that end here or before are frozen."""
+
+
+class DataChain:
+    """What the meters said."""
+
+    name = ChainName.DATA
+    decoders: ClassVar[Decoders] = {MessageType.BATCH: Batch.decode}
+
+    def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
+        """`region` gives the region as the asset chain has it."""
+        self._region = region
+        self.meters: Table[str, MeterState] = Table(METERS_TABLE, journal, spell=_spell_meter, read=_read_meter)
+        spell, read = flat(IntervalEnergy)
+        self.energy: Table[tuple[int, str], IntervalEnergy] = Table(ENERGY_TABLE, journal, spell=spell, read=read)
+        spell_totals, read_totals = flat(DataTotals)
+        self._totals: Table[int, DataTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            METERS_TABLE: self.meters,
+            ENERGY_TABLE: self.energy,
+            TOTALS_TABLE: self._totals,
+        }
+
+    @property
+    def totals(self) -> DataTotals:
+        """Counts since genesis."""
+        return self._totals.get(0) or DataTotals()
+
+    def begin_block(self, block: BlockTime) -> None:
+        """Freeze the intervals whose grace time is over."""
+        if block.height == 1:
+            return
+        region, totals = self._region(), self.totals
+        rule = region.rules.time
+        until = max(interval_start(block.time_ms - rule.grace_ms, rule), region.begin_ms)
+        if until > totals.frozen_until_ms:
+            self._totals.put(0, replace(totals, frozen_until_ms=until))
+
+    def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
+        """Take a batch in.
+
+        Raises:
+            Refused: see the codes 30 to 39.
+        """
+        batch: Batch = record.message
+        region = self._region()
+        assets = [_asset_for(meter_block, record, region) for meter_block in batch.meters]
+        for asset, meter_block in zip(assets, batch.meters, strict=True):
+            self._take(asset, meter_block, batch, block.time_ms + region.rules.time.future_max_ms)
+        totals = self.totals
+        self._totals.put(0, replace(totals, batches=totals.batches + 1, readings=totals.readings + batch.readings))
+        return ()
+
+    def close_interval(self, start_ms: int) -> None:
+        """Forget the energy of an interval that analysis has closed: it stands in the analysis record now."""
+        for key in [key for key in self.energy if key[0] == start_ms]:
+            self.energy.remove(key)
+
+    def energy_of(self, start_ms: int) -> dict[str, IntervalEnergy]:
+        """What every meter did in one interval, in the order of their names."""
+        return {meter: row for (start, meter), row in self.energy.items() if start == start_ms}
+
+    def vet(self, record: Record) -> None:
+        """The rule says it all; there is no physics here."""
+
+    def broken_invariants(self) -> Iterable[str]:
+        """Energy is never negative, and nothing is booked to a frozen interval that analysis has closed."""
+        for (start, meter), row in self.energy.items():
+            if min(row.imported_wh, row.exported_wh, row.late_wh, row.readings) < 0:
+                yield f"{meter} has negative energy in the interval from {start}"
+
+    def _take(self, asset: MeterAsset, block: MeterBlock, batch: Batch, future_ms: int) -> None:
+        state = self.meters.get(asset.meter.id)
+        epoch = batch.clock.epoch_ms + block.first_ms
+        if epoch + max(map(add, block.starts_ms, block.durations_ms)) > future_ms:
+            raise Refused(RefusalCode.FROM_THE_FUTURE, f"{asset.meter.id}: a reading from after {future_ms} ms")
+        same_boot = state is not None and state.boot_id == batch.boot_id
+        if state is not None and same_boot and block.first_ms <= state.last_boot_ms:
+            raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a reading from before the last one")
+        instants = [epoch + start for start in block.starts_ms]
+        registers: dict[Quantity, EnergyRegister | None] = {
+            Quantity.IMPORTED_WH: state.imported if state else None,
+            Quantity.EXPORTED_WH: state.exported if state else None,
+        }
+        curves: dict[Quantity, Curve] = {}
+        for quantity, codec, limit in asset.energy_registers:
+            values = block.columns[quantity].tolist()
+            if _decode(codec, block.words[quantity]) != values:
+                raise Refused(RefusalCode.WORDS_DIFFER, f"{asset.meter.id}: the words of {quantity.name.lower()}")
+            registers[quantity], curves[quantity] = credit(registers[quantity], instants, values, limit)
+        self._book(asset.meter, instants, block.columns.get(Quantity.ACTIVE_POWER_W), curves)
+        self.meters.put(
+            asset.meter.id,
+            MeterState(
+                boot_id=batch.boot_id,
+                last_boot_ms=block.first_ms + block.starts_ms[-1],
+                last_ms=instants[-1],
+                serial=block.serial,
+                readings=(state.readings if state else 0) + len(instants),
+                unexplained=(state.unexplained if state else 0) + sum(c.unexplained for c in curves.values()),
+                imported=registers[Quantity.IMPORTED_WH],
+                exported=registers[Quantity.EXPORTED_WH],
+            ),
+        )
+
+    def _book(
+        self, meter: Meter, instants: Sequence[int], power_w: array[int] | None, curves: Mapping[Quantity, Curve]
+    ) -> None:
+        """Add a batch's energy and power to the intervals that they belong to.
+
+        Power beyond what the connection can carry is not believed; the interval's energy then has to tell the flow.
+        """
+        interval_ms = self._region().rules.time.interval_ms
+        open_from = self.totals.frozen_until_ms
+        for quantity, curve in curves.items():
+            for start, energy_wh in per_interval(curve, interval_ms):
+                if energy_wh:
+                    late = start < open_from
+                    self._add_energy((max(start, open_from), meter.id), quantity, energy_wh, late)
+        if power_w is not None and -meter.power_max_w <= min(power_w) and max(power_w) <= meter.power_max_w:
+            self._add_power(meter.id, instants, power_w, interval_ms, open_from)
+
+    def _add_energy(self, key: tuple[int, str], quantity: Quantity, energy_wh: int, late: bool) -> None:
+        row = self.energy.get(key) or IntervalEnergy()
+        late_wh = row.late_wh + (energy_wh if late else 0)
+        if quantity is Quantity.IMPORTED_WH:
+            self.energy.put(key, replace(row, imported_wh=row.imported_wh + energy_wh, late_wh=late_wh))
+        else:
+            self.energy.put(key, replace(row, exported_wh=row.exported_wh + energy_wh, late_wh=late_wh))
+
+    def _add_power(
+        self, meter: str, instants: Sequence[int], power_w: array[int], interval_ms: int, open_from: int
+    ) -> None:
+        """Sum power by interval, import and export apart; what is frozen has no use for it."""
+        begin = bisect_left(instants, open_from)
+        while begin < len(instants):
+            start = instants[begin] - instants[begin] % interval_ms
+            end = bisect_left(instants, start + interval_ms, begin)
+            slice_w = power_w[begin:end]
+            total = sum(slice_w)
+            imported = total if min(slice_w) >= 0 else sum(w for w in slice_w if w > 0)
+            row = self.energy.get((start, meter)) or IntervalEnergy()
+            self.energy.put(
+                (start, meter),
+                replace(
+                    row,
+                    readings=row.readings + end - begin,
+                    import_sum_w=row.import_sum_w + imported,
+                    export_sum_w=row.export_sum_w + imported - total,
+                ),
+            )
+            begin = end
+
+
+def _asset_for(block: MeterBlock, record: Record, region: Region) -> MeterAsset:
+    """The meter that a block claims to be from, if it may be.
+
+    Raises:
+        Refused: unknown, of another gateway, read by another profile, or without its energy registers.
+    """
+    asset = region.meters.get(block.meter)
+    if asset is None:
+        raise Refused(RefusalCode.UNKNOWN_METER, f"no meter {block.meter} on the asset chain")
+    if asset.meter.gateway != record.author.name:
+        raise Refused(RefusalCode.NOT_THEIR_METER, f"{block.meter} hangs on gateway {asset.meter.gateway}")
+    if asset.profile_digest != block.profile:
+        raise Refused(RefusalCode.PROFILE_DIFFERS, f"{block.meter}: the asset chain has another {asset.meter.profile}")
+    expected = tuple(quantity for quantity, _, _ in asset.energy_registers)
+    if tuple(block.words) != expected:
+        raise Refused(RefusalCode.MISSING_ENERGY, f"{block.meter}: {', '.join(q.name.lower() for q in expected)}")
+    return asset
+
+
+def _decode(codec: RegisterCodec, words: bytes) -> list[int] | None:
+    """What the words of an energy register say, or None where they say no number."""
+    try:
+        return codec.decode_column(words)
+    except EncodingError:
+        return None
+
+
+def _spell_meter(state: MeterState) -> Value:
+    return [
+        state.boot_id, state.last_boot_ms, state.last_ms, state.serial, state.readings, state.unexplained,
+        _spell_register(state.imported), _spell_register(state.exported),
+    ]  # fmt: skip
+
+
+def _read_meter(value: Value) -> MeterState:
+    boot_id, last_boot_ms, last_ms, serial, readings, unexplained, imported, exported = value
+    return MeterState(
+        boot_id,
+        last_boot_ms,
+        last_ms,
+        serial,
+        readings,
+        unexplained,
+        _read_register(imported),
+        _read_register(exported),
+    )
+
+
+def _spell_register(register: EnergyRegister | None) -> Value:
+    if register is None:
+        return None
+    since, last = register.doubtful_since, register.doubtful_last
+    trusted = [register.trusted.value_wh, register.trusted.at_ms]
+    if since is None or last is None:
+        return trusted
+    return [*trusted, since.value_wh, since.at_ms, last.value_wh, last.at_ms, register.doubts]
+
+
+def _read_register(value: Value) -> EnergyRegister | None:
+    if value is None:
+        return None
+    trusted = Place(value_wh=value[0], at_ms=value[1])
+    if len(value) == 2:
+        return EnergyRegister(trusted=trusted)
+    return EnergyRegister(
+        trusted=trusted,
+        doubtful_since=Place(value_wh=value[2], at_ms=value[3]),
+        doubtful_last=Place(value_wh=value[4], at_ms=value[5]),
+        doubts=value[6],
+    )

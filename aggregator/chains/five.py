@@ -1,0 +1,39 @@
+"""The five chains of one region, wired into one ledger: who reads whose state is said here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aggregator.chains.analysis import AnalysisChain, Recompute
+from aggregator.chains.asset import AssetChain
+from aggregator.chains.data import DataChain
+from aggregator.chains.operation import OperationChain
+from aggregator.chains.payment import PaymentChain
+from aggregator.ledger.ledger import Ledger
+from aggregator.ledger.table import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Five:
+    """One region's chains and the ledger over them."""
+
+    ledger: Ledger
+    asset: AssetChain
+    data: DataChain
+    analysis: AnalysisChain
+    operation: OperationChain
+    payment: PaymentChain
+
+
+def wire(region: str, recompute: Recompute) -> Five:
+    """An empty ledger of a region, before its genesis. `recompute` does the physics of an interval."""
+    journal = Journal()
+    asset = AssetChain(journal)
+    data = DataChain(journal, lambda: asset.region)
+    analysis = AnalysisChain(
+        journal, lambda: asset.region, data, recompute=recompute, settled_periods=lambda: payment.totals.periods
+    )
+    operation = OperationChain()
+    payment = PaymentChain(journal, lambda: asset.region, analysis)
+    ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of)
+    return Five(ledger, asset, data, analysis, operation, payment)

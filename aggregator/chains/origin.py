@@ -1,0 +1,62 @@
+"""What a result may claim about an interval: exact sums of energy, and physics within one quantum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from aggregator.chains.asset import Region
+from aggregator.chains.data import IntervalEnergy
+from aggregator.chains.results import Flows, ParticipantFlow
+from config.grid_model import Source
+
+QUANTUM_WH: Final = 1
+QUANTUM_W: Final = 1
+QUANTUM_PPM: Final = 10
+"""How far two honest nodes' physics may lie apart, in the units of the record."""
+
+Energies = Mapping[str, IntervalEnergy]
+"""What every meter did in an interval, by name."""
+
+
+def participant_energy(region: Region, energies: Energies) -> dict[str, ParticipantFlow]:
+    """What everybody took and gave in an interval, before anything is said about origin."""
+    flows: dict[str, ParticipantFlow] = {}
+    for meter, energy in energies.items():
+        if not energy.imported_wh and not energy.exported_wh:
+            continue
+        asset = region.meters[meter]
+        emission = asset.generator.emission_g_per_kwh if asset.generator else 0
+        participant = asset.meter.participant
+        so_far = flows.get(participant) or ParticipantFlow(participant, 0, 0, 0, ())
+        flows[participant] = replace(
+            so_far,
+            imported_wh=so_far.imported_wh + energy.imported_wh,
+            exported_wh=so_far.exported_wh + energy.exported_wh,
+            emitted_mg=so_far.emitted_mg + energy.exported_wh * emission,
+        )
+    return {participant: flows[participant] for participant in sorted(flows)}
+
+
+def clean_sources(region: Region) -> frozenset[Source]:
+    """The sources whose generators emit nothing."""
+    return frozenset(generator.source for generator in region.grid.generators if generator.is_clean)
+
+
+def first_difference(theirs: Flows, ours: Flows) -> str | None:
+    """Where two nodes' physics lie further apart than one quantum, in words; None where they agree."""
+    for flow, own in zip(theirs.participants, ours.participants, strict=False):
+        got, want = dict(flow.origin_wh), dict(own.origin_wh)
+        for source in Source:
+            if abs(got.get(source, 0) - want.get(source, 0)) > QUANTUM_WH:
+                return f"{flow.participant}: {got.get(source, 0)} Wh of {source}, here {want.get(source, 0)} Wh"
+    if [branch.branch for branch in theirs.branches] != [branch.branch for branch in ours.branches]:
+        return "other branches than the grid has"
+    for branch, own_branch in zip(theirs.branches, ours.branches, strict=True):
+        apart_ppm = abs(branch.loading_ppm - own_branch.loading_ppm)
+        if abs(branch.flow_w - own_branch.flow_w) > QUANTUM_W or apart_ppm > QUANTUM_PPM:
+            return f"{branch.branch}: {branch.flow_w} W, here {own_branch.flow_w} W"
+    if abs(theirs.losses_w - ours.losses_w) > QUANTUM_W or theirs.findings != ours.findings:
+        return f"losses of {theirs.losses_w} W, here {ours.losses_w} W, or other findings"
+    return None

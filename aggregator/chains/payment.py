@@ -1,0 +1,244 @@
+"""The payment chain: tokens minted, charged and moved; rights bought; the order of priority.
+
+Kinds of record: *settlement* (one per settlement period, resting on analysis' factors) and *purchase* (of a right, by a
+participant's gateway). State: accounts, totals, rights, ranks. Feeds: the devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
+
+from aggregator.chains.analysis import AnalysisChain
+from aggregator.chains.asset import Region
+from aggregator.chains.results import PeriodSettlement
+from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
+from aggregator.economy.rights import Window, price_of, priority_order
+from aggregator.economy.tokens_many import tokens_of_all
+from aggregator.ledger.chain import BlockTime
+from aggregator.ledger.record import Decoders, Record
+from aggregator.ledger.table import Journal, Table, flat
+from protocol.canonical import encode
+from protocol.checkpoint import ChainName
+from protocol.merkle import root_of
+from protocol.messages import MessageType, Purchase
+from protocol.refusals import RefusalCode, Refused
+
+ACCOUNTS_TABLE: Final = 50
+TOTALS_TABLE: Final = 51
+RIGHTS_TABLE: Final = 52
+RANKS_TABLE: Final = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One participant's tokens."""
+
+    balance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentTotals:
+    """The other sides of the books, and what has been settled."""
+
+    minted: int = 0
+    burned: int = 0
+    reserve: int = 0
+    settled_until_ms: int = 0
+    periods: int = 0
+    purchases: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """A place in the order of priority."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class DueSettlement:
+    """A settlement period whose factors are drawn up and whose tokens are not."""
+
+    start_ms: int
+    end_ms: int
+    factors_root: bytes
+    movements: tuple[Movement, ...]
+
+    @property
+    def minted(self) -> int:
+        """Tokens that it mints."""
+        return sum(movement.amount for movement in self.movements if movement.kind is MovementKind.AWARD)
+
+    @property
+    def charged(self) -> int:
+        """Tokens that it charges."""
+        return sum(movement.amount for movement in self.movements if movement.kind is MovementKind.CHARGE)
+
+    @property
+    def leaves(self) -> list[bytes]:
+        """One leaf per movement."""
+        return [movement_leaf(movement, self.start_ms) for movement in self.movements]
+
+
+class PaymentChain:
+    """Who earned, owes and holds what."""
+
+    name = ChainName.PAYMENT
+    decoders: ClassVar[Decoders] = {
+        MessageType.SETTLEMENT: PeriodSettlement.decode,
+        MessageType.PURCHASE: Purchase.decode,
+    }
+
+    def __init__(self, journal: Journal, region: Callable[[], Region], analysis: AnalysisChain) -> None:
+        """Everybody begins with nothing."""
+        self._region = region
+        self._analysis = analysis
+        spell_account, read_account = flat(Account)
+        self.accounts: Table[str, Account] = Table(ACCOUNTS_TABLE, journal, spell=spell_account, read=read_account)
+        spell_totals, read_totals = flat(PaymentTotals)
+        self._totals: Table[int, PaymentTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
+        spell_window, read_window = flat(Window)
+        self.rights: Table[tuple[str, int], Window] = Table(RIGHTS_TABLE, journal, spell=spell_window, read=read_window)
+        spell_rank, read_rank = flat(Rank)
+        self.ranks: Table[str, Rank] = Table(RANKS_TABLE, journal, spell=spell_rank, read=read_rank)
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            ACCOUNTS_TABLE: self.accounts,
+            TOTALS_TABLE: self._totals,
+            RIGHTS_TABLE: self.rights,
+            RANKS_TABLE: self.ranks,
+        }
+
+    @property
+    def totals(self) -> PaymentTotals:
+        """The other sides of the books."""
+        return self._totals.get(0) or PaymentTotals()
+
+    def balance(self, participant: str) -> int:
+        """Tokens of a participant; below 0 is owed."""
+        return (self.accounts.get(participant) or Account()).balance
+
+    def due_settlement(self) -> DueSettlement | None:
+        """What the last period's factors bring to everybody, unless that is settled already."""
+        cursor = self._analysis.cursor
+        if cursor.periods == self.totals.periods:
+            return None
+        rules = self._region().rules
+        rows = [row for _, row in self._analysis.factors.items()]
+        movements: list[Movement] = []
+        everybody = tokens_of_all([row.deeds for row in rows], rules.carbon, rules.tokens)
+        for row, tokens in zip(rows, everybody, strict=True):
+            movements += settle(self.balance(row.participant), tokens, rules.accounts.ceiling, row.participant)
+        return DueSettlement(cursor.factors_start_ms, cursor.factors_end_ms, cursor.factors_root, tuple(movements))
+
+    def begin_block(self, block: BlockTime) -> None:
+        """Time alone changes nothing here: rights end with the settlement that they were bought for."""
+
+    def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
+        """Settle a period, or sell a right.
+
+        Raises:
+            Refused: out of turn, not what follows from the factors, or a purchase that breaks a rule (50 to 59).
+        """
+        match record.message:
+            case PeriodSettlement() as settlement:
+                return self._settle(settlement)
+            case Purchase() as purchase:
+                return self._sell(purchase, record, block)
+        raise AssertionError(f"no rule for {record.type}")
+
+    def vet(self, record: Record) -> None:
+        """The rule says it all; there is no physics here."""
+
+    def broken_invariants(self) -> Iterable[str]:
+        """Minted − burned is the sum of all accounts, and no account is above its ceiling."""
+        totals = self.totals
+        held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
+        if totals.minted - totals.burned != held:
+            yield f"{totals.minted} minted and {totals.burned} burned, but accounts hold {held}"
+        if len(self.accounts):
+            ceiling = self._region().rules.accounts.ceiling
+            for participant, account in self.accounts.items():
+                if account.balance > ceiling:
+                    yield f"{participant} holds {account.balance}, above the ceiling of {ceiling}"
+
+    def _settle(self, settlement: PeriodSettlement) -> Iterable[bytes]:
+        due = self.due_settlement()
+        if due is None or (due.start_ms, due.end_ms) != (settlement.start_ms, settlement.end_ms):
+            raise Refused(RefusalCode.OUT_OF_TURN, "no factors of that period wait to be settled")
+        leaves = due.leaves
+        given = (settlement.factors_root, settlement.minted, settlement.charged, settlement.movements_root)
+        if given != (due.factors_root, due.minted, due.charged, root_of(leaves)):
+            raise Refused(RefusalCode.RESULT_DIFFERS, "tokens other than those that follow from the factors")
+        for movement in due.movements:
+            self._post(movement)
+        totals = self.totals
+        self._totals.put(0, replace(totals, periods=totals.periods + 1, settled_until_ms=due.end_ms))
+        self._end_rights(due.end_ms)
+        self._draw_up_order(due.end_ms)
+        return leaves
+
+    def _sell(self, purchase: Purchase, record: Record, block: BlockTime) -> Iterable[bytes]:
+        region = self._region()
+        participant = purchase.participant
+        if participant not in region.gateways_of:
+            raise Refused(RefusalCode.UNKNOWN_PARTICIPANT, f"no participant {participant} on the asset chain")
+        if record.author.name not in region.gateways_of[participant]:
+            raise Refused(RefusalCode.NOT_THEIR_PARTICIPANT, f"{record.author.name} does not speak for {participant}")
+        price = price_of(purchase.right, region.rules.rights)
+        if price is None:
+            raise Refused(RefusalCode.NO_SUCH_RIGHT, f"{purchase.right.name.lower()} is not sold here")
+        if price > purchase.price_max:
+            raise Refused(RefusalCode.PRICE_ABOVE_LIMIT, f"it costs {price}, above the limit of {purchase.price_max}")
+        following = region.period_of(region.period_of(block.time_ms).span.end_ms).span
+        held = self.rights.get((participant, purchase.right.value))
+        if held is not None and held.end_ms >= following.end_ms:
+            raise Refused(RefusalCode.RIGHT_ALREADY_HELD, f"{participant} holds it until {held.end_ms}")
+        if self.balance(participant) < price:
+            raise Refused(RefusalCode.BALANCE_TOO_LOW, f"it costs {price}, the balance is {self.balance(participant)}")
+        movement = Movement(MovementKind.PURCHASE, participant, price, self.balance(participant) - price)
+        self._post(movement)
+        start_ms = held.start_ms if held is not None and held.end_ms >= following.start_ms else following.start_ms
+        self.rights.put((participant, purchase.right.value), Window(start_ms, following.end_ms))
+        totals = self.totals
+        self._totals.put(0, replace(totals, purchases=totals.purchases + 1))
+        return (movement_leaf(movement, following.start_ms),)
+
+    def _post(self, movement: Movement) -> None:
+        effect = effect_of(movement.kind, movement.amount)
+        balance = self.balance(movement.participant) + effect.participant
+        assert balance == movement.balance, f"{movement.participant}: {balance} where {movement.balance} was foreseen"
+        self.accounts.put(movement.participant, Account(balance))
+        totals = self.totals
+        self._totals.put(
+            0,
+            replace(
+                totals,
+                minted=totals.minted + effect.minted,
+                burned=totals.burned + effect.burned,
+                reserve=totals.reserve + effect.reserve,
+            ),
+        )
+
+    def _end_rights(self, settled_until_ms: int) -> None:
+        for key in [key for key, window in self.rights.items() if window.end_ms <= settled_until_ms]:
+            self.rights.remove(key)
+
+    def _draw_up_order(self, from_ms: int) -> None:
+        holders = {
+            participant
+            for (participant, _), window in self.rights.items()
+            if window.start_ms <= from_ms < window.end_ms
+        }
+        balances = {participant: self.balance(participant) for participant in self._region().participants}
+        for place, participant in enumerate(priority_order(balances, holders), start=1):
+            if self.ranks.get(participant) != Rank(place):
+                self.ranks.put(participant, Rank(place))
+
+
+def movement_leaf(movement: Movement, period_start_ms: int) -> bytes:
+    """The leaf that states one movement of tokens."""
+    return encode(
+        ["movement", movement.kind.value, movement.participant, movement.amount, movement.balance, period_start_ms]
+    )

@@ -1,0 +1,284 @@
+"""este-aggregator: found a region, run a node, look into its chains, prove and audit."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protocol.errors import EsteError
+
+if TYPE_CHECKING:
+    from aggregator.service.query import LedgerFile
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+out = Console()
+err = Console(stderr=True)
+
+DataFolder = Annotated[
+    Path,
+    typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
+    grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
+    gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; once for each gateway.")] = None,
+    name: Annotated[str, typer.Option(help="This node's name on the asset chain.")] = "node-1",
+    broker_host: str = "127.0.0.1",
+    broker_port: int = 1883,
+    profiles: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
+) -> None:
+    """Found a region: make keys and settings, and write the genesis block."""
+    from aggregator.service.founding import found
+    from config.key_files import load_public
+    from protocol.crypto import fingerprint
+
+    keys = {}
+    for entry in gateway or []:
+        gateway_name, _, path = entry.partition("=")
+        if not path:
+            raise typer.BadParameter(f"expected NAME=PUBLIC_KEY.pem, got {entry!r}", param_hint="--gateway")
+        keys[gateway_name] = load_public(Path(path))
+    founded = found(
+        folder,
+        grid,
+        name=name,
+        gateways=keys,
+        profile_folders=tuple(profiles or ()),
+        broker=(broker_host, broker_port),
+        time_ms=time.time_ns() // 1_000_000,
+    )
+    out.print(f"Region [bold]{founded.region}[/] is founded in {folder}.")
+    out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
+    out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
+    out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
+    out.print(f"Next: este-aggregator run --settings {founded.settings_file}")
+
+
+@app.command()
+def run(settings: Annotated[Path, typer.Option(help="aggregator.yaml, as init wrote it.")]) -> None:
+    """Run a node until Ctrl-C."""
+    from aggregator.service.runner import run as run_node
+    from config.load import load
+    from config.settings import AggregatorSettings
+
+    run_node(load(settings, AggregatorSettings))
+
+
+@app.command()
+def status(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
+    """Show the ledger at a glance."""
+    ledger = _open(data)
+    found = asdict(ledger.status())
+    if as_json:
+        _print_json(found)
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in found.items():
+        table.add_row(key.replace("_", " "), _instant(value) if key == "last_block_ms" else f"{value}")
+    out.print(table)
+
+
+@app.command()
+def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
+    """Show everybody's tokens, factors and rights, in the order of priority."""
+    standings = _open(data).standings()
+    if as_json:
+        _print_json([asdict(standing) for standing in standings])
+        return
+    table = Table("rank", "participant", "balance", "supply factor", "demand factor", "rights", "", box=None)
+    for standing in standings:
+        table.add_row(
+            str(standing.rank),
+            standing.participant,
+            f"[red]{standing.balance}[/]" if standing.is_restricted else str(standing.balance),
+            _factor(standing.supply_factor_ppm),
+            _factor(standing.demand_factor_ppm),
+            ", ".join(right.kind.name.lower() for right in standing.rights),
+            "[red]restricted[/]" if standing.is_restricted else "",
+        )
+    out.print(table)
+
+
+@app.command()
+def devices(
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+    acl: Annotated[bool, typer.Option("--acl", help="Print Mosquitto's access list instead.")] = False,
+    aggregator_user: Annotated[str, typer.Option(help="The node's user name at the broker.")] = "node-1",
+) -> None:
+    """Show every meter: where it hangs, what it counted, and when it was last heard."""
+    from protocol.topics import access_list
+
+    ledger = _open(data)
+    if acl:
+        print(access_list(ledger.five.ledger.region, ledger.gateways(), aggregator_user=aggregator_user), end="")
+        return
+    meters = ledger.meters()
+    if as_json:
+        _print_json([asdict(meter) for meter in meters])
+        return
+    columns = ("meter", "participant", "gateway", "profile", "serial", "readings", "unexplained", "kWh in", "kWh out")
+    table = Table(*columns, "last heard (UTC)", box=None)
+    for meter in meters:
+        table.add_row(
+            meter.meter, meter.participant, meter.gateway, meter.profile, meter.serial, str(meter.readings),
+            f"[red]{meter.unexplained}[/]" if meter.unexplained else "0",
+            _kwh(meter.imported_wh), _kwh(meter.exported_wh), _instant(meter.last_ms) if meter.last_ms else "never",
+        )  # fmt: skip
+    out.print(table)
+
+
+@app.command()
+def prove(
+    data: DataFolder = Path("data"),
+    meter: Annotated[str | None, typer.Option(help="Prove this meter's newest reading, or the one at --at.")] = None,
+    at: Annotated[str | None, typer.Option(help="Instant of the reading, such as 2026-11-20T12:00:00Z.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; none prints it.")] = None,
+) -> None:
+    """Write one file that proves one reading or balance to anybody who has the aggregator's public key."""
+    from aggregator.service.proof import prove_balance, prove_reading, to_json
+
+    if (meter is None) == (balance is None):
+        raise typer.BadParameter("say what to prove: either --meter or --balance")
+    ledger = _open(data)
+    if balance is not None:
+        document = prove_balance(ledger.five, ledger.store, balance)
+    else:
+        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at))
+    if output is None:
+        print(to_json(document), end="")
+        return
+    output.write_text(to_json(document), encoding="utf-8")
+    out.print(f"Wrote {output}. Check it with: este-aggregator verify {output} --key aggregator.pub.pem")
+
+
+@app.command()
+def verify(
+    proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")],
+    key: Annotated[Path, typer.Option(help="The aggregator's public key, from a source that you trust.")],
+) -> None:
+    """Check a proof offline, with nothing but the aggregator's public key."""
+    from aggregator.service.proof import PROOF_BYTES_MAX
+    from aggregator.service.proof import verify as verify_proof
+    from config.key_files import load_public
+
+    try:
+        if proof.stat().st_size > PROOF_BYTES_MAX:
+            raise typer.BadParameter(f"{proof} is larger than any proof")
+        document = json.loads(proof.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{proof} is no readable JSON file: {error}") from error
+    proven = verify_proof(document, load_public(key))
+    out.print(f"[green]proven[/] by block {proven.height} of region {proven.region}, {_instant(proven.time_ms)} UTC:")
+    for name, value in proven.claim.items():
+        out.print(f"  {name}: {_instant(value) if name.endswith('_ms') and isinstance(value, int) else value}")
+
+
+@app.command()
+def audit(
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+    second_opinion: Annotated[
+        bool, typer.Option("--second-opinion", help="Verify every signature again with python-ecdsa; slow.")
+    ] = False,
+) -> None:
+    """Replay the whole ledger from its genesis, and re-derive every factor, token and balance."""
+    from aggregator.service.audit import AuditError
+    from aggregator.service.audit import audit as replay
+    from aggregator.service.store import Store
+    from protocol.crypto import fingerprint
+
+    store = Store.open_read_only(data)
+    try:
+        with err.status("auditing …") as spinner:
+            report = replay(
+                store,
+                second_opinion=second_opinion,
+                progress=lambda done, of: spinner.update(f"auditing block {done} of {of}"),
+            )
+    except AuditError as error:
+        if as_json:
+            _print_json({"audit": "failed", "place": error.place, "finding": error.finding})
+        else:
+            out.print(f"[red]audit failed[/] at {error.place}: {error.finding}")
+        raise typer.Exit(1) from error
+    finally:
+        store.close()
+    found: dict[str, Any] = asdict(report) | {
+        "audit": "ok",
+        "head_digest": report.head_digest.hex(),
+        "regulator": report.regulator.key.thumbprint.hex(),
+    }
+    if as_json:
+        _print_json(found)
+        return
+    out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
+    tokens = f"{report.minted} tokens minted, {report.burned} charged"
+    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
+    out.print(f"  head {report.head_digest.hex()}")
+    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
+
+
+def main() -> None:
+    """Run a command; turn an expected error into one sentence and an exit code."""
+    _run(app)
+
+
+def _run(command: Callable[[], None]) -> NoReturn:
+    try:
+        command()
+    except EsteError as error:
+        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _open(data: Path) -> LedgerFile:
+    from aggregator.service.query import LedgerFile
+
+    return LedgerFile(data)
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document, indent=1, default=str))
+
+
+def _parse_instant(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
+    if instant.tzinfo is None:
+        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
+    return round(instant.timestamp() * 1000)
+
+
+def _instant(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _factor(ppm: int | None) -> str:
+    return "–" if ppm is None else f"{ppm / 1e6:.3f}"
+
+
+def _kwh(energy_wh: int | None) -> str:
+    return "–" if energy_wh is None else f"{energy_wh / 1000:.3f}"

@@ -1,0 +1,85 @@
+"""Token accounts by double entry: what one side is debited, the other is credited, in the same movement.
+
+Participants and the region's reserve hold tokens. Two more sides close the books: tokens that are minted come from
+*issue*, tokens that are charged go to *burn*. So minted − burned is always the sum of all accounts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class MovementKind(IntEnum):
+    """Why tokens move."""
+
+    AWARD = 1
+    """Issue → participant, for a factor above the threshold."""
+    CHARGE = 2
+    """Participant → burn, for a factor below 0."""
+    OVERFLOW = 3
+    """Participant → reserve: what exceeds the ceiling."""
+    PURCHASE = 4
+    """Participant → reserve: the price of a right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One posting, with the balance that it leaves behind."""
+
+    kind: MovementKind
+    participant: str
+    amount: int
+    """Tokens, above 0; the kind says which way."""
+    balance: int
+    """Of the participant, afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What has been issued and burned since genesis."""
+
+    minted: int = 0
+    burned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a movement does to each side of the books; the four always add up to 0."""
+
+    participant: int
+    reserve: int
+    minted: int
+    burned: int
+
+
+def effect_of(kind: MovementKind, amount: int) -> Effect:
+    """Which sides a movement touches, and by how much."""
+    assert amount > 0, f"a movement of {amount} tokens moves nothing, or backwards"
+    match kind:
+        case MovementKind.AWARD:
+            return Effect(participant=amount, reserve=0, minted=amount, burned=0)
+        case MovementKind.CHARGE:
+            return Effect(participant=-amount, reserve=0, minted=0, burned=amount)
+        case MovementKind.OVERFLOW | MovementKind.PURCHASE:
+            return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
+
+
+def settle(balance: int, tokens: int, ceiling: int, participant: str) -> list[Movement]:
+    """The movements that a period's tokens bring to one account.
+
+    Args:
+        balance: before.
+        tokens: earned, or owed if negative.
+        ceiling: what the account may hold.
+        participant: whose account.
+    """
+    if tokens < 0:
+        return [Movement(MovementKind.CHARGE, participant, -tokens, balance + tokens)]
+    if tokens == 0:
+        return []
+    balance += tokens
+    movements = [Movement(MovementKind.AWARD, participant, tokens, balance)]
+    if balance > ceiling:
+        movements.append(Movement(MovementKind.OVERFLOW, participant, balance - ceiling, ceiling))
+    return movements

@@ -1,0 +1,37 @@
+"""What tokens buy, and who goes first.
+
+A right is bought for one settlement period. The order of priority is drawn up when a period is settled and holds until
+the next one is: holders of a right come first, participants who owe tokens come last, and among equals the larger
+balance, then the name, decides, so that every node draws up the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+
+from config.grid_model import RightPrice
+from protocol.messages import RightKind
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when a right holds; half-open, UTC."""
+
+    start_ms: int
+    end_ms: int
+
+
+def price_of(kind: RightKind, prices: Iterable[RightPrice]) -> int | None:
+    """What a right costs, or None where the region does not sell it."""
+    return next((entry.price for entry in prices if entry.kind is kind), None)
+
+
+def priority_order(balances: Mapping[str, int], holders: Set[str]) -> list[str]:
+    """All participants, first to last.
+
+    Args:
+        balances: tokens of every participant.
+        holders: those who hold a priority right in the period to come.
+    """
+    return sorted(balances, key=lambda name: (balances[name] < 0, name not in holders, -balances[name], name))

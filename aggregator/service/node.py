@@ -1,0 +1,208 @@
+"""One node: ledger, engine, store, compute node and notifier, behind four verbs. Synchronous, and handed time.
+
+    check        open an envelope (in any thread)
+    submit       queue it for a block
+    close_block  make a block durable, and say what is to be told about it
+    due_in_ms    when the next block is wanted
+
+Everything but `check` belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from aggregator.chains.five import Five, wire
+from aggregator.chains.genesis import open_genesis
+from aggregator.chains.results import IntervalResult
+from aggregator.engine.local import LocalEngine
+from aggregator.grid.interval import IntervalPhysics
+from aggregator.ledger.block import Block, Outcome
+from aggregator.ledger.ledger import Refusal as NotProposed
+from aggregator.ledger.record import Record, Role
+from aggregator.service.compute import ComputeNode
+from aggregator.service.notify import Notifier, Outgoing, summary
+from aggregator.service.store import Store
+from config.settings import Blocks
+from protocol.checkpoint import BlockHead, ChainName
+from protocol.crypto import SoftwareKey
+from protocol.envelope import seal
+from protocol.errors import OperatorError
+from protocol.messages import MessageType, Received, Refusal
+from protocol.refusals import RefusalCode, Refused
+
+FIRST_BLOCK: Final = Blocks(entries_max=1, age_max_ms=10)
+
+
+class Node:
+    """A node of one region, running."""
+
+    def __init__(self, five: Five, store: Store, name: str, key: SoftwareKey, blocks: Blocks, pending_max: int) -> None:
+        """Use `found` or `open`."""
+        self.five = five
+        self._store = store
+        self._name = name
+        self._key = key
+        self._compute = ComputeNode(name, key, IntervalPhysics())
+        self._notifier = Notifier(five.ledger.region, key)
+        self._notifier.restore(store.statements())
+        self._engine = LocalEngine(five.ledger, blocks, pending_max, self._keep)
+        self._statements: list[tuple[str, int, bytes]] = []
+
+    @classmethod
+    def found(cls, folder: Path, genesis: bytes, name: str, key: SoftwareKey) -> None:
+        """Begin a region's ledger in `folder`, with its genesis as the first block.
+
+        Raises:
+            EsteError: the genesis is none, or there is a ledger already.
+        """
+        record = open_genesis(genesis)
+        five = wire(record.link.region, IntervalPhysics())
+        store = Store.create(folder)
+        try:
+            node = cls(five, store, name, key, FIRST_BLOCK, 1)
+            node._engine.submit(record, record.message.time_ms)
+            closed = node._engine.close_block(record.message.time_ms)
+            assert not closed.refused, f"a genesis that founds nothing: {closed.refused}"
+        finally:
+            store.close()
+
+    @classmethod
+    def open(cls, folder: Path, name: str, key: SoftwareKey, blocks: Blocks, pending_max: int) -> Node:
+        """Go on with the ledger in `folder`.
+
+        Raises:
+            OperatorError: there is none, or this node is not a member of it.
+        """
+        store = Store.open(folder)
+        five = restore(store, folder)
+        member = five.asset.author_of(key.public_key.thumbprint)
+        if member is None or member.role is not Role.AGGREGATOR or member.name != name:
+            raise OperatorError(folder, "name", f"an aggregator of the region with this key, as {name}", "no such one")
+        return cls(five, store, name, key, blocks, pending_max)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
+
+    def check(self, data: bytes) -> Record:
+        """Open an envelope, in any thread.
+
+        Raises:
+            Refused: with the first rule that it breaks.
+        """
+        return self.five.ledger.check(data)
+
+    def submit(self, record: Record, now_ms: int) -> bool:
+        """Queue a record for a block; False if the queue is full."""
+        return self._engine.submit(record, now_ms)
+
+    def due_in_ms(self, now_ms: int) -> int | None:
+        """How long until a block is wanted, for what waits or for time alone; None while nothing is foreseen."""
+        totals, rule = self.five.data.totals, self.five.asset.region.rules.time
+        frozen = max(totals.frozen_until_ms, self.five.asset.region.begin_ms)
+        by_time = max(0, frozen + rule.interval_ms + rule.grace_ms - now_ms)
+        by_queue = self._engine.due_in_ms(now_ms)
+        return by_time if by_queue is None else min(by_time, by_queue)
+
+    def close_block(self, now_ms: int) -> list[Outgoing]:
+        """Close a block, then whatever is due because of it.
+
+        Returns:
+            What is to be told, in order.
+
+        Raises:
+            StoreError: the disk is full or failing; everything still waits.
+        """
+        outgoing = self._close_one(now_ms)
+        while (data := self._compute.due_record(self.five)) is not None:
+            outgoing += self._close_one(now_ms, self.check(data))
+        return outgoing
+
+    def refusal(self, gateway: str, digest: bytes, refused: Refused) -> Outgoing:
+        """Tell a gateway that a record did not even get into the queue."""
+        expected = self.five.ledger.last_record(gateway).sequence + 1
+        return self._notifier.refusal(
+            Refusal(self.five.ledger.region, gateway, digest, 0, refused.code, expected, refused.detail)
+        )
+
+    def last_statements(self) -> list[Outgoing]:
+        """The last statement to every gateway, for a broker that may have lost them."""
+        return [self._notifier.statement(gateway, envelope) for gateway, _, envelope in self._store.statements()]
+
+    def _close_one(self, now_ms: int, own: Record | None = None) -> list[Outgoing]:
+        closed = self._engine.close_block(now_ms, own)
+        if own is not None:
+            first = closed.block.outcomes[0]
+            assert first.record is own and first.refusal is None, f"our own {own.type} was refused: {first.detail}"
+        height = closed.block.head.height
+        outgoing = self._answers(height, closed.block.outcomes, closed.refused)
+        outgoing += [self._notifier.statement(gateway, envelope) for gateway, _, envelope in self._statements]
+        for outcome in closed.block.outcomes:
+            if isinstance(outcome.record.message, IntervalResult):
+                outgoing.append(summary(outcome.record.message, self.five))
+        return outgoing
+
+    def _keep(self, block: Block) -> None:
+        checkpoint = seal(
+            self._key, region=block.head.region, type_=MessageType.CHECKPOINT, payload=block.head.encode()
+        )
+        self._statements = self._notifier.statements(block, self.five)
+        self._store.write(block, checkpoint, self._statements)
+        self._notifier.sent()
+
+    def _answers(self, height: int, outcomes: Iterable[Outcome], not_proposed: Iterable[NotProposed]) -> list[Outgoing]:
+        """Receipts and refusals for the records of gateways."""
+        received, outgoing = [], []
+        for outcome in outcomes:
+            author, link = outcome.record.author, outcome.record.link
+            if author.role is not Role.GATEWAY:
+                continue
+            if outcome.refusal is None:
+                digest = outcome.record.envelope.digest
+                received.append((author.name, height, Received(link.sequence, digest, outcome.index)))
+            else:
+                outgoing.append(self._final_refusal(outcome.record, outcome.refusal, outcome.detail))
+        for refused in not_proposed:
+            again = self._known_already(refused)
+            if isinstance(again, Outgoing):
+                outgoing.append(again)
+            else:
+                received.append(again)
+        return self._notifier.receipts(received) + outgoing
+
+    def _known_already(self, refused: NotProposed) -> Outgoing | tuple[str, int, Received]:
+        """A record that came again gets the answer that it got before."""
+        record, link = refused.record, refused.record.link
+        entry = self._store.entry_of(link.author, link.sequence)
+        if refused.code is not RefusalCode.SEQUENCE_REPLAYED or entry is None or entry.envelope != record.envelope.data:
+            return self._refusal(record, refused.code, refused.expected_sequence, refused.detail)
+        if entry.code:
+            return self._final_refusal(record, RefusalCode(entry.code), "refused before")
+        return link.author, entry.height, Received(link.sequence, record.envelope.digest, entry.index)
+
+    def _final_refusal(self, record: Record, code: RefusalCode, detail: str) -> Outgoing:
+        return self._refusal(record, code, self.five.ledger.last_record(record.author.name).sequence + 1, detail)
+
+    def _refusal(self, record: Record, code: RefusalCode, expected: int, detail: str) -> Outgoing:
+        link = record.link
+        return self._notifier.refusal(
+            Refusal(link.region, link.author, record.envelope.digest, link.sequence, code, expected, detail)
+        )
+
+
+def restore(store: Store, folder: Path) -> Five:
+    """The chains as the store has them.
+
+    Raises:
+        OperatorError: the store has no genesis.
+    """
+    head: BlockHead | None = store.last_block()
+    if head is None:
+        raise OperatorError(folder, "", "a ledger with a genesis", "an empty one")
+    five = wire(head.region, IntervalPhysics())
+    logs = {chain: store.log(chain, head.log(chain).size) for chain in ChainName}
+    five.ledger.restore(head, logs, store.state())
+    return five

@@ -1,0 +1,203 @@
+"""One file that proves one thing to somebody who has nothing else but the aggregator's public key.
+
+A *reading* is proven by the gateway's envelope, its place in the data log, and the row of the state that admits the
+gateway's key. A *balance* is proven by its row of the state. Both end in a checkpoint: a block head that the aggregator
+signed. Verification asks nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aggregator.chains.asset import KEYS_TABLE
+from aggregator.chains.five import Five
+from aggregator.chains.payment import ACCOUNTS_TABLE
+from aggregator.ledger.record import Role
+from aggregator.ledger.state_tree import RowProof
+from aggregator.ledger.table import Change
+from aggregator.service.store import Store
+from protocol.batch import Batch, MeterBlock
+from protocol.canonical import decode, encode
+from protocol.checkpoint import BlockHead, ChainName
+from protocol.crypto import PublicKey
+from protocol.envelope import Envelope
+from protocol.errors import EncodingError, EsteError, ProofError, SignatureError
+from protocol.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from protocol.messages import MessageType
+
+FORMAT: Final = "este-proof-1"
+PROOF_BYTES_MAX: Final = 8 << 20
+
+
+class NothingToProveError(EsteError):
+    """The ledger holds no such reading or balance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a proof shows, in words and numbers, drawn from its bytes alone."""
+
+    region: str
+    height: int
+    time_ms: int
+    claim: dict[str, object]
+
+
+def prove_balance(five: Five, store: Store, participant: str) -> dict[str, Any]:
+    """The proof of a participant's balance as of the last block.
+
+    Raises:
+        NothingToProveError: the participant has no account.
+    """
+    if participant not in five.payment.accounts:
+        raise NothingToProveError(f"{participant} has no account: nothing was ever minted, charged or moved")
+    row = five.payment.accounts.change(participant)
+    return _document(five, store) | {"kind": "balance", "row": _row_json(_prove_row(five, row))}
+
+
+def prove_reading(five: Five, store: Store, meter: str, at_ms: int | None) -> dict[str, Any]:
+    """The proof of a meter's reading: the one at an instant or the last before it, or the newest.
+
+    Raises:
+        NothingToProveError: the chain has no such reading.
+    """
+    asset = five.asset.region.meters.get(meter)
+    if asset is None:
+        raise NothingToProveError(f"no meter {meter} on the asset chain")
+    for entry in store.entries_of(asset.meter.gateway):
+        if entry.chain is not ChainName.DATA or entry.code:
+            continue
+        envelope = Envelope.parse(entry.envelope)
+        batch = Batch.decode(envelope.payload)
+        place = _place_of(batch, meter, at_ms)
+        if place is None:
+            continue
+        key = five.asset.key_row(envelope.key_id)
+        log = five.ledger.logs[ChainName.DATA]
+        path = inclusion_proof(store.node_source(ChainName.DATA), entry.index, log.size)
+        return _document(five, store) | {
+            "kind": "reading",
+            "envelope": entry.envelope.hex(),
+            "index": entry.index,
+            "path": [node.hex() for node in path],
+            "key": _row_json(_prove_row(five, key)),
+            "meter": meter,
+            "reading": place,
+        }
+    raise NothingToProveError(f"no reading of {meter} at or before that time is on the chain")
+
+
+def verify(document: object, aggregator: PublicKey) -> Proven:
+    """See that a proof holds, with nothing but the aggregator's public key.
+
+    Raises:
+        EsteError: it does not, and why.
+    """
+    try:
+        return _verify(document, aggregator)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise EncodingError(f"not a proof of this format: {error!r:.100}") from error
+
+
+def to_json(document: dict[str, Any]) -> str:
+    """A proof as a file."""
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _verify(document: Any, aggregator: PublicKey) -> Proven:
+    if document["format"] != FORMAT:
+        raise EncodingError(f"expected the format {FORMAT}, got {document['format']!r:.40}")
+    checkpoint = Envelope.parse(bytes.fromhex(document["checkpoint"]))
+    head = BlockHead.decode(checkpoint.payload)
+    if checkpoint.type != MessageType.CHECKPOINT or checkpoint.key_id != aggregator.thumbprint:
+        raise SignatureError("the checkpoint is not signed with the key that was given")
+    checkpoint.verify(aggregator, head.region)
+    claim = {"balance": _verify_balance, "reading": _verify_reading}[document["kind"]](document, head)
+    return Proven(head.region, head.height, head.time_ms, claim)
+
+
+def _verify_balance(document: Any, head: BlockHead) -> dict[str, object]:
+    row = _row_from_json(document["row"])
+    row.verify(head.state_root)
+    table, participant = decode(row.key, size_max=1 << 10)
+    if table != ACCOUNTS_TABLE:
+        raise ProofError("the row is proven, but it is no account")
+    (balance,) = decode(row.value, size_max=1 << 10)
+    return {"participant": participant, "balance": balance}
+
+
+def _verify_reading(document: Any, head: BlockHead) -> dict[str, object]:
+    envelope = Envelope.parse(bytes.fromhex(document["envelope"]))
+    log = head.log(ChainName.DATA)
+    verify_inclusion(
+        hash_of_leaf=leaf_hash(envelope.data),
+        index=document["index"],
+        size=log.size,
+        proof=[bytes.fromhex(node) for node in document["path"]],
+        root=log.root,
+    )
+    row = _row_from_json(document["key"])
+    row.verify(head.state_root)
+    gateway, role, point = decode(row.value, size_max=1 << 10)
+    if row.key != encode([KEYS_TABLE, envelope.key_id]) or role != Role.GATEWAY:
+        raise ProofError("the row is proven, but it does not admit the gateway's key")
+    envelope.verify(PublicKey(point), head.region)
+    batch = Batch.decode(envelope.payload)
+    block = next(block for block in batch.meters if block.meter == document["meter"])
+    return {"gateway": gateway, "meter": block.meter} | _reading(batch, block, document["reading"])
+
+
+def _reading(batch: Batch, block: MeterBlock, place: int) -> dict[str, object]:
+    values = {quantity.name.lower(): column[place] for quantity, column in sorted(block.columns.items())}
+    width = {quantity: len(words) // len(block) for quantity, words in block.words.items()}
+    words = {
+        f"{quantity.name.lower()}_words": block.words[quantity][place * width[quantity] :][: width[quantity]].hex()
+        for quantity in block.words
+    }
+    start_ms = batch.clock.epoch_ms + block.first_ms + block.starts_ms[place]
+    return (
+        {"serial": block.serial, "start_ms": start_ms, "end_ms": start_ms + block.durations_ms[place]} | values | words
+    )
+
+
+def _place_of(batch: Batch, meter: str, at_ms: int | None) -> int | None:
+    """Where in a batch the reading stands that was asked for."""
+    block = next((block for block in batch.meters if block.meter == meter), None)
+    if block is None:
+        return None
+    first_ms = batch.clock.epoch_ms + block.first_ms
+    places = [i for i, start in enumerate(block.starts_ms) if at_ms is None or first_ms + start <= at_ms]
+    return places[-1] if places else None
+
+
+def _document(five: Five, store: Store) -> dict[str, Any]:
+    stored = store.block(five.ledger.height)
+    assert stored is not None, "the last block is there"
+    return {"format": FORMAT, "region": five.ledger.region, "checkpoint": stored[1].hex()}
+
+
+def _prove_row(five: Five, row: Change) -> RowProof:
+    assert row.value is not None, "a row that is there"
+    return five.ledger.state.prove(row.key, row.value)
+
+
+def _row_json(proof: RowProof) -> dict[str, object]:
+    return {
+        "key": proof.key.hex(),
+        "value": proof.value.hex(),
+        "before": [digest.hex() for digest in proof.before],
+        "after": [digest.hex() for digest in proof.after],
+        "path": [node.hex() for node in proof.path],
+    }
+
+
+def _row_from_json(row: Any) -> RowProof:
+    return RowProof(
+        key=bytes.fromhex(row["key"]),
+        value=bytes.fromhex(row["value"]),
+        before=tuple(bytes.fromhex(digest) for digest in row["before"]),
+        after=tuple(bytes.fromhex(digest) for digest in row["after"]),
+        path=tuple(bytes.fromhex(node) for node in row["path"]),
+    )

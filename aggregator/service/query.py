@@ -1,0 +1,115 @@
+"""Answers about a ledger, read from its file while a node may be writing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aggregator.chains.five import Five
+from aggregator.chains.standing import standing_of
+from aggregator.ledger.record import Role
+from aggregator.service.node import restore
+from aggregator.service.store import Store
+from protocol.messages import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A ledger at a glance."""
+
+    region: str
+    height: int
+    last_block_ms: int
+    readings_on_chain: int
+    batches_on_chain: int
+    batches_refused: int
+    intervals_closed: int
+    periods_settled: int
+    tokens_minted: int
+    tokens_charged: int
+    reserve: int
+    purchases: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterView:
+    """One meter, as the chains know it."""
+
+    meter: str
+    participant: str
+    gateway: str
+    profile: str
+    serial: str
+    readings: int
+    unexplained: int
+    last_ms: int | None
+    imported_wh: int | None
+    exported_wh: int | None
+
+
+class LedgerFile:
+    """A ledger, open for questions."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the state as of the last block.
+
+        Raises:
+            OperatorError: there is no ledger.
+        """
+        self.store = Store.open_read_only(folder)
+        self.five: Five = restore(self.store, folder)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.store.close()
+
+    def status(self) -> Status:
+        """The ledger at a glance."""
+        five, head = self.five, self.five.ledger.head
+        assert head is not None, "a restored ledger has a head"
+        data, analysis, payment = five.data.totals, five.analysis.cursor, five.payment.totals
+        return Status(
+            region=five.ledger.region,
+            height=head.height,
+            last_block_ms=head.time_ms,
+            readings_on_chain=data.readings,
+            batches_on_chain=data.batches,
+            batches_refused=self.store.refused(),
+            intervals_closed=analysis.intervals,
+            periods_settled=payment.periods,
+            tokens_minted=payment.minted,
+            tokens_charged=payment.burned,
+            reserve=payment.reserve,
+            purchases=payment.purchases,
+        )
+
+    def standings(self) -> list[Standing]:
+        """How everybody stands, first in the order of priority first."""
+        standings = [standing_of(name, "", self.five) for name in self.five.asset.region.participants]
+        return sorted(standings, key=lambda standing: (standing.rank, standing.participant))
+
+    def meters(self) -> list[MeterView]:
+        """Every meter, in the order of the grid file."""
+        views = []
+        for meter in self.five.asset.region.grid.meters:
+            state = self.five.data.meters.get(meter.id)
+            imported, exported = (state.imported, state.exported) if state else (None, None)
+            views.append(
+                MeterView(
+                    meter=meter.id,
+                    participant=meter.participant,
+                    gateway=meter.gateway,
+                    profile=meter.profile,
+                    serial=state.serial if state else "",
+                    readings=state.readings if state else 0,
+                    unexplained=state.unexplained if state else 0,
+                    last_ms=state.last_ms if state else None,
+                    imported_wh=imported.trusted.value_wh if imported else None,
+                    exported_wh=exported.trusted.value_wh if exported else None,
+                )
+            )
+        return views
+
+    def gateways(self) -> list[str]:
+        """Every admitted gateway, in the order of their names."""
+        return [member.name for member in self.five.asset.members(Role.GATEWAY)]

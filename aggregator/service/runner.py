@@ -1,0 +1,149 @@
+"""Runs a node: the only place in this program that reads the clock and owns tasks and threads.
+
+    broker → ingest (threads) → queue → block (one ledger thread) → broker
+
+A full disk stops blocks, not the program: everything waits, loudly, and gateways keep what has no receipt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from aggregator.ledger.record import Record
+from aggregator.service.ingest import Ingest, Opened
+from aggregator.service.mqtt_port import BrokerPort, Incoming
+from aggregator.service.node import Node
+from aggregator.service.notify import Outgoing
+from aggregator.service.store import StoreError
+from config.key_files import load
+from config.settings import AggregatorSettings
+from protocol.crypto import digest_of
+from protocol.refusals import Refused
+
+T = TypeVar("T")
+
+DISK_PAUSE_S: Final = 1.0
+DRAIN_S: Final = 5.0
+IDLE_S: Final = 1.0
+
+log = structlog.get_logger("este.node")
+
+
+def run(settings: AggregatorSettings) -> None:
+    """Run a node until SIGTERM or SIGINT.
+
+    Raises:
+        EsteError: it cannot start; the operator can mend it.
+    """
+    key = load(settings.key_file)
+    node = Node.open(settings.data, settings.name, key, settings.blocks, settings.pending_max)
+    try:
+        asyncio.run(_Runner(settings, node).run())
+    finally:
+        node.close()
+
+
+class _Runner:
+    """One node, its broker, and the tasks between them."""
+
+    def __init__(self, settings: AggregatorSettings, node: Node) -> None:
+        self._node = node
+        self._broker = BrokerPort(settings.broker, settings.region, settings.name)
+        self._ingest = Ingest(node.check, settings.verify_threads, settings.pending_max)
+        self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until told to stop, then close what waits and say goodbye."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        log.info("running", height=self._node.five.ledger.height)
+        tasks = [
+            asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive)),
+            asyncio.create_task(self._take_in()),
+            asyncio.create_task(self._close_blocks()),
+        ]
+        stop = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks[1:], stop):
+            task.cancel()
+        await asyncio.gather(*tasks[1:], stop, return_exceptions=True)
+        failed = [task for task in done if task is not stop and task.exception() is not None]
+        if not failed:
+            await self._say_goodbye()
+        tasks[0].cancel()
+        await asyncio.gather(tasks[0], return_exceptions=True)
+        self._ingest.close()
+        self._ledger_thread.shutdown(wait=True)
+        for task in failed:
+            await task
+
+    async def _on_link(self) -> None:
+        await self._broker.publish(await self._in_ledger_thread(self._node.last_statements))
+
+    async def _take_in(self) -> None:
+        """Move what was verified into the queue, in order; answer what was refused at the door."""
+        while True:
+            opened = await self._ingest.next_chunk()
+            await self._broker.publish(await self._in_ledger_thread(partial(self._submit, opened)))
+            self._wake.set()
+
+    def _submit(self, opened: list[tuple[Incoming, Opened]]) -> list[Outgoing]:
+        answers = []
+        for incoming, one in opened:
+            if isinstance(one, Record):
+                self._node.submit(one, _now_ms())
+            elif isinstance(one, Refused) and one.code.is_from_known_author:
+                log.warning("refused", gateway=incoming.gateway, code=one.code.name, why=one.detail)
+                answers.append(self._node.refusal(incoming.gateway, digest_of(incoming.payload), one))
+            else:
+                log.warning("ignored", topic=incoming.gateway, code=one.code.name)
+        return answers
+
+    async def _close_blocks(self) -> None:
+        """Close a block whenever the queue or time alone wants one."""
+        while True:
+            self._wake.clear()
+            due_ms = self._node.due_in_ms(_now_ms())
+            if due_ms is None or due_ms > 0:
+                wait_s = IDLE_S if due_ms is None else min(IDLE_S, due_ms / 1000)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait_s)
+                continue
+            await self._close_one_block()
+
+    async def _close_one_block(self) -> None:
+        try:
+            outgoing = await self._in_ledger_thread(lambda: self._node.close_block(_now_ms()))
+        except StoreError as error:
+            log.error("nothing can be stored; gateways keep their readings", why=str(error))
+            await asyncio.sleep(DISK_PAUSE_S)
+            return
+        await self._broker.publish(outgoing)
+
+    async def _say_goodbye(self) -> None:
+        """Close what waits in the queue, and let the broker have the receipts."""
+        await self._close_one_block()
+        try:
+            await asyncio.wait_for(self._broker.drain(), DRAIN_S)
+        except TimeoutError:
+            log.warning("the broker did not take everything; receipts will be asked for again")
+        log.info("stopped", height=self._node.five.ledger.height)
+
+    async def _in_ledger_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._ledger_thread, call)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,95 @@
+"""Key files: a private key, public keys, and a password, each in a file of its own.
+
+A private key is written once, readable by its owner alone, and never overwritten; one that others can read is not used,
+because nobody could tell any more who signed. Nothing here prints or logs a key, except its public half.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from protocol.crypto import PublicKey, SoftwareKey
+from protocol.errors import OperatorError, SignatureError
+
+OWNER_ONLY: Final = 0o600
+
+
+def create(path: Path) -> SoftwareKey:
+    """Make a new key and write it to `path`.
+
+    Raises:
+        OperatorError: there is a file already, or it cannot be written.
+    """
+    key = SoftwareKey.generate()
+    write_new(path, key.to_pem(), mode=OWNER_ONLY)
+    return key
+
+
+def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write a file that must not be there yet, with its permissions from the first byte on.
+
+    Raises:
+        OperatorError: there is a file already, or it cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise OperatorError(path, "", "no file yet, since nothing is ever overwritten", "one that exists") from error
+    except OSError as error:
+        raise OperatorError(path, "", "a place to write to", error.strerror or str(error)) from error
+
+
+def load(path: Path) -> SoftwareKey:
+    """Read a private key.
+
+    Raises:
+        OperatorError: there is none, others can read it, or it is no P-256 key in PEM.
+    """
+    pem = _read(path, "a private key, made by this program's init")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        expected = f"a key that only its owner can read: run `chmod 600 {path}`"
+        raise OperatorError(path, "", expected, f"permissions {mode:o}")
+    try:
+        return SoftwareKey.from_pem(pem)
+    except SignatureError as error:
+        raise OperatorError(path, "", "a P-256 private key in PEM (PKCS #8)", str(error)) from error
+
+
+def load_public(path: Path) -> PublicKey:
+    """Read somebody's public key.
+
+    Raises:
+        OperatorError: there is none, or it is no P-256 public key in PEM.
+    """
+    pem = _read(path, "a public key, as its owner hands it out")
+    try:
+        return PublicKey.from_pem(pem.decode("ascii", errors="replace"))
+    except SignatureError as error:
+        raise OperatorError(path, "", "a P-256 public key in PEM", str(error)) from error
+
+
+def load_password(path: Path) -> str:
+    """Read a password: the file's first line.
+
+    Raises:
+        OperatorError: there is no such file, or nothing in it.
+    """
+    lines = _read(path, "a file that holds the broker's password").decode(errors="replace").splitlines()
+    if not lines or not lines[0]:
+        raise OperatorError(path, "", "a password in the first line", "none")
+    return lines[0]
+
+
+def _read(path: Path, expected: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise OperatorError(path, "", expected, "no such file") from error
+    except OSError as error:
+        raise OperatorError(path, "", expected, error.strerror or str(error)) from error

@@ -1,0 +1,307 @@
+"""The ledger on disk: blocks are whole or absent, a node goes on where it stopped, no changed byte passes the audit."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aggregator.service.audit import AuditError, audit
+from aggregator.service.node import Node
+from aggregator.service.notify import Outgoing
+from aggregator.service.proof import prove_balance, prove_reading, verify
+from aggregator.service.query import LedgerFile
+from aggregator.service.store import FILE_NAME, Store, StoreError
+from config.settings import Blocks
+from protocol.crypto import digest_of
+from protocol.envelope import Envelope
+from protocol.errors import EsteError
+from protocol.messages import MessageType, Receipt, Refusal, Statement
+from protocol.refusals import RefusalCode
+from protocol.topics import Kind
+from tests.village import INTERVAL_MS, START_MS, Village
+
+BLOCKS = Blocks(entries_max=10, age_max_ms=100)
+
+
+class Running:
+    """A node beside the village, which here only signs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.village = Village()
+        self.sent: list[Outgoing] = []
+        Node.found(folder, self.village.genesis, "node", self.village.keys["node"])
+        self.node = self.open()
+
+    def open(self) -> Node:
+        return Node.open(self.folder, "node", self.village.keys["node"], BLOCKS, 100)
+
+    def send(self, data: bytes) -> list[Outgoing]:
+        record = self.node.check(data)
+        self.village.record(data)
+        self.node.submit(record, self.village.now_ms)
+        told = self.node.close_block(self.village.now_ms)
+        self.sent += told
+        return told
+
+    def batch(self) -> bytes:
+        batch = self.village.a_batch()
+        self.village.now_ms += INTERVAL_MS
+        return self.village.sign(batch, MessageType.BATCH)
+
+    def live(self, seconds: int) -> None:
+        for _ in range(seconds // 5):
+            self.send(self.batch())
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    made = Running(tmp_path)
+    yield made
+    made.node.close()
+
+
+def kinds(outgoing: list[Outgoing], kind: Kind) -> list[bytes]:
+    return [message.payload for message in outgoing if message.topic.kind is kind]
+
+
+def test_a_record_is_receipted_once_it_is_durable(running: Running) -> None:
+    data = running.batch()
+    (payload,) = kinds(running.send(data), Kind.RECEIPT)
+    envelope = Envelope.parse(payload)
+    envelope.verify(running.village.keys["node"].public_key, "village")
+    receipt = Receipt.decode(envelope.payload)
+    assert [(r.sequence, r.digest) for r in receipt.records] == [(1, digest_of(data))]
+
+
+def test_a_record_that_comes_again_gets_the_same_receipt_and_counts_once(running: Running) -> None:
+    data = running.batch()
+    first = kinds(running.send(data), Kind.RECEIPT)
+    readings = running.node.five.data.totals.readings
+    running.node.submit(running.node.check(data), running.village.now_ms)
+    again = kinds(running.node.close_block(running.village.now_ms), Kind.RECEIPT)
+    assert Receipt.decode(Envelope.parse(again[0]).payload) == Receipt.decode(Envelope.parse(first[0]).payload)
+    assert running.node.five.data.totals.readings == readings
+
+
+def test_a_refused_record_that_comes_again_is_refused_again(running: Running) -> None:
+    batch = running.village.a_batch(clock=running.village.a_batch().clock.__class__(*_future_clock()))
+    data = running.village.sign(batch, MessageType.BATCH)
+    first = kinds(running.send(data), Kind.REFUSAL)
+    running.node.submit(running.node.check(data), running.village.now_ms)
+    again = kinds(running.node.close_block(running.village.now_ms), Kind.REFUSAL)
+    codes = [Refusal.decode(Envelope.parse(payload).payload).code for payload in first + again]
+    assert codes == [RefusalCode.FROM_THE_FUTURE, RefusalCode.FROM_THE_FUTURE]
+
+
+def _future_clock() -> tuple[object, ...]:
+    from protocol.batch import ClockState
+
+    return ClockState.SYNCHRONIZED, 5, "test", START_MS + 3_600_000
+
+
+def test_a_node_goes_on_where_it_stopped(running: Running) -> None:
+    running.live(40)
+    before = running.node.five.ledger
+    head, rows = before.head, before.rows()
+    running.node.close()
+    running.node = running.open()
+    after = running.node.five.ledger
+    assert (after.head, after.rows(), after.state.root) == (head, rows, before.state.root)
+    running.live(35)
+    assert running.node.five.ledger.broken_invariants() == []
+
+
+def test_statements_are_numbered_and_linked_across_restarts(running: Running) -> None:
+    running.live(35)
+    running.node.close()
+    running.node = running.open()
+    running.live(35)
+    envelopes = [Envelope.parse(payload) for payload in kinds(running.sent, Kind.STATEMENT)]
+    statements = [Statement.decode(envelope.payload) for envelope in envelopes]
+    assert [statement.number for statement in statements] == list(range(2, len(statements) + 2))  # 1 came with genesis
+    for envelope, following in zip(envelopes, statements[1:], strict=False):
+        assert following.previous == envelope.digest
+
+
+def test_a_full_disk_keeps_everything_waiting(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = running.batch()
+    running.node.submit(running.node.check(data), running.village.now_ms)
+    head, root = running.node.five.ledger.head, running.node.five.ledger.state.root
+    store = running.node._store
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full"):
+        for _ in range(50):
+            running.node.close_block(running.village.now_ms)
+    assert running.node.five.ledger.state.root == root or running.node.five.ledger.head != head
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    running.node.close_block(running.village.now_ms)
+    assert running.node.five.ledger.last_record("gw").sequence == 1
+    running.node.close()
+    running.node = running.open()  # state and head on disk fit each other
+
+
+# -- audit
+
+
+@pytest.fixture
+def ledger(running: Running) -> Path:
+    """A ledger with two settled periods, a purchase and a refused record, closed."""
+    running.live(40)
+    running.send(running.village.sign(running.village.a_purchase(), MessageType.PURCHASE))
+    running.send(running.village.sign(running.village.a_purchase("home"), MessageType.PURCHASE))
+    running.live(30)
+    running.node.close()
+    with sqlite3.connect(running.folder / FILE_NAME) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    return running.folder
+
+
+def audited(folder: Path, **options: bool) -> object:
+    store = Store.open_read_only(folder)
+    try:
+        return audit(store, **options)
+    finally:
+        store.close()
+
+
+def test_the_audit_re_derives_everything(ledger: Path) -> None:
+    report = audited(ledger)
+    assert (report.periods, report.refused, report.intervals) == (2, 1, 13)
+    assert report.minted == 342 and report.burned == 91
+    assert report.readings == 280
+
+
+def test_a_second_library_agrees_on_every_signature(ledger: Path) -> None:
+    assert audited(ledger, second_opinion=True) == audited(ledger)
+
+
+TABLES = ("block", "entry", "leaf", "node", "state", "statement")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_changed_value_in_any_row_fails_the_audit(ledger: Path, table: str) -> None:
+    """Every column of a sample of rows of every table, one bit flipped at a time."""
+    path = ledger / FILE_NAME
+    original = path.read_bytes()
+    chance = random.Random(table)
+    with sqlite3.connect(path) as db:
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        keys = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[5]]
+        rows = db.execute(f"SELECT * FROM {table}").fetchall()
+    db.close()
+    for row in chance.sample(rows, min(6, len(rows))):
+        for column, value in zip(columns, row, strict=True):
+            if value is None:
+                continue
+            path.write_bytes(original)
+            with sqlite3.connect(path) as db:
+                where = " AND ".join(f"{key} = ?" for key in keys)
+                at = [row[columns.index(key)] for key in keys]
+                try:
+                    db.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", [flipped(value, chance), *at])
+                except sqlite3.IntegrityError:
+                    continue  # SQLite itself refuses the forgery
+                db.commit()
+            db.close()
+            with pytest.raises(EsteError) as error:
+                audited(ledger)
+            assert isinstance(error.value, AuditError) and error.value.place
+    path.write_bytes(original)
+    audited(ledger)
+
+
+def flipped(value: object, chance: random.Random) -> object:
+    match value:
+        case int():
+            return value ^ 1 << chance.randrange(8)
+        case str():
+            return chr(ord(value[0]) ^ 1) + value[1:]
+        case bytes():
+            if not value:
+                return b"\x00"
+            place = chance.randrange(len(value))
+            return value[:place] + bytes([value[place] ^ 1 << chance.randrange(8)]) + value[place + 1 :]
+    raise AssertionError(type(value))
+
+
+def test_a_flipped_byte_anywhere_in_the_file_fails_the_audit_or_changes_no_row(ledger: Path) -> None:
+    path = ledger / FILE_NAME
+    original = path.read_bytes()
+    rows = dump(path)
+    chance = random.Random(1)
+    failed = 0
+    for _ in range(150):
+        place = chance.randrange(len(original))
+        path.write_bytes(original[:place] + bytes([original[place] ^ 1 << chance.randrange(8)]) + original[place + 1 :])
+        try:
+            audited(ledger)
+        except EsteError:
+            failed += 1
+        else:
+            assert dump(path) == rows, f"byte {place} changed a row, and the audit passed"
+    path.write_bytes(original)
+    assert failed > 50  # the rest hit space that SQLite keeps in reserve
+
+
+def dump(path: Path) -> list[object]:
+    with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as db:
+        rows = [db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in TABLES]
+    db.close()
+    return rows
+
+
+def test_a_dropped_block_fails_the_audit(ledger: Path) -> None:
+    with sqlite3.connect(ledger / FILE_NAME) as db:
+        db.execute("DELETE FROM entry WHERE height = 5")
+    db.close()
+    with pytest.raises(AuditError, match="block 5"):
+        audited(ledger)
+
+
+# -- proofs
+
+
+def test_a_balance_is_proven_to_whoever_has_the_aggregators_key(ledger: Path, running: Running) -> None:
+    view = LedgerFile(ledger)
+    document = prove_balance(view.five, view.store, "wind")
+    view.close()
+    key = running.village.keys["node"].public_key
+    assert verify(document, key).claim == {"participant": "wind", "balance": 302}
+    other = running.village.keys["gw"].public_key
+    with pytest.raises(EsteError):
+        verify(document, other)
+
+
+def test_a_reading_is_proven_down_to_its_words(ledger: Path, running: Running) -> None:
+    view = LedgerFile(ledger)
+    document = prove_reading(view.five, view.store, "m-gas", None)
+    view.close()
+    claim = verify(document, running.village.keys["node"].public_key).claim
+    assert claim["gateway"] == "gw" and claim["active_power_w"] == -40_000
+    assert claim["exported_wh_words"] == f"{claim['exported_wh']:016x}"
+
+
+def test_a_changed_proof_proves_nothing(ledger: Path, running: Running) -> None:
+    view = LedgerFile(ledger)
+    documents = [prove_balance(view.five, view.store, "wind"), prove_reading(view.five, view.store, "m-gas", None)]
+    view.close()
+    key = running.village.keys["node"].public_key
+    chance = random.Random(7)
+    for document in documents:
+        for _ in range(100):
+            changed = dict(document)
+            field = chance.choice(
+                [name for name, value in document.items() if isinstance(value, str) and len(value) > 20]
+            )
+            place = chance.randrange(len(document[field]))
+            digit = format(int(document[field][place], 16) ^ 1 << chance.randrange(4), "x")
+            changed[field] = document[field][:place] + digit + document[field][place + 1 :]
+            with pytest.raises(EsteError):
+                verify(changed, key)
