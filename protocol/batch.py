@@ -18,7 +18,7 @@ from itertools import pairwise
 from operator import lt
 from typing import Final
 
-from protocol.canonical import Value, decode, encode, fields_of, integers_in, typed_array
+from protocol.canonical import Value, decode, encode, fields_of, integers_in, none_negative
 from protocol.errors import EncodingError
 from protocol.fields import digest, items, name, octets, row, text, uint
 from protocol.link import Link
@@ -31,6 +31,8 @@ READINGS_MAX: Final = 4096
 WORDS_BYTES_MAX: Final = 8
 """Bytes of one register."""
 BOOT_ID_BYTES: Final = 16
+INSTANT_MAX: Final = 1 << 53
+"""Milliseconds: 285,000 years. An instant is a sum of three such numbers, and still fits 64 bits."""
 
 
 class ClockState(IntEnum):
@@ -141,10 +143,10 @@ def _block_fields(block: MeterBlock) -> dict[int, Value]:
         2: block.profile,
         3: block.serial,
         4: block.first_ms,
-        5: typed_array(block.starts_ms),
-        6: typed_array(block.durations_ms),
-        7: typed_array(block.quality),
-        8: {quantity.value: typed_array(block.columns[quantity]) for quantity in sorted(block.columns)},
+        5: block.starts_ms,
+        6: block.durations_ms,
+        7: block.quality,
+        8: {quantity.value: block.columns[quantity] for quantity in sorted(block.columns)},
         9: {quantity.value: block.words[quantity] for quantity in sorted(block.words)},
     }
 
@@ -155,7 +157,7 @@ def _read_clock(value: Value) -> Clock:
         state=ClockState(uint(state, "clock state", max(ClockState))),
         error_ms=uint(error_ms, "clock error", 86_400_000),
         source=text(source, "clock source", 32),
-        epoch_ms=uint(epoch_ms, "clock epoch"),
+        epoch_ms=uint(epoch_ms, "clock epoch", INSTANT_MAX),
     )
 
 
@@ -167,14 +169,15 @@ def _read_block(value: Value) -> MeterBlock:
         raise EncodingError(f"starts: from 1 to {READINGS_MAX} readings, got {count}")
     durations, quality = integers_in(fields[6]), integers_in(fields[7])
     columns = {_quantity(key): integers_in(column) for key, column in _map_of(fields[8], "columns").items()}
-    if any(len(column) != count for column in (durations, quality, *columns.values())):
+    if {len(durations), len(quality), *map(len, columns.values())} != {count}:
         raise EncodingError(f"columns: every column must hold {count} values")
-    if starts[0] != 0 or not _rises(starts):
-        raise EncodingError("starts: must rise from 0")
-    if min(durations) < 0 or min(quality) < 0:
-        raise EncodingError("durations and quality flags are never negative")
+    if starts[0] != 0 or not _rises(starts) or starts[-1] > INSTANT_MAX:
+        raise EncodingError(f"starts: must rise from 0, to {INSTANT_MAX} at most")
+    for column, what in ((durations, "durations"), (quality, "quality flags")):
+        if not none_negative(column) or column.itemsize > 4:
+            raise EncodingError(f"{what}: must lie from 0 to {2**31 - 1}")
     words = {_quantity(key): data for key, data in _map_of(fields[9], "words").items()}
-    if tuple(words) != tuple(quantity for quantity in ENERGY_REGISTERS if quantity in columns):
+    if list(words) != [quantity for quantity in ENERGY_REGISTERS if quantity in columns]:
         raise EncodingError("words: exactly the energy registers among the columns bring their words")
     for data in words.values():
         if type(data) is not bytes or len(data) % (2 * count) or not 0 < len(data) <= WORDS_BYTES_MAX * count:
@@ -183,7 +186,7 @@ def _read_block(value: Value) -> MeterBlock:
         meter=name(fields[1], "meter"),
         profile=digest(fields[2], "profile"),
         serial=text(fields[3], "serial number", 32),
-        first_ms=uint(fields[4], "first instant", 1 << 53),
+        first_ms=uint(fields[4], "first instant", INSTANT_MAX),
         starts_ms=starts,
         durations_ms=durations,
         quality=quality,
@@ -198,10 +201,13 @@ def _map_of(value: Value, what: str) -> dict[int, Value]:
     return value
 
 
+_QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
+
+
 def _quantity(key: int) -> Quantity:
     try:
-        return Quantity(key)
-    except ValueError as error:
+        return _QUANTITIES[key]
+    except KeyError as error:
         raise EncodingError(f"no quantity has the number {key}") from error
 
 

@@ -1,27 +1,26 @@
 """One value, one spelling: deterministic CBOR (RFC 8949 §4.2.1), narrowed to what este needs.
 
-Integers, byte strings, text, arrays, maps with small integer keys in rising order, null, booleans and
-RFC 8746 typed arrays of signed little-endian integers. No floats, no indefinite lengths, no duplicate
-keys, no trailing bytes.
+Integers of 64 bits, byte strings, text, arrays, maps with small integer keys in rising order, null, booleans and
+RFC 8746 typed arrays of signed little-endian integers, each as narrow as it can be. No floats, no indefinite
+lengths, no other tags.
 
-What is hashed or verified is always the bytes *received*; `decode` proves that they are the bytes that
-`encode` would have written.
+`decode` reads this one spelling and no other, head by head, so that a second spelling is never a matter of
+comparing: it has no way in. `encode` writes through `cbor2`, which is also the second opinion in the tests.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NoReturn
 
 import cbor2
-from cbor2 import CBORTag
 
 from protocol.errors import EncodingError, OversizedError, SpellingError, TruncatedError
 
 Value = Any
-"""A decoded value: int, bytes, str, bool, None, array, list of them, or dict with small integer keys."""
+"""A decoded value: int, bytes, str, bool, None, `array` of integers, list of them, or dict with small integer keys."""
 
 DEPTH_MAX: Final = 16
 """Deeper nesting than any este message has."""
@@ -29,12 +28,22 @@ DEPTH_MAX: Final = 16
 KEY_MAX: Final = 23
 """Map keys lie in 0..23, so that one byte spells each of them."""
 
+_INTEGER_MAX: Final = (1 << 64) - 1
+"""What the longest head can say; and its complement, the lowest integer."""
+
 _TAG_OF_TYPECODE: Final = {"h": 77, "i": 78, "q": 79}
 """RFC 8746 table 1: sint16, sint32, sint64, little endian."""
 
 _TYPECODE_OF_TAG: Final = {tag: code for code, tag in _TAG_OF_TYPECODE.items()}
 
+_NARROWER: Final = {"q": "i", "i": "h"}
+
 _LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+# The major types of RFC 8949 §3.1, and the lowest of the bytes that hold the last, type 7: simple values and floats.
+_UNSIGNED, _NEGATIVE, _OCTETS, _TEXT, _ARRAY, _MAP, _TAG = range(7)
+_SIMPLE_FROM: Final = 0xE0
+_SIMPLE: Final = {0xF4: False, 0xF5: True, 0xF6: None}
 
 
 def encode(value: Value) -> bytes:
@@ -43,8 +52,8 @@ def encode(value: Value) -> bytes:
     Raises:
         TypeError: the value holds something that has no spelling here, such as a float.
     """
-    _check(value, 0)
-    return cbor2.dumps(value)
+    has_arrays = _check(value, 0)
+    return cbor2.dumps(value, encoders=_ENCODERS) if has_arrays else cbor2.dumps(value)
 
 
 def decode(data: bytes, *, size_max: int) -> Value:
@@ -53,95 +62,222 @@ def decode(data: bytes, *, size_max: int) -> Value:
     Raises:
         OversizedError: more than `size_max` bytes; nothing was parsed.
         TruncatedError: the bytes end early.
-        SpellingError: a longer or unordered spelling of a value that has a better one.
+        SpellingError: a longer or unordered spelling of a value that has a better one, or bytes behind its end.
         EncodingError: not a value that este speaks.
     """
     if len(data) > size_max:
         raise OversizedError(f"{len(data)} bytes where at most {size_max} are allowed")
-    try:
-        value = cbor2.loads(data, max_depth=DEPTH_MAX, allow_indefinite=False, allow_duplicate_keys=False)
-        _check(value, 0)
-        spelled = cbor2.dumps(value)
-    except cbor2.CBORDecodeEOF as error:
-        raise TruncatedError("the bytes end before the value does") from error
-    except (cbor2.CBORError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise EncodingError(f"not a value of this protocol: {error}") from error
-    if spelled != data:
-        raise SpellingError("a second spelling of a value that has one, or bytes behind its end")
+    value, end = read_one(data, 0)
+    if end != len(data):
+        raise SpellingError(f"{len(data) - end} bytes behind the end of the value")
     return value
 
 
-def _check(value: Value, depth: int) -> None:
-    """Refuse what has no spelling here. Runs before encoding and after decoding."""
-    kind = type(value)
-    if kind in _LEAVES:
-        return
+def read_one(data: bytes, at: int) -> tuple[Value, int]:
+    """Read the value that begins at `at`.
+
+    Returns:
+        The value, and where its bytes end.
+
+    Raises:
+        EncodingError: as `decode` does.
+    """
+    try:
+        return _read(data, at, 0)
+    except IndexError as error:
+        raise TruncatedError("the bytes end before the value does") from error
+    except UnicodeDecodeError as error:
+        raise EncodingError("text that is not UTF-8") from error
+
+
+def _read(data: bytes, at: int, depth: int) -> tuple[Value, int]:
+    """One item and where it ends. A byte that is not there raises IndexError, which `read_one` explains."""
+    first = data[at]
+    at += 1
+    if first >= _SIMPLE_FROM:
+        return _read_simple(first), at
+    argument = first & 0x1F
+    if argument >= 24:
+        if argument == 24 and data[at] >= 24:
+            argument, at = data[at], at + 1
+        else:
+            argument, at = _read_long_argument(data, at, argument)
+    major = first >> 5
+    if major <= _NEGATIVE:
+        return ~argument if major else argument, at
+    if major <= _TEXT:
+        end = at + argument
+        if end > len(data):
+            raise TruncatedError(f"a string of {argument} bytes ends early")
+        return data[at:end] if major == _OCTETS else data[at:end].decode(), end
+    if major == _TAG:
+        return _read_typed_array(data, at, argument)
     if depth >= DEPTH_MAX:
-        raise TypeError(f"nested deeper than {DEPTH_MAX}")
-    if kind is dict:
-        last = -1
-        for key, item in value.items():
-            if type(key) is not int or not last < key <= KEY_MAX:
-                raise TypeError(f"map keys must be integers rising from 0 to {KEY_MAX}, found {key!r}")
-            last = key
-            if type(item) not in _LEAVES:
-                _check(item, depth + 1)
-    elif kind is list or kind is tuple:
-        for item in value:
-            if type(item) not in _LEAVES:
-                _check(item, depth + 1)
-    elif kind is CBORTag:
-        if value.tag not in _TYPECODE_OF_TAG or type(value.value) is not bytes:
-            raise TypeError(f"tag {value.tag} is not a typed array of signed integers")
+        raise EncodingError(f"nested deeper than {DEPTH_MAX}")
+    if major == _MAP:
+        return _read_map(data, at, argument, depth + 1)
+    items = []
+    for _ in range(argument):
+        item, at = _read(data, at, depth + 1)
+        items.append(item)
+    return items, at
+
+
+def _read_map(data: bytes, at: int, count: int, depth: int) -> tuple[dict[int, Value], int]:
+    items: dict[int, Value] = {}
+    last = -1
+    for _ in range(count):
+        key = data[at]
+        if not last < key <= KEY_MAX:
+            _refuse_key(data, at, last)
+        items[key], at = _read(data, at + 1, depth)
+        last = key
+    return items, at
+
+
+def _read_long_argument(data: bytes, at: int, follows: int) -> tuple[int, int]:
+    """The argument of a head of more than two bytes (RFC 8949 §3), which no shorter head could hold."""
+    if follows == 24:
+        argument = data[at]
+    elif follows == 25:
+        argument = data[at] << 8 | data[at + 1]
+        if argument >= 1 << 8:
+            return argument, at + 2
+    elif follows in {26, 27}:
+        end = at + (4 if follows == 26 else 8)
+        if end > len(data):
+            raise TruncatedError("a head ends early")
+        argument = int.from_bytes(data[at:end])
+        if argument >= 1 << (16 if follows == 26 else 32):
+            return argument, end
+    elif follows == 31:
+        raise SpellingError("an indefinite length where a definite one says the same")
     else:
+        raise EncodingError(f"no head of CBOR ends with {follows}")
+    raise SpellingError(f"{argument} in a longer head than it needs")
+
+
+def _read_simple(first: int) -> bool | None:
+    try:
+        return _SIMPLE[first]
+    except KeyError as error:
+        raise EncodingError(f"a float or simple value ({first:#04x}) where este has none") from error
+
+
+def _read_typed_array(data: bytes, at: int, tag: int) -> tuple[array[int], int]:
+    if tag not in _TYPECODE_OF_TAG:
+        raise EncodingError(f"tag {tag} is not a typed array of signed integers")
+    packed, end = _read(data, at, DEPTH_MAX)
+    if type(packed) is not bytes:
+        raise EncodingError("a typed array is a byte string")
+    return _unpack(_TYPECODE_OF_TAG[tag], packed), end
+
+
+def _refuse_key(data: bytes, at: int, last: int) -> NoReturn:
+    key, _ = _read(data, at, DEPTH_MAX)
+    if type(key) is int and 0 <= key < last:
+        raise SpellingError(f"map key {key} behind {last}")
+    raise EncodingError(f"map keys are different integers from 0 to {KEY_MAX}, found {key!r:.40} behind {last}")
+
+
+def _check(value: Value, depth: int) -> bool:
+    """Refuse to write what `_read` would not read.
+
+    Returns:
+        Whether there are typed arrays in it, which `cbor2` has to be told how to write.
+    """
+    kind = type(value)
+    if kind is int:
+        if not ~_INTEGER_MAX <= value <= _INTEGER_MAX:
+            raise TypeError("an integer of more than 64 bits has no spelling in this protocol")
+        return False
+    if kind is dict or kind is list or kind is tuple:
+        if depth >= DEPTH_MAX:
+            raise TypeError(f"nested deeper than {DEPTH_MAX}")
+        if kind is dict:
+            _check_keys(value)
+        has_arrays = False
+        for item in value.values() if kind is dict else value:
+            has_arrays |= _check(item, depth + 1)
+        return has_arrays
+    if kind not in _LEAVES:
         raise TypeError(f"{kind.__name__} has no spelling in this protocol")
+    return kind is array
 
 
-_LEAVES: Final = frozenset((int, bytes, str, bool, type(None)))
+def _check_keys(keys: Iterable[object]) -> None:
+    last = -1
+    for key in keys:
+        if type(key) is not int or not last < key <= KEY_MAX:
+            raise TypeError(f"map keys must be integers rising from 0 to {KEY_MAX}, found {key!r}")
+        last = key
 
 
-def typed_array(values: Iterable[int]) -> CBORTag:
-    """Pack integers into the narrowest RFC 8746 array of 16, 32 or 64 bits that holds them all.
+_LEAVES: Final = frozenset((bytes, str, bool, type(None), array))
+
+
+def typed_array(values: Iterable[int]) -> array[int]:
+    """Pack integers into the narrowest array of 16, 32 or 64 bits that holds them all.
 
     Raises:
         OverflowError: a value needs more than 64 bits.
     """
-    wide = array("q", values)
-    low, high = (min(wide), max(wide)) if wide else (0, 0)
-    code = _narrowest(low, high)
-    packed = wide if code == "q" else array(code, wide)
-    if not _LITTLE_ENDIAN:
-        packed.byteswap()
-    return CBORTag(_TAG_OF_TYPECODE[code], packed.tobytes())
+    given = values if type(values) is array and values.typecode in _TAG_OF_TYPECODE else array("q", values)
+    low, high = (min(given), max(given)) if given else (0, 0)
+    code = next(code for code, bits in (("h", 15), ("i", 31), ("q", 63)) if -(1 << bits) <= low and high < 1 << bits)
+    return given if given.typecode == code else array(code, given)
 
 
 def integers_in(value: Value) -> array[int]:
-    """Unpack a typed array.
+    """See that `value` is a typed array.
 
     Raises:
-        EncodingError: not a typed array, or its bytes are no multiple of the width.
-        SpellingError: a narrower width would have held the same integers.
+        EncodingError: it is something else.
     """
-    if type(value) is not CBORTag or value.tag not in _TYPECODE_OF_TAG or type(value.value) is not bytes:
+    if type(value) is not array:
         raise EncodingError("expected a typed array of signed integers")
-    code = _TYPECODE_OF_TAG[value.tag]
-    unpacked: array[int] = array(code)
-    if len(value.value) % unpacked.itemsize:
-        raise EncodingError(f"{len(value.value)} bytes are no multiple of {unpacked.itemsize}")
-    unpacked.frombytes(value.value)
+    return value
+
+
+def none_negative(values: array[int]) -> bool:
+    """Whether all of `values` are 0 or more. Asks only the byte of each that holds its sign, at the speed of memory."""
+    width = values.itemsize
+    return values.tobytes()[width - 1 if _LITTLE_ENDIAN else 0 :: width].isascii()
+
+
+def _spell_typed_array(encoder: cbor2.CBOREncoder, values: array[int]) -> None:
+    packed = typed_array(values)
     if not _LITTLE_ENDIAN:
-        unpacked.byteswap()
-    if code != "h" and (not unpacked or _narrowest(min(unpacked), max(unpacked)) != code):
+        packed = packed[:]
+        packed.byteswap()
+    encoder.encode_length(_TAG, _TAG_OF_TYPECODE[packed.typecode])
+    encoder.encode_bytes(packed.tobytes())
+
+
+_ENCODERS: Final[Mapping[type, Callable[[cbor2.CBOREncoder, Any], None]]] = {array: _spell_typed_array}
+
+
+def _unpack(code: str, packed: bytes) -> array[int]:
+    try:
+        values: array[int] = array(code, packed)
+    except ValueError as error:
+        raise EncodingError(f"{len(packed)} bytes are no whole number of integers of type {code!r}") from error
+    if not _LITTLE_ENDIAN:
+        values.byteswap()
+    if code != "h" and _fits_narrower(values):
         raise SpellingError("a narrower typed array holds the same integers")
-    return unpacked
+    return values
 
 
-def _narrowest(low: int, high: int) -> str:
-    if low >= -0x8000 and high <= 0x7FFF:
-        return "h"
-    if low >= -0x8000_0000 and high <= 0x7FFF_FFFF:
-        return "i"
-    return "q"
+def _fits_narrower(values: array[int]) -> bool:
+    """Whether half the width would hold `values`. Asks the last first: in a column that rises, it is the widest."""
+    narrower = _NARROWER[values.typecode]
+    try:
+        array(narrower, values[-1:])
+        array(narrower, values)
+    except OverflowError:
+        return False
+    return True
 
 
 def fields_of(value: Value, keys: tuple[int, ...], what: str) -> Mapping[int, Value]:

@@ -5,6 +5,10 @@ Everything else (a glitch to 0, a step back, a jump of a lifetime's energy, a ne
 is told, and it is never energy. A register that comes back to where it was goes on from there, so a glitch
 loses nothing; one that stays away is believed again after `settle_after` readings, from its new place on.
 
+A register counts in steps, so it may show one count before the connection can have carried it. That is honest, but
+it is booked only as time goes by: over no span is more booked than the connection can carry, however often it is
+read.
+
 Both the gateway and the aggregator run this same machine, so that a lying gateway gains nothing.
 """
 
@@ -44,8 +48,12 @@ class RegisterLimit:
     """Readings in a row that must follow one another before a new place is believed."""
 
     def allows(self, rise_wh: int, span_ms: int) -> bool:
-        """Whether `rise_wh` can have flowed in `span_ms`."""
-        return (rise_wh - self.resolution_wh) * MS_PER_HOUR <= self.power_max_w * span_ms
+        """Whether an honest register can show a rise of `rise_wh` after `span_ms`: one count may come too early."""
+        return self.carries(rise_wh - self.resolution_wh, span_ms)
+
+    def carries(self, energy_wh: int, span_ms: int) -> bool:
+        """Whether `energy_wh` can have flowed in `span_ms`."""
+        return energy_wh * MS_PER_HOUR <= self.power_max_w * span_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,7 @@ class EnergyRegister:
     """What is believed about one register."""
 
     trusted: Place
+    """Where it stood last; or, while it is ahead of what the connection can carry, as far as it may be believed."""
     doubtful_since: Place | None = None
     """Where it first stepped to without explanation, while it stays away."""
     doubtful_last: Place | None = None
@@ -85,22 +94,34 @@ def first(value_wh: int, at_ms: int) -> EnergyRegister:
 def advance(register: EnergyRegister, value_wh: int, at_ms: int, limit: RegisterLimit) -> tuple[EnergyRegister, Step]:
     """Judge the next reading of a register; `at_ms` is not before the last one."""
     here = Place(value_wh=value_wh, at_ms=at_ms)
-    rise = _honest_rise(register.trusted, here, limit)
-    if rise is not None:
-        return EnergyRegister(trusted=here), Step(kind=StepKind.RISE, since=register.trusted, energy_wh=rise)
+    if _honest_rise(register.trusted, here, limit) is not None:
+        return _believe(StepKind.RISE, register.trusted, here, limit)
+    unexplained = Step(kind=StepKind.UNEXPLAINED, since=register.trusted)
     since, last = register.doubtful_since, register.doubtful_last
-    if since is None or last is None or _honest_rise(last, here, limit) is None:
-        doubtful = replace(register, doubtful_since=here, doubtful_last=here, doubts=1)
-        return doubtful, Step(kind=StepKind.UNEXPLAINED, since=register.trusted)
+    if since is None or last is None or None in (_honest_rise(last, here, limit), _honest_rise(since, here, limit)):
+        return replace(register, doubtful_since=here, doubtful_last=here, doubts=1), unexplained
     if register.doubts + 1 < limit.settle_after:
-        doubtful = replace(register, doubtful_last=here, doubts=register.doubts + 1)
-        return doubtful, Step(kind=StepKind.UNEXPLAINED, since=register.trusted)
-    energy = here.value_wh - since.value_wh
-    return EnergyRegister(trusted=here), Step(kind=StepKind.SETTLED, since=since, energy_wh=energy)
+        return replace(register, doubtful_last=here, doubts=register.doubts + 1), unexplained
+    return _believe(StepKind.SETTLED, since, here, limit)
+
+
+def _believe(kind: StepKind, before: Place, here: Place, limit: RegisterLimit) -> tuple[EnergyRegister, Step]:
+    """Book an honest rise from `before` to `here`, as far as the connection can have carried it by now."""
+    rise = _honest_rise(before, here, limit)
+    assert rise is not None, "only an honest rise is believed"
+    if limit.carries(rise, here.at_ms - before.at_ms):
+        return EnergyRegister(trusted=here), Step(kind=kind, since=before, energy_wh=rise)
+    energy = max(0, limit.power_max_w * (here.at_ms - before.at_ms) // MS_PER_HOUR)
+    reached_wh = before.value_wh + energy
+    reached = Place(
+        value_wh=reached_wh % limit.modulus_wh if limit.modulus_wh else reached_wh,
+        at_ms=before.at_ms - -energy * MS_PER_HOUR // limit.power_max_w,
+    )
+    return EnergyRegister(trusted=reached), Step(kind=kind, since=before, energy_wh=energy)
 
 
 def _honest_rise(before: Place, after: Place, limit: RegisterLimit) -> int | None:
-    """Energy from `before` to `after`, or None where no meter could have counted it."""
+    """How far the register rose from `before` to `after`, or None where no meter could have counted it."""
     rise = after.value_wh - before.value_wh
     if rise < 0 and limit.modulus_wh is not None:
         rise += limit.modulus_wh

@@ -15,21 +15,25 @@ is in the protected header (RFC 9596), so that no message can pass for another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
-import cbor2
-
-from protocol.canonical import encode
+from protocol.canonical import decode, encode, fields_of, read_one
 from protocol.crypto import SIGNATURE_BYTES, PublicKey, SigningKey, digest_of, is_low_s
 from protocol.errors import EncodingError, OversizedError, SpellingError, TruncatedError
+from protocol.fields import digest, name, octets
 
 ENVELOPE_BYTES_MAX: Final = 1 << 20
 """No message is larger than 1 MiB; the broker is told the same."""
 
+HEADER_BYTES_MAX: Final = 128
+"""Of a protected header: a name is the longest thing in it."""
+
+HEADERS_KEPT_MAX: Final = 1 << 14
+"""Protected headers that need not be read again: one per gateway and type of message."""
+
 TYPE_PREFIX: Final = "este."
 
-_SIGN1_TAG: Final = 18
 _ALG, _KID, _TYP, _ES256 = 1, 4, 16, -7
 _HEAD: Final = b"\xd2\x84"
 """Tag 18, array of four: how every COSE_Sign1 begins (RFC 9052 §4.2)."""
@@ -66,22 +70,20 @@ class Envelope:
         """
         if len(data) > size_max:
             raise OversizedError(f"envelope of {len(data)} bytes where at most {size_max} are allowed")
-        tagged = _loads(data)
-        if not isinstance(tagged, cbor2.CBORTag) or tagged.tag != _SIGN1_TAG:
-            raise EncodingError("not a tagged COSE_Sign1")
-        body = tagged.value
-        if not isinstance(body, (list, tuple)) or len(body) != 4:
-            raise EncodingError("a COSE_Sign1 has four parts")
-        protected, unprotected, payload, signature = body
+        if data[:2] != _HEAD:
+            raise _other_head(data)
+        protected, at = read_one(data, 2)
+        unprotected, at = read_one(data, at)
+        payload, at = read_one(data, at)
+        signature, at = read_one(data, at)
+        if at != len(data):
+            raise SpellingError(f"{len(data) - at} bytes behind the end of the envelope")
         if unprotected != {}:
             raise EncodingError("the unprotected header must be empty")
-        if not (type(protected) is type(payload) is type(signature) is bytes):
-            raise EncodingError("header, payload and signature must be byte strings")
-        if len(signature) != SIGNATURE_BYTES:
-            raise EncodingError(f"a signature has {SIGNATURE_BYTES} bytes, not {len(signature)}")
+        if not (type(protected) is type(payload) is bytes):
+            raise EncodingError("header and payload must be byte strings")
+        octets(signature, "signature", SIGNATURE_BYTES)
         key_id, type_ = _read_protected(protected)
-        if _assemble(protected, payload, signature) != data:
-            raise SpellingError("a second spelling of an envelope, or bytes behind its end")
         if not is_low_s(signature):
             raise SpellingError("the signature is the high-S twin of the one to send")
         return cls(data, protected, key_id, type_, payload, signature)
@@ -108,40 +110,31 @@ def seal(key: SigningKey, *, region: str, type_: str, payload: bytes) -> bytes:
 
 def protected_header(key_id: bytes, type_: str) -> bytes:
     """Spell the protected header: algorithm, key id, type."""
-    return b"\xa3" + encode(_ALG) + b"\x26" + encode(_KID) + encode(key_id) + encode(_TYP) + encode(TYPE_PREFIX + type_)
+    return encode({_ALG: _ES256, _KID: key_id, _TYP: TYPE_PREFIX + type_})
 
 
 def signed_bytes(protected: bytes, external: bytes, payload: bytes) -> bytes:
     """The Sig_structure of RFC 9052 §4.4, which is what gets signed."""
-    return b"\x84" + encode("Signature1") + encode(protected) + encode(external) + encode(payload)
+    return encode(["Signature1", protected, external, payload])
 
 
 def _assemble(protected: bytes, payload: bytes, signature: bytes) -> bytes:
-    return _HEAD + encode(protected) + b"\xa0" + encode(payload) + encode(signature)
+    return _HEAD[:1] + encode([protected, {}, payload, signature])
 
 
+@lru_cache(maxsize=HEADERS_KEPT_MAX)
 def _read_protected(protected: bytes) -> tuple[bytes, str]:
-    header = _loads(protected)
-    if not isinstance(header, dict) or tuple(header) != (_ALG, _KID, _TYP):
-        raise EncodingError("the protected header holds algorithm, key id and type, and nothing else")
-    key_id, type_ = header[_KID], header[_TYP]
+    """Key id and type. A gateway's header is the same in all its messages of one type."""
+    header = fields_of(decode(protected, size_max=HEADER_BYTES_MAX), (_ALG, _KID, _TYP), "protected header")
     if header[_ALG] != _ES256:
         raise EncodingError(f"algorithm {header[_ALG]!r:.20} where ES256 (-7) is required")
-    if type(key_id) is not bytes or len(key_id) != 32:
-        raise EncodingError("a key id is the 32 bytes of a SHA-256 thumbprint")
+    type_ = header[_TYP]
     if type(type_) is not str or not type_.startswith(TYPE_PREFIX):
         raise EncodingError(f"type {type_!r:.40} is none of este's")
-    short = type_.removeprefix(TYPE_PREFIX)
-    if protected != protected_header(key_id, short):
-        raise SpellingError("a second spelling of the protected header")
-    return key_id, short
+    return digest(header[_KID], "key id"), name(type_.removeprefix(TYPE_PREFIX), "type")
 
 
-def _loads(data: bytes) -> object:
-    try:
-        value: object = cbor2.loads(data, max_depth=4, allow_indefinite=False, allow_duplicate_keys=False)
-    except cbor2.CBORDecodeEOF as error:
-        raise TruncatedError("the envelope ends early") from error
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise EncodingError(f"not CBOR: {error}") from error
-    return value
+def _other_head(data: bytes) -> EncodingError:
+    if _HEAD.startswith(data):
+        return TruncatedError("the envelope ends early")
+    return EncodingError("not a tagged COSE_Sign1 of four parts")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from protocol.errors import EsteError
+
 
 class RefusalCode(IntEnum):
     """Ordered by precedence within each group."""
@@ -23,8 +25,10 @@ class RefusalCode(IntEnum):
     BAD_SIGNATURE = 12
     NOT_THEIR_TYPE = 13
     """The key is admitted, but not to sign this type of message."""
-    NOT_THEIR_NAME = 14
-    """The payload names another author than the key belongs to."""
+    PAYLOAD_MALFORMED = 14
+    PAYLOAD_SPELLING = 15
+    NOT_THEIR_NAME = 16
+    """The payload names another author, or another region, than the key belongs to."""
     # -- The sequence. Told to the author, who can send what is missing.
     SEQUENCE_REPLAYED = 20
     SEQUENCE_SKIPPED = 21
@@ -67,3 +71,12 @@ class RefusalCode(IntEnum):
 
 
 FINAL_FROM: Final = RefusalCode.UNKNOWN_METER
+
+
+class Refused(EsteError):
+    """A rule says no. Whoever asked is told the code; it is a value on its way to the chain, not a fault of ours."""
+
+    def __init__(self, code: RefusalCode, detail: str) -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(f"{code.name}: {detail}")

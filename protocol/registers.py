@@ -8,6 +8,7 @@ quantity, rounded half to even from the exact rational value, so that gateway an
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,10 @@ _STRUCT: Final = {
 
 _FLOATS: Final = frozenset((WordType.F32, WordType.F64))
 
+VALUE_MIN: Final = -(1 << 63)
+VALUE_MAX: Final = (1 << 63) - 1
+"""What a column of a batch can hold."""
+
 _EXACT_SCALE_MAX: Final = 1 << 29
 """A 24-bit mantissa times a whole scale below this fits the 53 bits of a double without rounding."""
 
@@ -77,11 +82,14 @@ class RegisterCodec:
             The value in base units, or None where the meter says that it has none.
 
         Raises:
-            EncodingError: a wrong number of words, or a float that is no number.
+            EncodingError: a wrong number of words, a word that is none, or a value of more than 64 bits.
         """
         if len(words) != self.type.words:
             raise EncodingError(f"{self.type} spans {self.type.words} words, not {len(words)}")
-        data = struct.pack(f">{len(words)}H", *words)
+        try:
+            data = struct.pack(f">{len(words)}H", *words)
+        except struct.error as error:
+            raise EncodingError(f"not words of 16 bits: {words!r:.60}") from error
         return self.decode_bytes(data)
 
     def decode_bytes(self, data: bytes) -> int | None:
@@ -108,38 +116,49 @@ class RegisterCodec:
             patterns = struct.unpack(f">{count}{_UNSIGNED[self.type.words]}", data)
             if not self.not_available.isdisjoint(patterns):
                 raise EncodingError("a register says that it has no value")
-        raw = struct.unpack(f">{count}{_STRUCT[self.type]}", data)
-        if self._is_exact_in_double():
-            scale = float(self.scale.numerator)
-            try:
-                return [round(x * scale) for x in raw]
-            except (OverflowError, ValueError) as error:
-                raise EncodingError("a register holds no finite number") from error
-        if self.scale.denominator == 1 and self.type not in _FLOATS:
-            factor = self.scale.numerator
-            return [x * factor for x in raw]
-        return [self._whole(x) for x in raw]
+        return self._wholes(struct.unpack(f">{count}{_STRUCT[self.type]}", data))
 
     def encode(self, value: int) -> list[int]:
         """The words that come nearest to `value` base units.
 
         Raises:
-            EncodingError: the register cannot hold it.
+            EncodingError: the register cannot hold it, or would say that it has no value.
         """
         counts = Fraction(value) / self.scale
         try:
             packed = struct.pack(">" + _STRUCT[self.type], float(counts) if self.type in _FLOATS else round(counts))
         except (struct.error, OverflowError) as error:
             raise EncodingError(f"{value} does not fit a register of type {self.type}") from error
+        if int.from_bytes(packed) in self.not_available:
+            raise EncodingError(f"{value} is spelled like no value at all in a register of type {self.type}")
         words = list(struct.unpack(f">{self.type.words}H", packed))
         return words[::-1] if self.order is WordOrder.LOW_FIRST else words
 
     def _whole(self, raw: float) -> int:
         """Round the exact value half to even."""
         try:
-            return round(Fraction(raw) * self.scale)
+            value = round(Fraction(raw) * self.scale)
         except (OverflowError, ValueError) as error:
             raise EncodingError("a register holds no finite number") from error
+        if not VALUE_MIN <= value <= VALUE_MAX:
+            raise EncodingError("a register holds more than 64 bits of base units")
+        return value
+
+    def _wholes(self, raw: Sequence[float]) -> list[int]:
+        """`_whole` for many: by the machine's own arithmetic wherever that cannot round."""
+        count = self.scale.numerator
+        try:
+            if self._is_exact_in_double():
+                factor = float(count)
+                values = [round(x * factor) for x in raw]
+            elif self.scale.denominator == 1 and self.type not in _FLOATS:
+                values = [int(x) * count for x in raw]
+            else:
+                return [self._whole(x) for x in raw]
+            array("q", values)  # a second look, at what fits 64 bits
+        except (OverflowError, ValueError) as error:
+            raise EncodingError("a register holds no finite number of at most 64 bits") from error
+        return values
 
     def _is_exact_in_double(self) -> bool:
         """Whether float arithmetic cannot round: then it is the fast spelling of `_whole`."""

@@ -47,6 +47,9 @@ class Topic:
     name: str
     kind: Kind
 
+    def __post_init__(self) -> None:
+        assert is_name(self.region) and is_name(self.name), f"{self.region!r}, {self.name!r}: not names for a topic"
+
     def __str__(self) -> str:
         return f"este/{VERSION}/{self.region}/{self.name}/{self.kind}"
 
@@ -69,6 +72,7 @@ def parse(topic: str) -> Topic:
 
 def everybody(region: str, kind: Kind) -> str:
     """The filter that matches one kind of message of every gateway in a region."""
+    assert is_name(region), f"{region!r}: not a name for a topic"
     return f"este/{VERSION}/{region}/+/{kind}"
 
 

@@ -1,0 +1,255 @@
+"""`este-fleet`: simulated meters for development, demonstration and tests. Parses, calls, prints."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from config.grid_model import TimeRule
+from config.load import check, load
+from config.settings import FleetSettings
+from firmware_sim.dump import dump as dump_meter
+from firmware_sim.dump import mbpoll_command
+from firmware_sim.runner import run as run_fleet
+from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, compose
+from firmware_sim.sites import Limiter
+from protocol.errors import EsteError, OperatorError
+
+PIPED_WIDTH: Final = 160
+"""Columns of a table that goes to no terminal: nothing in it is cut."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Simulated meters: a region of households, sun, wind and a gas engine, served over Modbus TCP. "
+    "The same --meters and --seed always give the same region.",
+)
+
+_DEFAULT: Final = FleetSettings()
+
+Meters = Annotated[
+    int | None, typer.Option("--meters", help="How many meters, 4 or more.", show_default=str(_DEFAULT.meters))
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Which region of that size.", show_default=str(_DEFAULT.seed))]
+Host = Annotated[str | None, typer.Option("--host", help="Address to serve on.", show_default=_DEFAULT.host)]
+FirstPort = Annotated[
+    int | None,
+    typer.Option(
+        "--first-port", help="TCP port of the first bus; the others follow it.", show_default=str(_DEFAULT.first_port)
+    ),
+]
+Settings = Annotated[
+    Path | None, typer.Option("--settings", help="YAML file with fleet settings; the options above go before it.")
+]
+
+
+@app.command()
+def run(
+    meters: Meters = None,
+    seed: Seed = None,
+    host: Host = None,
+    first_port: FirstPort = None,
+    speed: Annotated[
+        int | None,
+        typer.Option(
+            help="How much faster the day goes by. Energy always follows real time.", show_default=str(_DEFAULT.speed)
+        ),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Serve the meters until Ctrl-C or SIGTERM."""
+    with _told_in_one_sentence():
+        chosen = _settings(settings, meters=meters, seed=seed, host=host, first_port=first_port, speed=speed)
+        requests = asyncio.run(run_fleet(chosen, on_ready=lambda scenario: _tell_ready(scenario, chosen)))
+        typer.echo(f"Stopped after {requests} requests.")
+
+
+@app.command("list")
+def list_meters(
+    meters: Meters = None,
+    seed: Seed = None,
+    host: Host = None,
+    first_port: FirstPort = None,
+    settings: Settings = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For machines; 'gateways' has each agent's buses, ready for its settings.")
+    ] = False,
+) -> None:
+    """Print every meter and limiter, and where it is found."""
+    with _told_in_one_sentence():
+        chosen = _settings(settings, meters=meters, seed=seed, host=host, first_port=first_port)
+        scenario = compose(chosen)
+    if as_json:
+        typer.echo(json.dumps(_as_document(scenario, chosen.host), indent=2))
+    else:
+        _console().print(_table_of_meters(scenario, chosen.host))
+
+
+@app.command()
+def grid(
+    meters: Meters = None,
+    seed: Seed = None,
+    settings: Settings = None,
+    interval_ms: Annotated[int, typer.Option(help="Metering interval.")] = 900_000,
+    grace_ms: Annotated[int, typer.Option(help="How long a closed interval waits for readings.")] = 60_000,
+    period_ms: Annotated[
+        int | None,
+        typer.Option(
+            help="Settlement period; the gas engine's permit is sized for it.", show_default="the calendar month"
+        ),
+    ] = None,
+) -> None:
+    """Print the region's grid file: participants, network, meters, limiters, rules. This is what gets signed."""
+    with _told_in_one_sentence():
+        chosen = _settings(settings, meters=meters, seed=seed)
+        cut = {"interval_ms": interval_ms, "grace_ms": grace_ms, "period_ms": period_ms}
+        region = compose(chosen).grid(check(cut, TimeRule, "command line"))
+    typer.echo(f"# Written by este-fleet grid: {chosen.meters} meters, seed {chosen.seed}.")
+    document = region.model_dump(mode="json")
+    typer.echo(yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120), nl=False)
+
+
+@app.command()
+def dump(
+    meter: Annotated[str, typer.Option("--meter", help="Name of the meter, see este-fleet list.")],
+    meters: Meters = None,
+    seed: Seed = None,
+    host: Host = None,
+    first_port: FirstPort = None,
+    settings: Settings = None,
+) -> None:
+    """Read one meter of a running fleet and print its registers, to lay beside its manual."""
+    with _told_in_one_sentence():
+        chosen = _settings(settings, meters=meters, seed=seed, host=host, first_port=first_port)
+        connection = _find(compose(chosen), meter)
+        rows = asyncio.run(dump_meter(connection, chosen.host))
+    place = connection.place
+    table = Table(title=f"{meter}, {connection.site.model}, unit {place.unit} on {chosen.host}:{place.port}")
+    for column in ("printed", "address", "words"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    for column in ("unit", "shows"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(row.printed, row.address, row.words, row.value, row.unit, row.shows)
+    _console().print(table)
+    typer.echo(f"Active power, read by other means:\n  {mbpoll_command(connection, chosen.host)}")
+
+
+def main() -> None:
+    """Entry point of `este-fleet`."""
+    app()
+
+
+@contextmanager
+def _told_in_one_sentence() -> Iterator[None]:
+    """Turn what an operator can mend into a sentence and an exit code. A bug keeps its traceback."""
+    try:
+        yield
+    except EsteError as error:
+        typer.echo(f"este-fleet: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _settings(file: Path | None, **options: int | str | None) -> FleetSettings:
+    """The file's settings, or else the defaults, with what was said on the command line put over them.
+
+    Raises:
+        SettingsError: the file or an option breaks a rule.
+    """
+    settings = load(file, FleetSettings) if file else _DEFAULT
+    given = {key: value for key, value in options.items() if value is not None}
+    return check(settings.model_dump() | given, FleetSettings, "command line")
+
+
+def _tell_ready(scenario: Scenario, settings: FleetSettings) -> None:
+    ports = sorted({connection.place.port for connection in scenario.connections})
+    others = f" to {ports[-1]}" if len(ports) > 1 else ""
+    typer.echo(
+        f"{len(scenario.connections)} meters on {settings.host}:{ports[0]}{others}, "
+        f"seed {settings.seed}, speed {settings.speed}. Ctrl-C stops."
+    )
+
+
+def _find(scenario: Scenario, meter: str) -> Connection:
+    """The connection of one meter.
+
+    Raises:
+        OperatorError: the region has no such meter.
+    """
+    by_name = {connection.site.meter: connection for connection in scenario.connections}
+    if meter not in by_name:
+        near = difflib.get_close_matches(meter, by_name, n=1) or list(by_name)[:1]
+        raise OperatorError("command line", "--meter", f"a meter of the region, such as {near[0]}", meter)
+    return by_name[meter]
+
+
+def _as_document(scenario: Scenario, host: str) -> dict[str, Any]:
+    """What `list --json` prints."""
+    return {
+        "region": REGION,
+        "seed": scenario.seed,
+        "meters": [_meter_entry(connection, host) for connection in scenario.connections],
+        "gateways": [
+            {
+                "id": gateway,
+                "participants": [c.site.participant for c in scenario.connections if c.place.gateway == gateway],
+                "buses": [bus.model_dump(mode="json") for bus in scenario.buses(gateway, host)],
+            }
+            for gateway in scenario.gateways
+        ],
+    }
+
+
+def _meter_entry(connection: Connection, host: str) -> dict[str, Any]:
+    site, place = connection.site, connection.place
+    return {
+        "id": site.meter,
+        "participant": site.participant,
+        "kind": site.kind.value,
+        "node": connection.node,
+        "gateway": place.gateway,
+        "profile": site.model,
+        "serial": None if connection.serial is None else str(connection.serial),
+        "host": host,
+        "port": place.port,
+        "unit": place.unit,
+        "limiter": _limiter_entry(connection, site.limiter) if site.limiter else None,
+    }
+
+
+def _limiter_entry(connection: Connection, limiter: Limiter) -> dict[str, Any]:
+    return {
+        "id": limiter.name,
+        "profile": LIMITER_MODEL,
+        "unit": connection.place.limiter_unit,
+        "rated_w": limiter.rated_w,
+    }
+
+
+def _table_of_meters(scenario: Scenario, host: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("meter", "participant", "gateway", "profile", "Modbus TCP", "unit", "limiter", "unit"):
+        table.add_column(column, overflow="fold", justify="right" if column == "unit" else "left")
+    for connection in scenario.connections:
+        site, place = connection.site, connection.place
+        limiter = (site.limiter.name, str(place.limiter_unit)) if site.limiter else ("", "")
+        address = f"{host}:{place.port}"
+        table.add_row(site.meter, site.participant, place.gateway, site.model, address, str(place.unit), *limiter)
+    return table
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPED_WIDTH)

@@ -1,0 +1,141 @@
+"""The world: every connection moves forward together, and the books of the whole network balance at every step.
+
+Whatever the sites and the lines take or leave over comes or goes through the region's connection, to the milliwatt:
+exported = imported + losses, in the same integers that the meters count. The fleet is handed its time; it has no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from firmware_sim.curves import HOUR_S, frequency_mhz
+from firmware_sim.device import MILLI, Flow
+from firmware_sim.feeders import REFERENCE_NODE
+from firmware_sim.meter import Measured, measure
+from firmware_sim.network import RadialNetwork, Solution
+from firmware_sim.scenario import Scenario
+
+BEGIN_S: Final = 13 * HOUR_S
+"""Simulated time when a fleet begins to live: solar noon in summer, when everybody uses or feeds in something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """What really is, for whoever wants to compare. All of one moment."""
+
+    tick: int
+    meters: Mapping[str, Measured]
+    losses_mw: int
+    losses_uj: int
+    """Lost in the lines since the fleet began."""
+
+
+class Fleet:
+    """All connections of a region.
+
+    Between two steps everything stands still, so that whoever reads a meter in several requests sees one moment.
+    Energy always follows power in real time; `speed` only lets the sun and the habits go by faster.
+    """
+
+    def __init__(self, scenario: Scenario, *, speed: int = 1) -> None:
+        self.scenario = scenario
+        self.tick = 0
+        """How many steps were made."""
+        self._speed = speed
+        self._elapsed_ms = 0
+        self._network = RadialNetwork(scenario.nodes, scenario.branches, REFERENCE_NODE)
+        self._connections = {c.site.meter: c for c in scenario.connections}
+        self._counters = {c.site.meter: c.site.counters for c in scenario.connections}
+        self._limits_w: dict[str, int | None] = {
+            limiter.name: None for c in scenario.connections if (limiter := c.site.limiter)
+        }
+        self._losses_uj = 0
+        self._flows: dict[str, Flow] = {}
+        self._solution: Solution
+        self._settle()
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time, in seconds since the midnight before the fleet began."""
+        return BEGIN_S + self._speed * self._elapsed_ms / MILLI
+
+    def step(self, span_ms: int) -> None:
+        """Let `span_ms` of real time go by: count the power that was shown all the while, then show the next.
+
+        Raises:
+            ValueError: time would stand still or run backwards.
+        """
+        if span_ms <= 0:
+            raise ValueError(f"a step takes at least 1 ms, not {span_ms}")
+        for meter, flow in self._flows.items():
+            self._counters[meter] = self._counters[meter].after(flow.active_mw, span_ms)
+        self._losses_uj += self._solution.losses.active_mw * span_ms
+        self._elapsed_ms += span_ms
+        self.tick += 1
+        self._settle()
+
+    def limit(self, limiter: str, power_w: int | None) -> None:
+        """Set a limiter, or lift it with None. The device follows at the next step, as a real one takes a moment.
+
+        Raises:
+            KeyError: there is no such limiter.
+        """
+        if limiter not in self._limits_w:
+            raise KeyError(limiter)
+        self._limits_w[limiter] = power_w
+
+    def limit_of(self, limiter: str) -> int | None:
+        """What a limiter is set to, in watts; None is lifted.
+
+        Raises:
+            KeyError: there is no such limiter.
+        """
+        return self._limits_w[limiter]
+
+    def measured(self, meter: str) -> Measured:
+        """What one meter shows now.
+
+        Raises:
+            KeyError: there is no such meter.
+        """
+        connection = self._connections[meter]
+        return measure(
+            self._flows[meter],
+            self._counters[meter],
+            voltage_mv=self._solution.voltages_mv[connection.node],
+            frequency_mhz=frequency_mhz(str(self.scenario.seed), self.time_s),
+            shares=connection.site.shares,
+        )
+
+    def truth(self) -> Truth:
+        """What every meter shows, and what no meter does."""
+        return Truth(
+            tick=self.tick,
+            meters={meter: self.measured(meter) for meter in self._connections},
+            losses_mw=self._solution.losses.active_mw,
+            losses_uj=self._losses_uj,
+        )
+
+    def _settle(self) -> None:
+        """Work out the power of every site at this moment, then what the connection has to carry."""
+        time_s = self.time_s
+        connection, *others = self.scenario.connections
+        flows: dict[str, Flow] = {}
+        for other in others:
+            site = other.site
+            assert site.device is not None, f"{site.name} is a site without anything behind it"
+            limit_w = self._limits_w[site.limiter.name] if site.limiter else None
+            flows[site.meter] = site.device.flow(time_s, limit_w)
+        self._solution = self._network.solve({other.node: flows[other.site.meter] for other in others})
+        flows[connection.site.meter] = _what_is_left(flows, self._solution.losses)
+        self._flows = flows
+
+
+def _what_is_left(flows: Mapping[str, Flow], losses: Flow) -> Flow:
+    """The power at the region's connection: whatever is used or lost inside is fed in there, so it counts negative."""
+    return Flow(
+        active_mw=-sum(flow.active_mw for flow in flows.values()) - losses.active_mw,
+        reactive_mvar=-sum(flow.reactive_mvar for flow in flows.values()) - losses.reactive_mvar,
+    )

@@ -1,0 +1,51 @@
+"""What the regulator of the simulated region has laid down: coefficients, ceilings, prices, and the engine's permit.
+
+All numbers of the demo's economy stand here. They are chosen so that its story can be watched: the gas engine emits
+1.6 times its permit and is charged; restricted to three tenths it stays within, earns, and is released again.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from config.grid_model import DAY_MS, AccountRule, CarbonRule, RightPrice, Rules, TimeRule, TokenRule
+from firmware_sim.curves import GAS_ENGINE_MEAN
+
+GRID_EMISSION_G_PER_KWH: Final = 400
+GAS_EMISSION_G_PER_KWH: Final = 500
+
+OVER_PERMIT: Final = Decimal("1.6")
+"""What the engine emits unrestricted, as a multiple of its permit: its factor is then about −0.6 (equation 1)."""
+
+MONTH_MS: Final = 30 * DAY_MS
+"""What a permit is sized for where the settlement period is the calendar month."""
+
+_WATT_MS_PER_KWH: Final = 3_600_000 * 1_000
+
+
+def region_rules(time: TimeRule) -> Rules:
+    """The rules of the region, with time cut as the caller says."""
+    return Rules(
+        time=time,
+        carbon=CarbonRule(alpha=Decimal(1), beta=Decimal(1), gamma=Decimal(1), sigma=Decimal(1)),
+        tokens=TokenRule(
+            penalty=Decimal(50),
+            reward=Decimal(100),
+            factor_low=Decimal("0.2"),
+            factor_high=Decimal("1.2"),
+            tokens_max=200,
+        ),
+        accounts=AccountRule(ceiling=500, restricted_ppm=300_000),
+        rights=(
+            RightPrice(right="priority_generation", price=40),
+            RightPrice(right="priority_purchase", price=40),
+        ),
+    )
+
+
+def engine_permit_g(rated_w: int, time: TimeRule) -> int:
+    """Emission that an engine is permitted per settlement period, in grams; at least one."""
+    mean_w = rated_w * Decimal(GAS_ENGINE_MEAN)
+    energy_kwh = mean_w * (time.period_ms or MONTH_MS) / _WATT_MS_PER_KWH
+    return max(1, round(energy_kwh * GAS_EMISSION_G_PER_KWH / OVER_PERMIT))

@@ -1,0 +1,178 @@
+"""A region out of nothing but a number of meters and a seed: who, where, on which wire, and the grid file that says so.
+
+The same settings give the same region, byte for byte. The simulator serves it; the grid file admits it to the chains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source, TimeRule
+from config.settings import Bus, DeviceAddress, FleetSettings, MeterAddress
+from firmware_sim.chance import between
+from firmware_sim.feeders import REFERENCE_NODE, lay
+from firmware_sim.firmware import FIRMWARE
+from firmware_sim.rules import GAS_EMISSION_G_PER_KWH, GRID_EMISSION_G_PER_KWH, engine_permit_g, region_rules
+from firmware_sim.sites import Kind, Limiter, Site, sites
+from firmware_sim.wiring import Place, places
+
+REGION: Final = "valley"
+
+LIMITER_MODEL: Final = "este_power_limiter"
+"""Profile of every limiter."""
+
+_NAMES: Final = {
+    Kind.GRID: "Grid operator",
+    Kind.WIND: "Wind turbine on the ridge",
+    Kind.GAS: "Gas engine at the mill",
+    Kind.PV: "Solar field",
+    Kind.HOUSEHOLD: "Household",
+    Kind.PROSUMER: "Household with sun on its roof",
+}
+
+_SOURCES: Final = {
+    Kind.GRID: (Source.GRID, GRID_EMISSION_G_PER_KWH),
+    Kind.WIND: (Source.WIND, 0),
+    Kind.GAS: (Source.GAS, GAS_EMISSION_G_PER_KWH),
+    Kind.PV: (Source.PV, 0),
+    Kind.PROSUMER: (Source.PV, 0),
+}
+"""What each kind of site that feeds in runs on, and what that emits in grams per kilowatt-hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One site, wired up."""
+
+    site: Site
+    place: Place
+    node: str
+    serial: int | None
+    """Serial number of the meter, unique in the fleet; None where its model does not tell any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A whole region."""
+
+    seed: int
+    connections: tuple[Connection, ...]
+    """The connection to the network outside is the first."""
+    nodes: tuple[Node, ...]
+    branches: tuple[Branch, ...]
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """Every gateway, in order."""
+        return tuple(dict.fromkeys(connection.place.gateway for connection in self.connections))
+
+    def grid(self, time: TimeRule) -> Grid:
+        """The region as its grid file tells it, with time cut as the caller says."""
+        return Grid(
+            region=REGION,
+            reference_node=REFERENCE_NODE,
+            rules=region_rules(time),
+            participants=tuple(_participant(c.site) for c in self.connections),
+            nodes=self.nodes,
+            branches=self.branches,
+            meters=tuple(_meter(c) for c in self.connections),
+            generators=tuple(_generator(c.site) for c in self.connections if c.site.kind in _SOURCES),
+            devices=tuple(_device(c, limiter) for c in self.connections if (limiter := c.site.limiter)),
+            permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind is Kind.GAS),
+        )
+
+    def buses(self, gateway: str, host: str) -> tuple[Bus, ...]:
+        """What is on a gateway's wires, as the settings of its agent say it."""
+        here = [connection for connection in self.connections if connection.place.gateway == gateway]
+        ports = dict.fromkeys(connection.place.port for connection in here)
+        return tuple(_bus(host, port, [c for c in here if c.place.port == port]) for port in ports)
+
+
+def compose(settings: FleetSettings) -> Scenario:
+    """The region that the settings stand for.
+
+    Raises:
+        OperatorError: there are too few ports above the first one.
+    """
+    who = sites(settings.meters, settings.seed)
+    where = places(settings.meters, first_port=settings.first_port, units_per_port=settings.units_per_port)
+    feeders = lay(who[0], who[1:], settings.seed)
+    first_serial = 20_000_000 + 100_000 * between(0, 499, settings.seed, "serial")
+    connections = tuple(
+        Connection(
+            site=site,
+            place=place,
+            node=feeders.node_of[site.name],
+            serial=first_serial + number if FIRMWARE[site.model].serial else None,
+        )
+        for number, (site, place) in enumerate(zip(who, where, strict=True), start=1)
+    )
+    return Scenario(settings.seed, connections, feeders.nodes, feeders.branches)
+
+
+def _participant(site: Site) -> Participant:
+    return Participant(id=site.participant, name=_NAMES[site.kind])
+
+
+def _meter(connection: Connection) -> Meter:
+    site = connection.site
+    return Meter(
+        id=site.meter,
+        participant=site.participant,
+        node=connection.node,
+        gateway=connection.place.gateway,
+        profile=site.model,
+        power_max_w=site.power_max_w,
+    )
+
+
+def _generator(site: Site) -> Generator:
+    source, emission_g_per_kwh = _SOURCES[site.kind]
+    return Generator(
+        id=f"g-{site.name}",
+        meter=site.meter,
+        source=source,
+        rated_w=site.export_max_w,
+        emission_g_per_kwh=emission_g_per_kwh,
+    )
+
+
+def _device(connection: Connection, limiter: Limiter) -> Device:
+    return Device(
+        id=limiter.name,
+        participant=connection.site.participant,
+        gateway=connection.place.gateway,
+        rated_w=limiter.rated_w,
+    )
+
+
+def _permit(site: Site, time: TimeRule) -> Permit:
+    return Permit(participant=site.participant, grams=engine_permit_g(site.export_max_w, time))
+
+
+def _bus(host: str, port: int, connections: list[Connection]) -> Bus:
+    return Bus(
+        host=host,
+        port=port,
+        meters=tuple(
+            MeterAddress(
+                id=c.site.meter,
+                unit=c.place.unit,
+                profile=c.site.model,
+                serial=None if c.serial is None else str(c.serial),
+            )
+            for c in connections
+        ),
+        devices=tuple(
+            DeviceAddress(
+                id=limiter.name,
+                unit=c.place.limiter_unit,
+                profile=LIMITER_MODEL,
+                power_min_w=0,
+                power_max_w=limiter.rated_w,
+            )
+            for c in connections
+            if (limiter := c.site.limiter)
+        ),
+    )

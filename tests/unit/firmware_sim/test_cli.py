@@ -1,0 +1,92 @@
+"""What `este-fleet` prints, and how it says no. Nothing here opens a socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from config.grid_model import Grid
+from config.load import load
+from config.settings import Bus, FleetSettings
+from firmware_sim.cli import app
+from firmware_sim.dump import mbpoll_command
+from firmware_sim.scenario import compose
+
+
+def fleet(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_list_names_every_meter_and_where_it_is() -> None:
+    lines = fleet("list").stdout.splitlines()
+    assert len(lines) == 13
+    assert lines[3].split() == ["m-gas", "gas", "gw-1", "abb_b23", "127.0.0.1:15020", "3", "l-gas", "103"]
+
+
+def test_list_for_machines_has_meters_and_the_buses_of_every_gateway() -> None:
+    document = json.loads(fleet("list", "--json", "--meters", "30", "--host", "10.0.0.5").stdout)
+    assert document["region"] == "valley"
+    assert len(document["meters"]) == 30
+    gas = next(meter for meter in document["meters"] if meter["id"] == "m-gas")
+    assert gas["limiter"] == {"id": "l-gas", "profile": "este_power_limiter", "unit": 103, "rated_w": 32_000}
+    assert document["meters"][0]["limiter"] is None
+    buses = [Bus.model_validate(bus) for gateway in document["gateways"] for bus in gateway["buses"]]
+    assert sum(len(bus.meters) for bus in buses) == 30
+    assert {bus.host for bus in buses} == {"10.0.0.5"}
+    assert sum(len(gateway["participants"]) for gateway in document["gateways"]) == 30
+
+
+def test_grid_prints_a_file_that_loads(tmp_path: Path) -> None:
+    printed = fleet("grid", "--meters", "20", "--interval-ms", "5000", "--grace-ms", "2000", "--period-ms", "30000")
+    path = tmp_path / "grid.yaml"
+    path.write_text(printed.stdout)
+    grid = load(path, Grid)
+    assert len(grid.meters) == 20
+    assert (grid.rules.time.interval_ms, grid.rules.time.grace_ms, grid.rules.time.period_ms) == (5_000, 2_000, 30_000)
+
+
+def test_options_go_before_the_settings_file(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("meters: 8\nfirst_port: 16000\nseed: 5\n")
+    document = json.loads(fleet("list", "--json", "--settings", str(path), "--meters", "6").stdout)
+    assert len(document["meters"]) == 6
+    assert document["seed"] == 5
+    assert document["meters"][0]["port"] == 16_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["list", "--meters", "3"], "command line: meters: expected greater than or equal to 4, got 3"),
+        (["run", "--speed", "0"], "command line: speed: expected greater than or equal to 1, got 0"),
+        (["grid", "--settings", "none.yaml"], "none.yaml: expected a settings file, got no such file"),
+        (["grid", "--interval-ms", "7000"], "expected an interval that divides the day"),
+        (["grid", "--period-ms", "1000"], "expected a settlement period of whole intervals"),
+        (["dump", "--meter", "home-2"], "--meter: expected a meter of the region, such as m-home-2, got home-2"),
+        (["run", "--first-port", "65535"], "first_port: expected 65534 or less, for 12 meters, got 65535"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(arguments: list[str], sentence: str) -> None:
+    result = fleet(*arguments)
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert result.stderr.startswith("este-fleet: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+def test_every_verb_has_a_help_text() -> None:
+    overview = fleet("--help").stdout
+    for verb in ("run", "list", "grid", "dump"):
+        assert verb in overview
+        assert fleet(verb, "--help").exit_code == 0
+
+
+def test_the_mbpoll_command_knows_table_word_order_and_unit() -> None:
+    commands = {c.site.meter: mbpoll_command(c, "127.0.0.1") for c in compose(FleetSettings()).connections}
+    assert commands["m-grid"] == "mbpoll -m tcp -p 15020 -a 1 -t 3:int -0 -r 40 -1 127.0.0.1"
+    assert commands["m-home-1"] == "mbpoll -m tcp -p 15020 -a 5 -t 3:float -0 -r 52 -1 -B 127.0.0.1"
+    assert commands["m-home-3"] == "mbpoll -m tcp -p 15021 -a 1 -t 4:float -0 -r 3059 -1 -B 127.0.0.1"
