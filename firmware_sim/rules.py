@@ -44,8 +44,11 @@ def region_rules(time: TimeRule) -> Rules:
     )
 
 
-def engine_permit_g(rated_w: int, time: TimeRule) -> int:
-    """Emission that an engine is permitted per settlement period, in grams; at least one."""
+def permit_g(rated_w: int, time: TimeRule) -> int:
+    """Emission that a plant is permitted per settlement period, in grams; at least one.
+
+    Every plant gets what is due to an engine of its size: a turbine, which emits nothing, is measured by the same rule.
+    """
     mean_w = rated_w * Decimal(GAS_ENGINE_MEAN)
     energy_kwh = mean_w * (time.period_ms or MONTH_MS) / _WATT_MS_PER_KWH
     return max(1, round(energy_kwh * GAS_EMISSION_G_PER_KWH / OVER_PERMIT))

@@ -13,7 +13,7 @@ from config.settings import Bus, DeviceAddress, FleetSettings, MeterAddress
 from firmware_sim.chance import between
 from firmware_sim.feeders import REFERENCE_NODE, lay
 from firmware_sim.firmware import FIRMWARE
-from firmware_sim.rules import GAS_EMISSION_G_PER_KWH, GRID_EMISSION_G_PER_KWH, engine_permit_g, region_rules
+from firmware_sim.rules import GAS_EMISSION_G_PER_KWH, GRID_EMISSION_G_PER_KWH, permit_g, region_rules
 from firmware_sim.sites import Kind, Limiter, Site, sites
 from firmware_sim.wiring import Place, places
 
@@ -39,6 +39,10 @@ _SOURCES: Final = {
     Kind.PROSUMER: (Source.PV, 0),
 }
 """What each kind of site that feeds in runs on, and what that emits in grams per kilowatt-hour."""
+
+
+PLANTS: Final = (Kind.WIND, Kind.GAS, Kind.PV)
+"""The kinds of site that have an emission permit, and so are measured as suppliers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +83,7 @@ class Scenario:
             meters=tuple(_meter(c) for c in self.connections),
             generators=tuple(_generator(c.site) for c in self.connections if c.site.kind in _SOURCES),
             devices=tuple(_device(c, limiter) for c in self.connections if (limiter := c.site.limiter)),
-            permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind is Kind.GAS),
+            permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind in PLANTS),
         )
 
     def buses(self, gateway: str, host: str) -> tuple[Bus, ...]:
@@ -148,7 +152,7 @@ def _device(connection: Connection, limiter: Limiter) -> Device:
 
 
 def _permit(site: Site, time: TimeRule) -> Permit:
-    return Permit(participant=site.participant, grams=engine_permit_g(site.export_max_w, time))
+    return Permit(participant=site.participant, grams=permit_g(site.export_max_w, time))
 
 
 def _bus(host: str, port: int, connections: list[Connection]) -> Bus:

@@ -3,8 +3,8 @@
 Everything about a site (its size, its habits, its meter, what the meter had counted before) is drawn from the seed and
 the site's name alone, so that a household is the same in a small region and in a large one.
 
-Meters are given to sites that they fit: one count of an EM24 is 100 Wh, fit for the region's connection and the
-turbine; one of an ABB is 10 Wh, fit for plants; households have those that count single watt-hours.
+Meters are given to sites that they fit: one count of an EM24 is 100 Wh, fit for the region's connection; one of an ABB
+is 10 Wh, fit for plants; households have those that count single watt-hours.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ def _grid(seed: int, others: Sequence[Site]) -> Site:
 
 
 def _wind(seed: int) -> Site:
-    rated_w = 1_000 * between(70, 90, seed, "wind", "rated")
+    rated_w = 1_000 * between(34, 42, seed, "wind", "rated")
     return Site(
         name="wind",
         kind=Kind.WIND,
-        model="carlo_gavazzi_em24",
+        model="abb_b23",
         device=Plant(curve=WindCurve(f"{seed}/wind", rated_w), reactive_share=0.0),
-        power_max_w=_with_reserve(rated_w),
+        power_max_w=FUSE_W["abb_b23"],
         shares=BALANCED,
         counters=Counters(0, _counted(100_000, 900_000, seed, "wind", "exported")),
     )

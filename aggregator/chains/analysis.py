@@ -193,11 +193,12 @@ class AnalysisChain:
 
     def _add(self, flow: ParticipantFlow, clean: frozenset[Source]) -> None:
         sums = self.sums.get(flow.participant) or PeriodSums()
-        clean_wh = sum(energy for source, energy in flow.origin_wh if source in clean)
+        used = () if flow.participant in self._region().outside else flow.origin_wh
+        clean_wh = sum(energy for source, energy in used if source in clean)
         self.sums.put(
             flow.participant,
             PeriodSums(
-                used_wh=sums.used_wh + flow.imported_wh,
+                used_wh=sums.used_wh + sum(energy for _, energy in used),
                 clean_wh=sums.clean_wh + clean_wh,
                 fed_in_wh=sums.fed_in_wh + flow.exported_wh,
                 emitted_mg=sums.emitted_mg + flow.emitted_mg,

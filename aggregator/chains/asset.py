@@ -15,7 +15,7 @@ from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Author, Decoders, Record, Role
 from aggregator.ledger.table import Change, Journal, Table
-from config.grid_model import Device, Generator, Grid, Meter
+from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
 from protocol.canonical import Value
 from protocol.checkpoint import ChainName
@@ -97,6 +97,12 @@ class Region:
         for device in sorted(self.grid.devices, key=lambda device: device.id):
             devices.setdefault((device.gateway, device.participant), []).append(device)
         return {place: tuple(found) for place, found in devices.items()}
+
+    @cached_property
+    def outside(self) -> frozenset[str]:
+        """Participants who stand for the network outside: what the region sends out is not their consumption."""
+        borders = {generator.meter for generator in self.grid.generators if generator.source is Source.GRID}
+        return frozenset(meter.participant for meter in self.grid.meters if meter.id in borders)
 
     @cached_property
     def permits_mg(self) -> Mapping[str, int]:

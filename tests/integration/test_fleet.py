@@ -324,7 +324,7 @@ async def test_dump_says_when_nobody_listens() -> None:
 @pytest.mark.mbpoll
 @pytest.mark.parametrize(
     ("meter", "milliwatts_per_count"),
-    [("m-home-1", 1_000), ("m-home-2", 1_000), ("m-home-3", 1_000_000), ("m-gas", 10), ("m-wind", 100)],
+    [("m-home-1", 1_000), ("m-home-2", 1_000), ("m-home-3", 1_000_000), ("m-gas", 10), ("m-grid", 100)],
     ids=["sdm630: float", "sdm120: float", "iem3000: float in kW", "abb: high word first", "em24: low word first"],
 )
 async def test_mbpoll_reads_the_same_power(meter: str, milliwatts_per_count: int) -> None:

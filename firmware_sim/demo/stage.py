@@ -1,0 +1,175 @@
+"""Everything on disk that the demo's programs need: keys, settings, the grid file and the region's ledger.
+
+Made with the same commands and files that an operator would use; after the demo they are still there to look at.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from config.grid_model import TimeRule
+from config.key_files import create, write_new
+from config.model import Model
+from config.settings import AgentSettings, Batching, Broker, FleetSettings, StandingOrder
+from firmware_sim.demo.children import output_of, program
+from firmware_sim.scenario import REGION, Scenario, compose
+from protocol.errors import OperatorError
+from protocol.messages import RightKind
+
+TIME: Final = TimeRule(interval_ms=5_000, grace_ms=2_500, period_ms=30_000)
+"""A demo's month lasts half a minute."""
+
+POLL_EVERY_MS: Final = 500
+BATCH_AGE_MS: Final = 1_500
+RESEND_AFTER_MS: Final = 3_000
+SPEED: Final = 360
+"""Sun, wind and habits: six hours in a minute."""
+
+ORDER_PRICE_MAX: Final = 60
+ORDER_BALANCE_MIN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where everything is."""
+
+    folder: Path
+    scenario: Scenario
+    fleet: FleetSettings
+    broker: Broker
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the programs say."""
+        return self.folder / "logs"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder of the ledger."""
+        return self.folder / "aggregator" / "data"
+
+    def agent_settings(self, gateway: str) -> Path:
+        """Settings file of a gateway."""
+        return self.folder / gateway / "agent.yaml"
+
+    @property
+    def grid_file(self) -> Path:
+        """What the region consists of."""
+        return self.folder / "grid.yaml"
+
+    @property
+    def fleet_settings(self) -> Path:
+        """Settings file of the simulated meters."""
+        return self.folder / "fleet.yaml"
+
+    @property
+    def aggregator_settings(self) -> Path:
+        """Settings file of the aggregator."""
+        return self.folder / "aggregator" / "aggregator.yaml"
+
+
+async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stage:
+    """Write everything.
+
+    Raises:
+        EsteError: the folder is in use, or a command failed.
+    """
+    fleet = FleetSettings(meters=meters, seed=seed, first_port=_free_ports(meters), speed=SPEED)
+    stage = Stage(folder, compose(fleet), fleet, broker)
+    _write_settings(stage)
+    await _found_region(stage)
+    return stage
+
+
+def _write_settings(stage: Stage) -> None:
+    folder = stage.folder
+    if folder.exists() and any(folder.iterdir()):
+        raise OperatorError(folder, "", "an empty folder, or none yet, for --data", "one that holds something")
+    stage.logs.mkdir(parents=True)
+    _write_model(stage.grid_file, stage.scenario.grid(TIME))
+    _write_model(stage.fleet_settings, stage.fleet)
+    for gateway in stage.scenario.gateways:
+        _make_gateway(stage, gateway)
+
+
+def _make_gateway(stage: Stage, gateway: str) -> None:
+    home = stage.folder / gateway
+    home.mkdir()
+    key = create(home / "gateway.key")
+    write_new(home / "gateway.pub.pem", key.public_key.to_pem().encode())
+    settings = AgentSettings(
+        region=REGION,
+        gateway=gateway,
+        data=Path("data"),
+        key_file=Path("gateway.key"),
+        aggregator_key_file=Path("../aggregator/aggregator.pub.pem"),
+        broker=stage.broker,
+        poll_every_ms=POLL_EVERY_MS,
+        batch=Batching(age_max_ms=BATCH_AGE_MS),
+        resend_after_ms=RESEND_AFTER_MS,
+        statement_age_max_ms=60_000,
+        buses=stage.scenario.buses(gateway, stage.fleet.host),
+        standing_orders=_standing_orders(stage.scenario, gateway),
+    )
+    _write_model(stage.agent_settings(gateway), settings)
+
+
+def _standing_orders(scenario: Scenario, gateway: str) -> tuple[StandingOrder, ...]:
+    """Households buy priority for the evening, plants for feeding in, as soon as they can afford it."""
+    orders = []
+    for connection in scenario.connections:
+        site = connection.site
+        if connection.place.gateway != gateway or site.device is None:
+            continue
+        right = RightKind.PRIORITY_GENERATION if site.export_max_w > site.import_max_w else RightKind.PRIORITY_PURCHASE
+        orders.append(
+            StandingOrder(
+                participant=site.participant,
+                right=right.name.lower(),
+                price_max=ORDER_PRICE_MAX,
+                balance_min=ORDER_BALANCE_MIN,
+            )
+        )
+    return tuple(orders)
+
+
+async def _found_region(stage: Stage) -> None:
+    keys = [f"--gateway={gateway}={stage.folder / gateway / 'gateway.pub.pem'}" for gateway in stage.scenario.gateways]
+    broker = [f"--broker-host={stage.broker.host}", f"--broker-port={stage.broker.port}"]
+    home = str(stage.folder / "aggregator")
+    await output_of([program("este-aggregator"), "init", home, f"--grid={stage.grid_file}", *keys, *broker])
+    text = stage.aggregator_settings.read_text()
+    stage.aggregator_settings.write_text(text.replace("age_max_ms: 1000 ", "age_max_ms: 250  "))
+
+
+def _write_model(path: Path, model: Model) -> None:
+    """Write a settings file that `config.load` reads back as the same model."""
+    text = yaml.safe_dump(model.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+    write_new(path, text.encode())
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _free_ports(meters: int) -> int:
+    """The first of enough free ports in a row."""
+    wanted = meters // 6 + 2
+    while True:
+        first = free_port()
+        if first + wanted < 65_536 and all(_is_free(port) for port in range(first, first + wanted)):
+            return first
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
