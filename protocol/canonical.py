@@ -67,21 +67,27 @@ def decode(data: bytes, *, size_max: int) -> Value:
     """
     if len(data) > size_max:
         raise OversizedError(f"{len(data)} bytes where at most {size_max} are allowed")
-    value, end = read_one(data, 0)
+    value, end = _read_one(data, 0)
     if end != len(data):
         raise SpellingError(f"{len(data) - end} bytes behind the end of the value")
     return value
 
 
-def read_one(data: bytes, at: int) -> tuple[Value, int]:
-    """Read the value that begins at `at`.
+def read_octets(data: bytes, at: int) -> tuple[bytes, int]:
+    """Read the byte string that begins at `at`; anything else is refused at its first byte.
 
     Returns:
-        The value, and where its bytes end.
+        The string, and where its bytes end.
 
     Raises:
         EncodingError: as `decode` does.
     """
+    if at < len(data) and data[at] >> 5 != _OCTETS:
+        raise EncodingError("expected a byte string")
+    return _read_one(data, at)
+
+
+def _read_one(data: bytes, at: int) -> tuple[Value, int]:
     try:
         return _read(data, at, 0)
     except IndexError as error:
@@ -91,7 +97,7 @@ def read_one(data: bytes, at: int) -> tuple[Value, int]:
 
 
 def _read(data: bytes, at: int, depth: int) -> tuple[Value, int]:
-    """One item and where it ends. A byte that is not there raises IndexError, which `read_one` explains."""
+    """One item and where it ends. A byte that is not there raises IndexError, which `_read_one` explains."""
     first = data[at]
     at += 1
     if first >= _SIMPLE_FROM:

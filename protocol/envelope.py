@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
 
-from protocol.canonical import decode, encode, fields_of, read_one
+from protocol.canonical import decode, encode, fields_of, read_octets
 from protocol.crypto import SIGNATURE_BYTES, PublicKey, SigningKey, digest_of, is_low_s
 from protocol.errors import EncodingError, OversizedError, SpellingError, TruncatedError
 from protocol.fields import digest, name, octets
@@ -37,6 +37,7 @@ TYPE_PREFIX: Final = "este."
 _ALG, _KID, _TYP, _ES256 = 1, 4, 16, -7
 _HEAD: Final = b"\xd2\x84"
 """Tag 18, array of four: how every COSE_Sign1 begins (RFC 9052 §4.2)."""
+_EMPTY_MAP: Final = b"\xa0"
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,15 @@ class Envelope:
         """
         if len(data) > size_max:
             raise OversizedError(f"envelope of {len(data)} bytes where at most {size_max} are allowed")
-        if data[:2] != _HEAD:
+        if not data.startswith(_HEAD):
             raise _other_head(data)
-        protected, at = read_one(data, 2)
-        unprotected, at = read_one(data, at)
-        payload, at = read_one(data, at)
-        signature, at = read_one(data, at)
+        protected, at = read_octets(data, len(_HEAD))
+        if data[at : at + 1] not in (_EMPTY_MAP, b""):
+            raise EncodingError("the unprotected header must be empty")
+        payload, at = read_octets(data, at + 1)
+        signature, at = read_octets(data, at)
         if at != len(data):
             raise SpellingError(f"{len(data) - at} bytes behind the end of the envelope")
-        if unprotected != {}:
-            raise EncodingError("the unprotected header must be empty")
-        if not (type(protected) is type(payload) is bytes):
-            raise EncodingError("header and payload must be byte strings")
         octets(signature, "signature", SIGNATURE_BYTES)
         key_id, type_ = _read_protected(protected)
         if not is_low_s(signature):

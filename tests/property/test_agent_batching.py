@@ -1,0 +1,141 @@
+"""However readings come, batches hold each of them once, in order, and every decoder accepts them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.batching import Journaled, OpenBatch, clock_of_the_past, lay_out
+from agent.metering import Reading
+from config.settings import Batching
+from protocol.batch import BATCH_BYTES_MAX, Batch, Clock, ClockState, MeterBlock, Quality
+from protocol.units import BootMs, Quantity
+from tests.builders import a_digest, a_link
+from tests.unit.agent.builders import a_boot
+
+I64 = st.integers(-(2**63) + 1, 2**63 - 1)
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> Reading:
+    """One reading of one of a few meters, whose profile, serial number and columns may change."""
+    quantities = draw(st.sampled_from([(Quantity.IMPORTED_WH,), (Quantity.ACTIVE_POWER_W, Quantity.IMPORTED_WH)]))
+    return Reading(
+        meter=draw(st.sampled_from(["a", "b", "c"])),
+        profile=a_digest(draw(st.sampled_from(["p", "p", "p", "q"]))),
+        serial=draw(st.sampled_from(["1", "1", "1", "2"])),
+        start_ms=BootMs(0),
+        end_ms=BootMs(0),
+        quality=Quality(draw(st.integers(0, 3))),
+        values={quantity: draw(I64) for quantity in quantities},
+        words={Quantity.IMPORTED_WH: draw(st.binary(min_size=4, max_size=4))},
+    )
+
+
+@st.composite
+def journals(draw: st.DrawFn) -> list[Reading]:
+    """Readings one after another, as a bus brings them."""
+    rows, now_ms = [], draw(st.integers(0, 10**9))
+    for reading in draw(st.lists(readings(), min_size=1, max_size=40)):
+        duration_ms = draw(st.integers(0, 2000))
+        rows.append(
+            Reading(
+                meter=reading.meter,
+                profile=reading.profile,
+                serial=reading.serial,
+                start_ms=BootMs(now_ms),
+                end_ms=BootMs(now_ms + duration_ms),
+                quality=reading.quality,
+                values=reading.values,
+                words=reading.words,
+            )
+        )
+        now_ms += draw(st.integers(1, 70_000))
+    return rows
+
+
+def readings_in(batch: Batch) -> list[Reading]:
+    return [reading for block in batch.meters for reading in _readings_of(block)]
+
+
+def _readings_of(block: MeterBlock) -> list[Reading]:
+    width = {quantity: len(words) // len(block) for quantity, words in block.words.items()}
+    return [
+        Reading(
+            meter=block.meter,
+            profile=block.profile,
+            serial=block.serial,
+            start_ms=BootMs(block.first_ms + start),
+            end_ms=BootMs(block.first_ms + start + block.durations_ms[n]),
+            quality=Quality(block.quality[n]),
+            values={quantity: column[n] for quantity, column in block.columns.items()},
+            words={q: words[n * width[q] : (n + 1) * width[q]] for q, words in block.words.items()},
+        )
+        for n, start in enumerate(block.starts_ms)
+    ]
+
+
+@given(journals(), st.integers(1, 10))
+def test_every_reading_is_in_exactly_one_batch_and_each_meter_s_are_in_order(
+    rows: list[Reading], readings_max: int
+) -> None:
+    left = [Journaled(number, reading) for number, reading in enumerate(rows)]
+    told: list[Reading] = []
+    while left:
+        layout = lay_out(left, readings_max)
+        payload = layout.build(a_link(), a_boot()).encode()
+        assert len(payload) <= BATCH_BYTES_MAX
+        batch = Batch.decode(payload)
+        assert 0 < batch.readings == len(layout.rows)
+        assert max(map(len, batch.meters)) <= readings_max
+        told += readings_in(batch)
+        left = [row for row in left if row.row not in set(layout.rows)]
+    by_meter = {meter: [r for r in rows if r.meter == meter] for meter in ("a", "b", "c")}
+    assert {meter: [r for r in told if r.meter == meter] for meter in by_meter} == by_meter
+
+
+@given(journals(), st.integers(1, 10), st.integers(100, 60_000))
+def test_a_batch_that_is_closed_when_it_is_due_never_leaves_more_than_one_change_behind(
+    rows: list[Reading], readings_max: int, age_max_ms: int
+) -> None:
+    limits = Batching(readings_max=readings_max, age_max_ms=age_max_ms)
+    left: list[Journaled] = []
+    for number, reading in enumerate(rows):
+        left.append(Journaled(number, reading))
+        while gathered(left, limits).due(reading.end_ms):
+            taken = set(lay_out(left, readings_max).rows)
+            left = [row for row in left if row.row not in taken]
+        assert len(left) <= 3 * readings_max
+        shapes = {(r.reading.meter, r.reading.profile, r.reading.serial, tuple(r.reading.values)) for r in left}
+        assert all(len(list(group)) == 1 for _, group in groupby(sorted(shapes), key=lambda shape: shape[0]))
+
+
+def gathered(rows: list[Journaled], limits: Batching) -> OpenBatch:
+    batch = OpenBatch(limits)
+    for row in rows:
+        batch.add(row.reading)
+    return batch
+
+
+clocks = st.builds(
+    Clock,
+    state=st.sampled_from(ClockState),
+    error_ms=st.integers(0, 86_400_000),
+    source=st.just("kernel"),
+    epoch_ms=st.integers(0, 2**41),
+)
+
+
+@given(clocks, clocks)
+def test_a_clock_that_was_synchronized_is_never_replaced_for_the_past(known: Clock, now: Clock) -> None:
+    past = clock_of_the_past(known, now)
+    assert past in (known, now)
+    if known.state is ClockState.SYNCHRONIZED:
+        assert past == known
+
+
+@given(readings())
+def test_a_reading_has_one_spelling_in_the_journal(reading: Reading) -> None:
+    assert Reading.decode(reading.encode()) == reading

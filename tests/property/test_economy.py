@@ -1,0 +1,128 @@
+"""What must hold for any history of factors, tokens and energy."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aggregator.chains.energy import credit, per_interval
+from aggregator.economy.accounts import effect_of, settle
+from aggregator.economy.settlement import factors_of, tokens_of
+from aggregator.economy.tokens import tokens_for
+from aggregator.economy.tokens_many import DeedsOfMany, tokens_of_many
+from config.grid_model import CarbonRule, TokenRule
+from protocol.energy_register import EnergyRegister, Place, RegisterLimit
+
+RULE = TokenRule.model_validate(
+    {"penalty": "50", "reward": "100", "factor_low": "0.2", "factor_high": "1.2", "tokens_max": 200}
+)
+CARBON = CarbonRule.model_validate({"alpha": 1, "beta": 1, "gamma": 1, "sigma": 1})
+
+factors = st.fractions(min_value=-10, max_value=10, max_denominator=10**9)
+amounts = st.integers(0, 10**9)
+
+
+@given(factors, factors)
+def test_more_contribution_never_earns_less(a: Fraction, b: Fraction) -> None:
+    low, high = sorted((a, b))
+    assert tokens_for(low, RULE) <= tokens_for(high, RULE)
+
+
+@given(factors)
+def test_tokens_have_the_sign_of_the_factor(factor: Fraction) -> None:
+    tokens = tokens_for(factor, RULE)
+    assert tokens < 0 if factor < 0 else tokens >= 0
+
+
+@given(st.lists(st.integers(-500, 500)), st.integers(1, 500))
+def test_supply_is_conserved_through_any_settlements(periods: list[int], ceiling: int) -> None:
+    balance = reserve = minted = burned = 0
+    for tokens in periods:
+        for movement in settle(balance, tokens, ceiling, "somebody"):
+            effect = effect_of(movement.kind, movement.amount)
+            balance, reserve = balance + effect.participant, reserve + effect.reserve
+            minted, burned = minted + effect.minted, burned + effect.burned
+            assert balance == movement.balance
+        assert minted - burned == balance + reserve
+        assert balance <= ceiling
+
+
+deeds = st.tuples(amounts, st.integers(0, 10**9), amounts, st.integers(0, 10**6))
+
+
+@settings(max_examples=300)
+@given(st.lists(deeds, min_size=1, max_size=30), st.sampled_from(["1", "0.7", "0.333333333333", "2.5"]))
+def test_many_at_once_earn_the_same_integers_as_one_by_one(
+    rows: list[tuple[int, int, int, int]], coefficient: str
+) -> None:
+    carbon = CARBON.model_copy(update={"alpha": Decimal(coefficient), "beta": Decimal(coefficient)})
+    many = DeedsOfMany(
+        emitted_mg=np.array([row[0] for row in rows]),
+        permitted_mg=np.array([row[1] for row in rows]),
+        electricity_wh=np.array([row[2] for row in rows]),
+        clean_electricity_wh=np.array([row[2] * row[3] // 10**6 for row in rows]),
+    )
+    assert tokens_of_many(many, carbon, RULE).tolist() == [
+        tokens_of(factors_of(many.one(i), carbon), RULE) for i in range(len(rows))
+    ]
+
+
+@given(st.integers(0, 3), st.integers(0, 999))
+def test_thresholds_are_exact_in_columns_too(which: int, offset: int) -> None:
+    """Factors of exactly 0, F1 and F2, and their neighbours, where a float could go either way."""
+    whole = 10**9
+    part = [0, 200_000_000, 1_200_000_000 % whole, 333_333_333][which] + offset - 500
+    part = min(max(part, 0), whole)
+    many = DeedsOfMany(*(np.array([value]) for value in (0, 0, whole, part)))
+    assert tokens_of_many(many, CARBON, RULE).tolist() == [tokens_of(factors_of(many.one(0), CARBON), RULE)]
+
+
+steps = st.lists(st.tuples(st.integers(1, 40_000), st.integers(-2_000_000, 400)), min_size=1, max_size=40)
+
+
+@given(steps, st.sampled_from([1_000, 5_000, 7_000, 900_000]))
+def test_intervals_sum_to_what_was_credited_and_never_to_more_than_flowed(
+    moves: list[tuple[int, int]], interval_ms: int
+) -> None:
+    limit = RegisterLimit(power_max_w=36_000, resolution_wh=1)
+    at_ms, value, instants, values = 10_000, 5_000_000, [], []
+    for span_ms, rise in moves:
+        at_ms, value = at_ms + span_ms, max(0, value + rise)
+        instants.append(at_ms)
+        values.append(value)
+    start = EnergyRegister(trusted=Place(value_wh=5_000_000, at_ms=10_000))
+    register, curve = credit(start, instants, values, limit)
+    cut = per_interval(curve, interval_ms)
+    credited = curve.credited_wh[-1] - curve.credited_wh[0] if curve.credited_wh else 0
+    assert sum(energy for _, energy in cut) == credited
+    assert all(energy >= 0 for _, energy in cut)
+    carried = 36_000 * (at_ms - 10_000) // 3_600_000 + len(moves)
+    assert credited <= carried
+    assert [start for start, _ in cut] == sorted({start for start, _ in cut})
+    del register
+
+
+@given(steps, st.data())
+def test_how_readings_are_cut_into_batches_does_not_matter(moves: list[tuple[int, int]], data: st.DataObject) -> None:
+    limit = RegisterLimit(power_max_w=36_000, resolution_wh=1)
+    at_ms, value, instants, values = 0, 3_000_000, [], []
+    for span_ms, rise in moves:
+        at_ms, value = at_ms + span_ms, max(0, value + rise)
+        instants.append(at_ms)
+        values.append(value)
+    cut = data.draw(st.integers(0, len(instants)))
+    start = EnergyRegister(trusted=Place(value_wh=3_000_000, at_ms=0))
+    whole, whole_curve = credit(start, instants, values, limit)
+    register, total = start, dict.fromkeys((), 0)
+    for part in (slice(0, cut), slice(cut, None)):
+        if instants[part]:
+            register, curve = credit(register, instants[part], values[part], limit)
+            for interval, energy in per_interval(curve, 5_000):
+                total[interval] = total.get(interval, 0) + energy
+    assert register == whole
+    in_one = {interval: energy for interval, energy in per_interval(whole_curve, 5_000) if energy}
+    assert {interval: energy for interval, energy in total.items() if energy} == in_one

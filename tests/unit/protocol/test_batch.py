@@ -1,0 +1,182 @@
+"""A batch says what a gateway read, in one spelling, within its bounds."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import pytest
+
+from protocol.batch import BATCH_BYTES_MAX, INSTANT_MAX, METERS_MAX, READINGS_MAX, Batch, ClockState, Quality
+from protocol.canonical import Value, encode
+from protocol.errors import EncodingError, OversizedError, SpellingError
+from protocol.units import Quantity
+from tests.builders import a_batch, a_clock, a_digest, a_link, a_meter_block
+from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
+
+SPELLED = a_batch().encode()
+
+BLOCK = (7, 0)
+CLOCK = (6,)
+
+
+def test_a_batch_survives_being_written_and_read() -> None:
+    batch = a_batch(meters=(a_meter_block(), a_meter_block(meter="m-2", count=60)))
+    assert Batch.decode(batch.encode()) == batch
+    assert Batch.decode(batch.encode()).encode() == batch.encode()
+
+
+def test_a_batch_counts_its_readings() -> None:
+    assert a_batch(meters=(a_meter_block(count=3), a_meter_block(meter="m-2", count=4))).readings == 7
+    assert len(a_meter_block(count=5)) == 5
+
+
+def test_a_batch_begins_with_its_link() -> None:
+    link = a_link(sequence=8, previous=a_digest("record 7"))
+    assert Batch.decode(a_batch(link=link).encode()).link == link
+
+
+def test_columns_are_written_in_the_order_of_their_numbers_whatever_the_order_they_are_held_in() -> None:
+    block = a_meter_block()
+    shuffled = dict(reversed(block.columns.items()))
+    assert a_batch(meters=(a_meter_block(columns=shuffled),)).encode() == a_batch().encode()
+
+
+def test_a_batch_may_hold_as_many_readings_of_a_meter_as_its_bound_says() -> None:
+    block = a_meter_block(count=READINGS_MAX)
+    assert Batch.decode(a_batch(meters=(block,)).encode()).readings == READINGS_MAX
+    with pytest.raises(EncodingError, match=f"from 1 to {READINGS_MAX}"):
+        Batch.decode(a_batch(meters=(a_meter_block(count=READINGS_MAX + 1),)).encode())
+
+
+def test_a_meter_without_a_serial_number_or_without_energy_can_be_told() -> None:
+    block = a_meter_block(serial="", columns={Quantity.FREQUENCY_MHZ: array("q", [50_000] * 3)}, words={})
+    assert Batch.decode(a_batch(meters=(block,)).encode()).meters == (block,)
+
+
+def test_flags_are_read_back() -> None:
+    block = a_meter_block(quality=array("q", [0, Quality.VALUE_MISSING, Quality.UNEXPLAINED_STEP]))
+    batch = a_batch(clock=a_clock(state=ClockState.UNSYNCHRONIZED), meters=(block,))
+    read = Batch.decode(batch.encode())
+    assert Quality(read.meters[0].quality[1]) is Quality.VALUE_MISSING
+    assert read.clock.state is ClockState.UNSYNCHRONIZED
+
+
+WRONG: dict[str, tuple[Path, Value]] = {
+    "a region with a slash": ((1,), "sun/vale"),
+    "a gateway without name": ((2,), ""),
+    "a negative sequence": ((3,), -1),
+    "a sequence beyond 63 bits": ((3,), 2**63),
+    "a previous digest of 31 bytes": ((4,), bytes(31)),
+    "a boot id of 15 bytes": ((5,), bytes(15)),
+    "a boot id of text": ((5,), "b" * 16),
+    "a clock of three parts": (CLOCK, [1, 4, "kernel"]),
+    "a clock that is no array": (CLOCK, {1: 1}),
+    "a clock state that does not exist": ((*CLOCK, 0), 2),
+    "a clock state that is true": ((*CLOCK, 0), True),
+    "a clock error of more than a day": ((*CLOCK, 1), 86_400_001),
+    "a negative clock error": ((*CLOCK, 1), -1),
+    "a clock source without end": ((*CLOCK, 2), "k" * 33),
+    "a clock before 1970": ((*CLOCK, 3), -1),
+    "a clock beyond all time": ((*CLOCK, 3), INSTANT_MAX + 1),
+    "no meters": ((7,), []),
+    "meters that are no array": ((7,), {}),
+    "a meter that is no map": (BLOCK, []),
+    "a meter's name with a wildcard": ((*BLOCK, 1), "m+1"),
+    "a profile digest of 20 bytes": ((*BLOCK, 2), bytes(20)),
+    "a serial number without end": ((*BLOCK, 3), "9" * 33),
+    "a serial number in numbers": ((*BLOCK, 3), 17),
+    "a negative first instant": ((*BLOCK, 4), -1),
+    "a first instant beyond all time": ((*BLOCK, 4), INSTANT_MAX + 1),
+    "starts that are a plain array": ((*BLOCK, 5), [0, 1000, 2000]),
+    "no readings": ((*BLOCK, 5), array("h")),
+    "starts that do not begin at 0": ((*BLOCK, 5), array("h", [1, 1000, 2000])),
+    "starts that stand still": ((*BLOCK, 5), array("h", [0, 1000, 1000])),
+    "starts that fall": ((*BLOCK, 5), array("h", [0, 2000, 1000])),
+    "starts below 0": ((*BLOCK, 5), array("h", [0, -2, -1])),
+    "starts beyond all time": ((*BLOCK, 5), array("q", [0, 1000, INSTANT_MAX + 1])),
+    "one start too few": ((*BLOCK, 5), array("h", [0, 1000])),
+    "one duration too few": ((*BLOCK, 6), array("h", [40, 40])),
+    "a negative duration": ((*BLOCK, 6), array("h", [40, 40, -1])),
+    "a duration of more than 24 days": ((*BLOCK, 6), array("q", [40, 40, 2**31])),
+    "one flag too many": ((*BLOCK, 7), array("h", [0, 0, 0, 0])),
+    "a negative flag": ((*BLOCK, 7), array("h", [0, -1, 0])),
+    "columns that are no map": ((*BLOCK, 8), []),
+    "a column that does not exist": ((*BLOCK, 8), {0: array("h", [1, 2, 3])}),
+    "one value too few": ((*BLOCK, 8, 1), array("h", [1, 2])),
+    "a column of bytes": ((*BLOCK, 8, 1), bytes(6)),
+    "a column of nothing": ((*BLOCK, 8, 1), None),
+    "words that are no map": ((*BLOCK, 9), []),
+    "no words for an energy register": ((*BLOCK, 9), {4: bytes(12)}),
+    "words for a register that counts no energy": ((*BLOCK, 9), {1: bytes(12), 4: bytes(12), 5: bytes(12)}),
+    "words of text": ((*BLOCK, 9, 4), "w" * 12),
+    "words of no bytes": ((*BLOCK, 9, 4), b""),
+    "half a word": ((*BLOCK, 9, 4), bytes(9)),
+    "words for two readings of three": ((*BLOCK, 9, 4), bytes(8)),
+    "registers of five words": ((*BLOCK, 9, 4), bytes(30)),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG.values(), ids=WRONG.keys())
+def test_a_batch_out_of_its_bounds_is_refused(path: Path, value: Value) -> None:
+    with pytest.raises(EncodingError):
+        Batch.decode(with_field(SPELLED, path, value))
+
+
+POWER, VOLTAGE = (*BLOCK, 8, 1), (*BLOCK, 8, 7)
+SERIAL, SOURCE = (*BLOCK, 3), (*CLOCK, 2)
+
+
+@pytest.mark.parametrize("path", [path for path in paths_in(SPELLED) if path not in (POWER, VOLTAGE)], ids=str)
+def test_no_field_of_a_batch_may_be_missing_but_a_column_without_words(path: Path) -> None:
+    with pytest.raises(EncodingError):
+        Batch.decode(without_field(SPELLED, path))
+
+
+@pytest.mark.parametrize("path", paths_in(SPELLED), ids=str)
+@pytest.mark.parametrize("other", [None, True, [], {}, "", b"", -(2**40), array("q", [2**40])], ids=repr)
+def test_no_field_of_a_batch_may_be_of_another_type(path: Path, other: Value) -> None:
+    if path in (SERIAL, SOURCE) and other == "":  # neither has to be told
+        Batch.decode(with_field(SPELLED, path, other))
+        return
+    with pytest.raises(EncodingError):
+        Batch.decode(with_field(SPELLED, path, other))
+
+
+@pytest.mark.parametrize("where", [(), BLOCK], ids=["the batch", "a meter"])
+def test_no_field_may_be_added(where: Path) -> None:
+    with pytest.raises(EncodingError):
+        Batch.decode(with_field(SPELLED, (*where, 10), 0))
+
+
+def test_a_value_in_a_wider_array_than_it_needs_is_a_second_spelling() -> None:
+    narrow, wide = encode(array("h", [40] * 3)), b"\xd8\x4e\x4c" + array("i", [40] * 3).tobytes()
+    assert SPELLED.count(narrow) == 1
+    with pytest.raises(SpellingError):
+        Batch.decode(SPELLED.replace(narrow, wide))
+
+
+@pytest.mark.parametrize("names", [("m-2", "m-1"), ("m-1", "m-1"), ("m-1", "M-2")], ids=str)
+def test_meters_stand_once_each_in_the_order_of_their_names(names: tuple[str, str]) -> None:
+    blocks = tuple(a_meter_block(meter=name) for name in names)
+    with pytest.raises(EncodingError, match="rising order"):
+        Batch.decode(a_batch(meters=blocks).encode())
+
+
+def test_the_number_of_meters_is_bounded() -> None:
+    tiny: dict[str, Any] = {"count": 1, "columns": {}, "words": {}}
+    blocks = tuple(a_meter_block(meter=f"m{n:05}", **tiny) for n in range(METERS_MAX + 1))
+    assert len(Batch.decode(a_batch(meters=blocks[:-1]).encode()).meters) == METERS_MAX
+    with pytest.raises(EncodingError, match="meters"):
+        Batch.decode(a_batch(meters=blocks).encode())
+
+
+def test_the_size_of_a_batch_is_bounded() -> None:
+    with pytest.raises(OversizedError):
+        Batch.decode(bytes(BATCH_BYTES_MAX + 1))
+
+
+def test_an_instant_of_the_latest_reading_still_fits_64_bits() -> None:
+    block = a_meter_block(count=2, first_ms=INSTANT_MAX, starts_ms=array("q", [0, INSTANT_MAX]))
+    batch = Batch.decode(a_batch(clock=a_clock(epoch_ms=INSTANT_MAX), meters=(block,)).encode())
+    assert batch.clock.epoch_ms + batch.meters[0].first_ms + batch.meters[0].starts_ms[-1] + 2**31 < 2**63

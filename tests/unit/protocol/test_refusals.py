@@ -1,0 +1,75 @@
+"""Refusal codes are part of the wire format: their numbers never change and are never used again."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.errors import EsteError
+from protocol.refusals import FINAL_FROM, RefusalCode, Refused
+
+NUMBERS = {
+    "OVERSIZED": 1,
+    "TRUNCATED": 2,
+    "MALFORMED": 3,
+    "SECOND_SPELLING": 4,
+    "UNKNOWN_KEY": 10,
+    "OTHER_REGION": 11,
+    "BAD_SIGNATURE": 12,
+    "NOT_THEIR_TYPE": 13,
+    "PAYLOAD_MALFORMED": 14,
+    "PAYLOAD_SPELLING": 15,
+    "NOT_THEIR_NAME": 16,
+    "SEQUENCE_REPLAYED": 20,
+    "SEQUENCE_SKIPPED": 21,
+    "BROKEN_LINK": 22,
+    "UNKNOWN_METER": 30,
+    "NOT_THEIR_METER": 31,
+    "PROFILE_DIFFERS": 32,
+    "FROM_THE_FUTURE": 33,
+    "DISORDERED": 34,
+    "MISSING_ENERGY": 35,
+    "WORDS_DIFFER": 36,
+    "UNKNOWN_PARTICIPANT": 50,
+    "NOT_THEIR_PARTICIPANT": 51,
+    "NO_SUCH_RIGHT": 52,
+    "PRICE_ABOVE_LIMIT": 53,
+    "BALANCE_TOO_LOW": 54,
+    "RIGHT_ALREADY_HELD": 55,
+    "OUT_OF_TURN": 70,
+    "RESULT_DIFFERS": 71,
+    "RULE_BROKEN": 72,
+}
+"""The golden table. A new code is added at the end of its group; a line here is never changed."""
+
+
+def test_every_code_keeps_its_number() -> None:
+    assert {code.name: code.value for code in RefusalCode} == NUMBERS
+
+
+def test_no_number_is_used_twice() -> None:
+    assert len(RefusalCode.__members__) == len(set(RefusalCode))
+
+
+def test_codes_stand_in_the_order_in_which_the_rules_are_asked() -> None:
+    assert list(RefusalCode) == sorted(RefusalCode)
+
+
+@pytest.mark.parametrize("code", RefusalCode, ids=lambda code: code.name)
+def test_only_what_an_admitted_key_signed_is_told_or_written(code: RefusalCode) -> None:
+    """Or anybody could fill the chain, or make the aggregator send."""
+    signed = code.value >= NUMBERS["NOT_THEIR_TYPE"]
+    assert code.is_from_known_author is signed
+    assert code.is_final is (code.value >= FINAL_FROM.value)
+    assert not code.is_final or code.is_from_known_author
+
+
+def test_what_can_be_sent_again_rightly_is_not_final() -> None:
+    assert not RefusalCode.SEQUENCE_SKIPPED.is_final
+    assert not RefusalCode.BROKEN_LINK.is_final
+
+
+def test_a_refusal_on_its_way_says_its_code_and_why() -> None:
+    refused = Refused(RefusalCode.UNKNOWN_METER, "no meter m-9")
+    assert isinstance(refused, EsteError)
+    assert (refused.code, refused.detail) == (RefusalCode.UNKNOWN_METER, "no meter m-9")
+    assert str(refused) == "UNKNOWN_METER: no meter m-9"

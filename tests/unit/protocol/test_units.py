@@ -1,0 +1,81 @@
+"""Quantities keep their numbers and say their unit; errors say who can act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from protocol import errors
+from protocol.units import ENERGY_REGISTERS, Interval, Quantity, UnixMs
+
+NUMBERS = {
+    "ACTIVE_POWER_W": (1, "W"),
+    "REACTIVE_POWER_VAR": (2, "var"),
+    "APPARENT_POWER_VA": (3, "VA"),
+    "IMPORTED_WH": (4, "Wh"),
+    "EXPORTED_WH": (5, "Wh"),
+    "FREQUENCY_MHZ": (6, "mHz"),
+    "VOLTAGE_L1_MV": (7, "mV"),
+    "VOLTAGE_L2_MV": (8, "mV"),
+    "VOLTAGE_L3_MV": (9, "mV"),
+    "CURRENT_L1_MA": (10, "mA"),
+    "CURRENT_L2_MA": (11, "mA"),
+    "CURRENT_L3_MA": (12, "mA"),
+    "ACTIVE_POWER_L1_W": (13, "W"),
+    "ACTIVE_POWER_L2_W": (14, "W"),
+    "ACTIVE_POWER_L3_W": (15, "W"),
+    "POWER_FACTOR_PPM": (16, "ppm"),
+}
+"""The golden table: numbers are part of the wire format, and never used again."""
+
+
+def test_every_quantity_keeps_its_number_and_its_unit() -> None:
+    assert {q.name: (q.value, q.base_unit) for q in Quantity} == NUMBERS
+
+
+def test_a_quantity_fits_the_key_of_a_map() -> None:
+    assert all(0 < quantity.value <= 23 for quantity in Quantity)
+
+
+def test_the_energy_registers_are_those_that_count_watt_hours() -> None:
+    assert tuple(quantity for quantity in Quantity if quantity.base_unit == "Wh") == ENERGY_REGISTERS
+
+
+def test_an_interval_holds_its_start_and_not_its_end() -> None:
+    interval = Interval(start_ms=UnixMs(1000), end_ms=UnixMs(2000))
+    assert 1000 in interval
+    assert 1999 in interval
+    assert 999 not in interval
+    assert 2000 not in interval
+    assert interval.length_ms == 1000
+
+
+@pytest.mark.parametrize("end_ms", [1000, 999])
+def test_an_interval_without_length_is_a_bug(end_ms: int) -> None:
+    with pytest.raises(AssertionError):
+        Interval(start_ms=UnixMs(1000), end_ms=UnixMs(end_ms))
+
+
+def test_errors_are_one_tree_sorted_by_who_can_act() -> None:
+    assert issubclass(errors.SpellingError, errors.EncodingError)
+    assert issubclass(errors.TruncatedError, errors.EncodingError)
+    assert issubclass(errors.OversizedError, errors.EncodingError)
+    for theirs in (errors.EncodingError, errors.SignatureError, errors.ProofError):
+        assert issubclass(theirs, errors.MessageError)
+    for worlds in (errors.DeviceError, errors.LinkError):
+        assert issubclass(worlds, errors.WorldError)
+    for branch in (errors.MessageError, errors.OperatorError, errors.WorldError):
+        assert issubclass(branch, errors.EsteError)
+    assert not issubclass(errors.EsteError, (ValueError, RuntimeError, OSError))
+
+
+def test_what_the_operator_can_mend_says_where_and_what() -> None:
+    error = errors.OperatorError(Path("agent.yaml"), "broker.port", "a valid integer", "'none'")
+    assert str(error) == "agent.yaml: broker.port: expected a valid integer, got 'none'"
+    assert str(errors.OperatorError("agent.yaml", "", "YAML", "rubbish")) == "agent.yaml: expected YAML, got rubbish"
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_what_the_world_may_mend_says_whether_to_try_again(retry: bool) -> None:
+    assert errors.DeviceError("no answer", retry=retry).retry is retry
