@@ -56,8 +56,6 @@ class RefusalCode(IntEnum):
     """Not the interval or period that comes next, or not yet due."""
     RESULT_DIFFERS = 71
     """Another node reckons otherwise."""
-    RULE_BROKEN = 72
-    """An invariant of the chain would not hold."""
 
     @property
     def is_final(self) -> bool:

@@ -51,14 +51,14 @@ def _is_smooth(before: Place, instants_ms: Sequence[int], values_wh: Sequence[in
     """Whether every step is an honest rise, seen at a glance: what almost every batch is."""
     if values_wh[0] < before.value_wh or instants_ms[0] <= before.at_ms:
         return False
-    if not limit.allows(values_wh[0] - before.value_wh, instants_ms[0] - before.at_ms):
+    if not limit.carries(values_wh[0] - before.value_wh, instants_ms[0] - before.at_ms):
         return False
     if len(values_wh) == 1:
         return True
     rest = values_wh[1:]
     return (
         all(map(le, values_wh, rest))
-        and limit.allows(max(map(sub, rest, values_wh)), min(map(sub, instants_ms[1:], instants_ms)))
+        and limit.carries(max(map(sub, rest, values_wh)), min(map(sub, instants_ms[1:], instants_ms)))
     )  # fmt: skip
 
 

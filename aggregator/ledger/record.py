@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
-import cbor2
-
+from protocol.canonical import decode
 from protocol.crypto import PublicKey
 from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope
 from protocol.errors import EncodingError, OversizedError, SignatureError, SpellingError, TruncatedError
@@ -128,8 +127,8 @@ def _decode(envelope: Envelope, author: Author, region: str, decoders: Decoders)
 def _claimed_region(payload: bytes) -> str | None:
     """What region a payload says it is for. Good for a better refusal, and for nothing else."""
     try:
-        fields = cbor2.loads(payload, max_depth=8)
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError):
+        fields = decode(payload, size_max=ENVELOPE_BYTES_MAX)
+    except EncodingError:
         return None
     claimed = fields.get(1) if isinstance(fields, dict) else None
     return claimed if isinstance(claimed, str) else None

@@ -1,0 +1,268 @@
+"""Real Modbus TCP: a server of pymodbus's that behaves, and a socket that does not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from agent.modbus_port import BusError, ModbusBus
+from agent.planner import ReadRequest
+from agent.single_read import read_once
+from config.load import load_profiles
+from config.meter_profile import Table
+from protocol.errors import DeviceError
+
+HOST = "127.0.0.1"
+INPUT = ReadRequest(Table.INPUT, 0, 4)
+HOLDING = ReadRequest(Table.HOLDING, 100, 2)
+TIMEOUT_MS = 5_000
+"""Long enough for any machine: a test that waits it out has failed."""
+SHORT_MS = 150
+"""For answers that never come."""
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def a_bus(port: int, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[ModbusBus]:
+    bus = ModbusBus(HOST, port, timeout_ms)
+    try:
+        yield bus
+    finally:
+        bus.close()
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[int]:
+    """The port of a server with unit 9: input words 0 to 3, holding words 100 and 101."""
+    device = SimDevice(
+        id=9,
+        simdata=(
+            [SimData(0, values=[False], datatype=DataType.BITS)],
+            [SimData(0, values=[False], datatype=DataType.BITS)],
+            [SimData(100, values=[7, 8], datatype=DataType.REGISTERS)],
+            [SimData(0, values=[1, 2, 3, 4], datatype=DataType.REGISTERS)],
+        ),
+    )
+    port = a_free_port()
+    server = ModbusTcpServer([device], address=(HOST, port))
+    await server.serve_forever(background=True)
+    yield port
+    await server.shutdown()
+
+
+class TestServer:
+    """A server that behaves."""
+
+    async def test_words_are_read_from_both_tables(self, served: int) -> None:
+        async with a_bus(served) as bus:
+            assert await bus.read(9, INPUT, TIMEOUT_MS) == [1, 2, 3, 4]
+            assert await bus.read(9, HOLDING, TIMEOUT_MS) == [7, 8]
+
+    async def test_what_is_written_can_be_read_back(self, served: int) -> None:
+        async with a_bus(served) as bus:
+            await bus.write(9, 100, [0x1234, 0xFFFF], TIMEOUT_MS)
+            assert await bus.read(9, HOLDING, TIMEOUT_MS) == [0x1234, 0xFFFF]
+
+    async def test_all_goes_over_one_connection(self, served: int) -> None:
+        async with a_bus(served) as bus:
+            for _ in range(5):
+                await bus.read(9, INPUT, TIMEOUT_MS)
+            assert bus.connections == 1
+
+    async def test_an_address_that_is_not_there_is_an_answer_that_stays(self, served: int) -> None:
+        async with a_bus(served) as bus:
+            with pytest.raises(DeviceError, match="Modbus exception 2: it has no such address") as caught:
+                await bus.read(9, ReadRequest(Table.INPUT, 500, 2), TIMEOUT_MS)
+            assert not caught.value.retry
+            await bus.read(9, INPUT, TIMEOUT_MS)
+            assert bus.connections == 1
+
+    async def test_a_unit_that_is_not_there_may_come_back(self, served: int) -> None:
+        async with a_bus(served) as bus:
+            with pytest.raises(DeviceError, match="Modbus exception") as caught:
+                await bus.read(10, INPUT, TIMEOUT_MS)
+            assert caught.value.retry
+
+
+Answer = Callable[[bytes], bytes]
+"""What a device that does not behave sends back for a request."""
+
+
+@asynccontextmanager
+async def a_device(answer: Answer, *, hang_up: bool = False) -> AsyncIterator[int]:
+    """The port of a server that answers every request by `answer`, and may end the connection after it."""
+    async with a_device_per_connection(lambda: answer, hang_up=hang_up) as port:
+        yield port
+
+
+@asynccontextmanager
+async def a_device_per_connection(connected: Callable[[], Answer], *, hang_up: bool = False) -> AsyncIterator[int]:
+    """The same, with an `Answer` of its own for every connection."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = connected()
+        try:
+            while request := await reader.read(260):
+                writer.write(answer(request))
+                await writer.drain()
+                if hang_up:
+                    return
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, HOST, 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+
+def right(request: bytes) -> bytes:
+    """The answer that was asked for: words 1, 2, 3, …"""
+    unit, function, _, count = struct.unpack(">BBHH", request[6:12])
+    words = struct.pack(f">{count}H", *range(1, count + 1))
+    return request[:4] + struct.pack(">HBBB", 3 + 2 * count, unit, function, 2 * count) + words
+
+
+def changed(at: int, value: int) -> Answer:
+    """The right answer with one byte in it changed."""
+    return lambda request: right(request)[:at] + bytes((value,)) + right(request)[at + 1 :]
+
+
+NONSENSE: dict[str, Answer] = {
+    "silence": lambda request: b"",
+    "half an answer": lambda request: right(request)[:11],
+    "less than a header": lambda request: right(request)[:3],
+    "another unit": changed(6, 77),
+    "another function": changed(7, 3),
+    "another transaction": changed(1, 0xEE),
+    "another protocol": changed(2, 1),
+    "a byte count that does not fit": changed(8, 6),
+    "a function that nobody knows": changed(7, 0x63),
+    "noise": lambda request: bytes(range(40)),
+    "an answer and noise behind it": lambda request: right(request) + b"\xff",
+    "too few words": lambda request: right(request[:11] + b"\x02"),
+}
+
+
+class TestNonsense:
+    """Whatever is not the answer is a failed read, and cannot become the next answer."""
+
+    @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE.keys())
+    async def test_it_fails_in_one_sentence(self, answer: Answer) -> None:
+        async with a_device(answer) as port, a_bus(port) as bus:
+            with pytest.raises(DeviceError) as caught:
+                await bus.read(9, INPUT, SHORT_MS)
+            assert caught.value.retry
+            assert "\n" not in str(caught.value)
+
+    async def test_rubbish_is_told_from_silence(self) -> None:
+        async with a_device(NONSENSE["noise"]) as port, a_bus(port) as bus:
+            with pytest.raises(DeviceError, match="fits no answer to the question: 00 01 02 03"):
+                await bus.read(9, INPUT, SHORT_MS)
+        async with a_device(NONSENSE["silence"]) as port, a_bus(port) as bus:
+            with pytest.raises(DeviceError, match=f"no whole answer within {SHORT_MS} ms"):
+                await bus.read(9, INPUT, SHORT_MS)
+
+    async def test_a_late_answer_never_passes_for_the_next_one(self) -> None:
+        def one_behind() -> Answer:
+            late = b""
+
+            def answer(request: bytes) -> bytes:
+                nonlocal late
+                told, late = late, right(request)
+                return told
+
+            return answer
+
+        async with a_device_per_connection(one_behind) as port, a_bus(port) as bus:
+            for _ in range(3):
+                with pytest.raises(DeviceError):
+                    await bus.read(9, INPUT, SHORT_MS)
+            assert bus.connections == 3
+
+    async def test_a_connection_that_ends_is_made_again_for_the_next_question(self) -> None:
+        async with a_device(right, hang_up=True) as port, a_bus(port) as bus:
+            answered = 0
+            while answered < 3:
+                try:
+                    assert await bus.read(9, INPUT, SHORT_MS) == [1, 2, 3, 4]
+                    answered += 1
+                except DeviceError:
+                    pass
+            assert bus.connections >= 3
+
+    async def test_a_meter_that_fails_leaves_the_others_readable(self) -> None:
+        def only_unit_9(request: bytes) -> bytes:
+            return right(request) if request[6] == 9 else b"\xff" * 20
+
+        async with a_device(only_unit_9) as port, a_bus(port) as bus:
+            with pytest.raises(DeviceError):
+                await bus.read(8, INPUT, SHORT_MS)
+            assert await bus.read(9, INPUT, TIMEOUT_MS) == [1, 2, 3, 4]
+
+
+class TestNoBus:
+    """A bus that cannot be reached is told apart from a meter that is silent."""
+
+    async def test_a_connection_that_is_refused(self) -> None:
+        async with a_bus(a_free_port()) as bus:
+            with pytest.raises(BusError, match=r"no connection to 127\.0\.0\.1:"):
+                await bus.read(9, INPUT, TIMEOUT_MS)
+
+    async def test_a_name_that_nobody_knows(self) -> None:
+        bus = ModbusBus("nowhere.invalid", 502, 1000)
+        with pytest.raises(BusError, match=r"nowhere\.invalid:502"):
+            await bus.connect()
+        bus.close()
+
+
+class TestSingleRead:
+    """`este-agent read`: what an installer sees."""
+
+    async def read(self, port: int, profile: str = "eastron_sdm630", timeout_ms: int = TIMEOUT_MS) -> list[str]:
+        return await read_once(load_profiles(), profile, host=HOST, port=port, unit=9, timeout_ms=timeout_ms)
+
+    async def test_every_quantity_is_told_with_its_words(self) -> None:
+        async with a_device(right) as port:
+            head, *lines = await self.read(port)
+        assert head == f"Eastron SDM630-Modbus V2, serial number {0x00010002}, 1 requests"
+        assert len(lines) == len(load_profiles()["eastron_sdm630"].registers)
+        assert any(line.startswith("imported_wh") and line.endswith("Wh   0x0048: 0049 004a") for line in lines)
+
+    async def test_a_meter_that_does_not_tell_its_number_is_read_all_the_same(self) -> None:
+        def no_holding(request: bytes) -> bytes:
+            refused = request[:4] + b"\0\x03" + request[6:7] + bytes((request[7] | 0x80, 2))
+            return refused if request[7] == 3 else right(request)
+
+        async with a_device(no_holding) as port:
+            head, *_ = await self.read(port)
+        assert "not told (Modbus exception 2" in head
+
+    async def test_a_meter_that_does_not_answer_is_one_sentence(self) -> None:
+        async with a_device(NONSENSE["silence"]) as port:
+            with pytest.raises(DeviceError, match=f"unit 9 at 127.0.0.1:{port}: no whole answer within"):
+                await self.read(port, timeout_ms=SHORT_MS)

@@ -1,0 +1,71 @@
+"""Fewest requests, never more than the meter allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.planner import ReadRequest, plan, serial_request
+from config.load import load_profiles
+from config.meter_profile import MeterProfile, Table
+from protocol.units import ENERGY_REGISTERS, Quantity
+from tests.unit.agent.builders import WANTED, a_profile
+
+READABLE = [profile for profile in load_profiles().values() if profile.registers]
+
+
+def test_what_the_rules_need_of_an_sdm630_comes_in_one_request() -> None:
+    needed = {*WANTED, *ENERGY_REGISTERS}
+    assert plan(a_profile(), needed) == (ReadRequest(Table.INPUT, 0x0000, 0x4C),)
+
+
+def test_everything_that_an_sdm630_profile_knows_comes_in_one_request_of_at_most_80_words() -> None:
+    (request,) = plan(a_profile(), set(Quantity))
+    assert request.words <= 80
+
+
+def test_a_gap_inside_a_block_is_read_along() -> None:
+    voltage_and_frequency = {Quantity.VOLTAGE_L1_MV, Quantity.FREQUENCY_MHZ}
+    assert plan(a_profile(), voltage_and_frequency) == (ReadRequest(Table.INPUT, 0x0000, 0x48),)
+
+
+def test_a_gap_between_blocks_is_not() -> None:
+    profile = a_profile("abb_b23")
+    assert plan(profile, {Quantity.IMPORTED_WH, Quantity.VOLTAGE_L1_MV}) == (
+        ReadRequest(Table.HOLDING, 0x5000, 4),
+        ReadRequest(Table.HOLDING, 0x5B00, 2),
+    )
+
+
+def test_what_the_meter_does_not_have_is_not_asked_for() -> None:
+    assert plan(a_profile("eastron_sdm120"), {Quantity.VOLTAGE_L3_MV}) == ()
+
+
+@pytest.mark.parametrize("profile", READABLE, ids=lambda profile: profile.id)
+def test_no_request_is_larger_than_the_meter_gives_or_reaches_out_of_a_block(profile: MeterProfile) -> None:
+    for request in plan(profile, set(Quantity)):
+        assert request.words <= profile.words_max
+        assert any(block.first <= request.address and request.last <= block.last for block in profile.blocks)
+
+
+@pytest.mark.parametrize("profile", READABLE, ids=lambda profile: profile.id)
+def test_every_register_of_the_profile_is_in_some_answer(profile: MeterProfile) -> None:
+    requests = plan(profile, set(Quantity))
+    assert all(any(request.holds(register) for request in requests) for register in profile.registers)
+
+
+def test_a_register_is_cut_out_of_the_answer_where_it_stands() -> None:
+    profile = a_profile()
+    frequency = next(register for register in profile.registers if register.id is Quantity.FREQUENCY_MHZ)
+    request = ReadRequest(Table.INPUT, 0x0034, 24)
+    answer = list(range(0x34, 0x34 + 24))
+    assert request.cut(frequency, answer) == [0x46, 0x47]
+
+
+def test_a_smaller_words_max_takes_more_requests() -> None:
+    profile = a_profile(words_max=40)
+    assert len(plan(profile, set(Quantity))) == 2
+
+
+def test_the_serial_number_is_asked_for_where_the_profile_has_it() -> None:
+    assert serial_request(a_profile()) == ReadRequest(Table.HOLDING, 0xFC00, 2)
+    assert serial_request(a_profile("carlo_gavazzi_em24")) is None

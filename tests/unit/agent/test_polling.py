@@ -1,0 +1,285 @@
+"""One bus: who is asked, what is told, and what a failing neighbour does to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.clerk import Confirmed, DeviceFailing, Event, MeterFailing, Read
+from agent.control import DevicePlan, device_plan_for
+from agent.isolation import REST_CYCLES_MAX
+from agent.metering import MeterPlan
+from agent.modbus_port import BusError
+from agent.planner import ReadRequest, serial_request
+from agent.polling import BusPoller
+from config.settings import DeviceAddress
+from protocol.errors import DeviceError
+from protocol.units import Quantity
+from tests.unit.agent.builders import FakeClocks, a_meter, a_profile, words_at
+
+SILENT = DeviceError("no whole answer within 1000 ms", retry=True)
+NO_SUCH_ADDRESS = DeviceError("Modbus exception 2: it has no such address", retry=False)
+HOUSE = {Quantity.ACTIVE_POWER_W: 3600, Quantity.IMPORTED_WH: 1000}
+
+
+class FakeBus:
+    """Meters and devices that answer in no time, unless a test breaks them."""
+
+    def __init__(self, meters: Sequence[MeterPlan]) -> None:
+        self.connections = 0
+        self.meters = {meter.unit: meter for meter in meters}
+        self.registers: dict[int, list[int]] = {}
+        """What each device holds."""
+        self.broken: dict[int, DeviceError] = {}
+        """By unit, why it does not answer."""
+        self.without_serial = False
+        self.serial = [0, 4711]
+        self.is_connected = False
+        self.is_reachable = True
+        self.asked: list[tuple[int, int]] = []
+        """Unit and timeout of every request."""
+        self.written: list[tuple[int, tuple[int, ...]]] = []
+        self.obeys = True
+
+    async def connect(self) -> None:
+        if not self.is_reachable:
+            self.is_connected = False
+            raise BusError("no connection")
+        if not self.is_connected:
+            self.is_connected = True
+            self.connections += 1
+
+    async def read(self, unit: int, request: ReadRequest, timeout_ms: int) -> list[int]:
+        await self.connect()
+        self.asked.append((unit, timeout_ms))
+        if unit in self.broken:
+            raise self.broken[unit]
+        if unit not in self.meters:
+            return self.registers.setdefault(unit, [0xFFFF, 0xFFFF])
+        meter = self.meters[unit]
+        if request == serial_request(meter.profile):
+            if self.without_serial:
+                raise NO_SUCH_ADDRESS
+            return self.serial
+        return words_at(meter.profile, request, HOUSE)
+
+    async def write(self, unit: int, address: int, words: Sequence[int], timeout_ms: int) -> None:
+        self.written.append((unit, tuple(words)))
+        if self.obeys:
+            self.registers[unit] = list(words)
+
+
+class FakeDesk:
+    """A clerk that only listens."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.is_paused = False
+        self.granted: dict[str, int] = {}
+
+    async def hand(self, event: Event) -> None:
+        self.events.append(event)
+
+    def granted_w(self, device: DevicePlan) -> int | None:
+        return self.granted.get(device.device)
+
+    def take(self) -> list[Event]:
+        """What was handed in since the last time."""
+        events, self.events = self.events, []
+        return events
+
+
+class World:
+    """A bus with three meters and a heat pump."""
+
+    def __init__(self, **meter_changes: Any) -> None:
+        self.meters = [a_meter(id=f"m-{unit}", unit=unit, **meter_changes) for unit in (1, 2, 3)]
+        self.bus = FakeBus(self.meters)
+        self.desk = FakeDesk()
+        self.clocks = FakeClocks()
+        limiter = a_profile("este_power_limiter")
+        address = DeviceAddress(id="heat-pump", unit=9, profile=limiter.id, power_min_w=500, power_max_w=9000)
+        self.poller = BusPoller(
+            port=self.bus,
+            meters=self.meters,
+            devices=[device_plan_for(address, {limiter.id: limiter})],
+            desk=self.desk,
+            clocks=self.clocks,
+            every_ms=1000,
+            timeout_ms=800,
+        )
+
+    async def cycle(self) -> list[Event]:
+        """What one cycle hands to the clerk."""
+        await self.poller.cycle(self.clocks.now_ms() + 1000)
+        self.clocks.ms += 1000
+        return self.desk.take()
+
+    async def settled(self) -> World:
+        """After a cycle in which everybody answered."""
+        await self.cycle()
+        self.bus.asked.clear()
+        return self
+
+
+def meters_read(events: list[Event]) -> list[str]:
+    return [event.reading.meter for event in events if isinstance(event, Read)]
+
+
+class TestMeters:
+    """Every meter, every cycle, unless it fails."""
+
+    async def test_all_are_read(self) -> None:
+        assert meters_read(await World().cycle()) == ["m-1", "m-2", "m-3"]
+
+    async def test_one_request_each_once_they_have_told_who_they_are(self) -> None:
+        world = await World().settled()
+        await world.cycle()
+        assert [unit for unit, _ in world.bus.asked] == [1, 2, 3]
+
+    async def test_the_serial_number_is_in_the_reading(self) -> None:
+        (first, *_) = (event for event in await World().cycle() if isinstance(event, Read))
+        assert first.reading.serial == "4711"
+
+    async def test_a_meter_that_has_none_tells_none(self) -> None:
+        world = World()
+        world.bus.without_serial = True
+        (first, *_) = (event for event in await world.cycle() if isinstance(event, Read))
+        assert first.reading.serial == ""
+
+    async def test_a_meter_with_another_serial_number_is_not_read(self) -> None:
+        events = await World(serial="1234").cycle()
+        assert events[1] == MeterFailing("m-1", "serial number 4711 where the settings name 1234")
+        assert meters_read(events) == []
+
+    async def test_a_meter_that_does_not_tell_the_number_that_it_must_is_not_read(self) -> None:
+        world = World(serial="1234")
+        world.bus.without_serial = True
+        assert meters_read(await world.cycle()) == []
+
+    async def test_a_meter_exchanged_while_it_was_silent_is_asked_again_who_it_is(self) -> None:
+        world = await World().settled()
+        world.bus.broken[2] = SILENT
+        await world.cycle()
+        del world.bus.broken[2]
+        world.bus.serial = [0, 815]
+        await world.cycle()
+        serials = {e.reading.meter: e.reading.serial for e in await world.cycle() if isinstance(e, Read)}
+        assert serials == {"m-1": "4711", "m-2": "815", "m-3": "4711"}
+
+    async def test_while_reading_pauses_no_meter_is_asked_but_devices_are(self) -> None:
+        world = await World().settled()
+        world.desk.is_paused = True
+        world.desk.granted["heat-pump"] = 2000
+        assert meters_read(await world.cycle()) == []
+        assert world.bus.registers[9] == [0, 2000]
+
+
+class TestIsolation:
+    """A dead meter is marked, and rests."""
+
+    async def test_it_is_told_once_per_reason(self) -> None:
+        world = await World().settled()
+        world.bus.broken[2] = SILENT
+        told = [event for _ in range(20) for event in await world.cycle() if isinstance(event, MeterFailing)]
+        assert told == [MeterFailing("m-2", str(SILENT))]
+
+    async def test_it_rests_longer_and_longer(self) -> None:
+        world = await World().settled()
+        world.bus.broken[2] = SILENT
+        asked = []
+        for cycle in range(100):
+            world.bus.asked.clear()
+            await world.cycle()
+            if 2 in [unit for unit, _ in world.bus.asked]:
+                asked.append(cycle)
+        assert asked == [0, 2, 5, 10, 19, 36, 69]
+
+    async def test_the_others_go_on(self) -> None:
+        world = await World().settled()
+        world.bus.broken[2] = SILENT
+        for _ in range(10):
+            assert [m for m in meters_read(await world.cycle()) if m != "m-2"] == ["m-1", "m-3"]
+
+    async def test_it_is_asked_last_and_with_the_time_that_is_left(self) -> None:
+        world = await World().settled()
+        world.bus.broken[1] = SILENT
+        await world.cycle()
+        await world.cycle()
+        world.bus.asked.clear()
+        await world.poller.cycle(world.clocks.now_ms() + 300)
+        assert world.bus.asked == [(2, 800), (3, 800), (1, 300)]
+
+    async def test_it_is_healthy_again_after_one_answer(self) -> None:
+        world = await World().settled()
+        world.bus.broken[2] = SILENT
+        await world.cycle()
+        del world.bus.broken[2]
+        await world.cycle()
+        assert "m-2" in meters_read(await world.cycle())
+        assert "m-2" in meters_read(await world.cycle())
+
+    async def test_a_bus_that_cannot_be_reached_rests_as_a_whole(self) -> None:
+        world = await World().settled()
+        world.bus.is_reachable = False
+        told = [await world.cycle() for _ in range(2 * REST_CYCLES_MAX)]
+        names = [event.meter if isinstance(event, MeterFailing) else "?" for event in told[0][1:]]
+        assert names == ["m-1", "m-2", "m-3"]
+        assert told[0][0] == DeviceFailing("heat-pump", "no connection")
+        assert not any(told[1:])
+
+    async def test_and_is_there_again_when_it_is(self) -> None:
+        world = await World().settled()
+        world.bus.is_reachable = False
+        await world.cycle()
+        world.bus.is_reachable = True
+        await world.cycle()
+        assert meters_read(await world.cycle()) == ["m-1", "m-2", "m-3"]
+
+
+class TestDevices:
+    """A device is written when it must hold something else, and is read back."""
+
+    async def test_one_that_is_free_and_shall_be_is_only_looked_at(self) -> None:
+        world = World()
+        assert (await world.cycle())[0] == Confirmed("heat-pump", None)
+        assert world.bus.written == []
+
+    async def test_a_limit_is_written_once_and_confirmed(self) -> None:
+        world = await World().settled()
+        world.desk.granted["heat-pump"] = 2000
+        assert Confirmed("heat-pump", 2000) in await world.cycle()
+        await world.cycle()
+        assert world.bus.written == [(9, (0, 2000))]
+
+    async def test_it_is_lifted_when_the_restriction_ends(self) -> None:
+        world = await World().settled()
+        world.desk.granted["heat-pump"] = 2000
+        await world.cycle()
+        world.desk.granted.clear()
+        assert Confirmed("heat-pump", None) in await world.cycle()
+        assert world.bus.registers[9] == [0xFFFF, 0xFFFF]
+
+    async def test_after_a_new_connection_it_is_looked_at_again(self) -> None:
+        world = await World().settled()
+        world.desk.granted["heat-pump"] = 2000
+        await world.cycle()
+        world.bus.registers[9] = [0xFFFF, 0xFFFF]
+        world.bus.is_connected = False
+        assert Confirmed not in [type(event) for event in await world.cycle()]
+        assert world.bus.registers[9] == [0, 2000]
+
+    async def test_one_that_does_not_take_what_is_written_fails(self) -> None:
+        world = await World().settled()
+        world.bus.obeys = False
+        world.desk.granted["heat-pump"] = 2000
+        assert DeviceFailing("heat-pump", "told to hold [0, 2000], it holds [65535, 65535]") in await world.cycle()
+
+    async def test_one_that_failed_is_confirmed_again_when_it_obeys(self) -> None:
+        world = await World().settled()
+        world.bus.obeys = False
+        world.desk.granted["heat-pump"] = 2000
+        await world.cycle()
+        world.bus.obeys = True
+        await world.cycle()
+        assert Confirmed("heat-pump", 2000) in await world.cycle()

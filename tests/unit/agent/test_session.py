@@ -1,0 +1,188 @@
+"""What arrives, and what follows from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.inbox import Inbox
+from agent.outbox import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
+from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, Session
+from agent.standing import Believed, Placed
+from config.settings import StandingOrder
+from protocol.envelope import Envelope
+from protocol.messages import MessageType, Receipt, Received, Refusal, RightKind, Statement
+from protocol.refusals import RefusalCode
+from protocol.topics import Kind
+from tests.builders import (
+    GATEWAY,
+    REGION,
+    a_digest,
+    a_key,
+    a_receipt,
+    a_refusal,
+    a_sealed,
+    a_standing,
+    a_statement,
+)
+
+AGGREGATOR = 99
+
+ORDER = StandingOrder(participant="annia", right="priority_purchase", price_max=50, balance_min=30)
+
+
+def a_session(**changes: Any) -> Session:
+    return Session(
+        **{
+            "inbox": Inbox(a_key(AGGREGATOR).public_key, REGION, GATEWAY),
+            "records": Outbox(in_flight_max=8, resend_after_ms=1000, last_signed=0),
+            "orders": (ORDER,),
+        }
+        | changes
+    )
+
+
+def arrived(word: Receipt | Refusal | Statement, **changes: Any) -> Arrived:
+    kind, type_ = {
+        Receipt: (Kind.RECEIPT, MessageType.RECEIPT),
+        Refusal: (Kind.REFUSAL, MessageType.REFUSAL),
+        Statement: (Kind.STATEMENT, MessageType.STATEMENT),
+    }[type(word)]
+    return Arrived(kind, a_sealed(word.encode(), **{"key": AGGREGATOR, "type_": type_} | changes))
+
+
+def rich(**changes: Any) -> Statement:
+    """A statement after which the standing order can buy."""
+    return a_statement(standings=(a_standing(rights=()),), **changes)
+
+
+def poor(**changes: Any) -> Statement:
+    """One after which it cannot."""
+    return a_statement(standings=(a_standing(balance=0, rights=()),), **changes)
+
+
+def of_kind(effects: list[Effect], *kinds: type) -> list[Effect]:
+    return [effect for effect in effects if isinstance(effect, kinds)]
+
+
+def digest_of(event: Arrived) -> bytes:
+    return Envelope.parse(event.data).digest
+
+
+def test_what_is_not_the_aggregator_s_word_is_counted_and_ignored() -> None:
+    session = a_session()
+    effects = session.handle(arrived(rich(), key=1), 0)
+    assert effects == [Ignored(Kind.STATEMENT, "signed by another key than the aggregator's")]
+    assert session.ignored == 1
+    assert session.believed is None
+
+
+def test_a_receipt_reaches_the_outbox() -> None:
+    session = a_session()
+    entry = Entry(1, a_digest("record 1"))
+    session.handle(Signed(entry), 0)
+    session.handle(Paged([entry]), 0)
+    assert session.handle(arrived(a_receipt()), 0) == [Forget((entry,), height=2)]
+
+
+class TestStatements:
+    """The newest statement is in force."""
+
+    def test_a_newer_one_is_believed_and_kept_as_it_came(self) -> None:
+        session = a_session(orders=())
+        event = arrived(poor())
+        assert session.handle(event, 0) == [Believe(Believed(poor(), digest_of(event)), event.data)]
+        assert session.believed == Believed(poor(), digest_of(event))
+
+    def test_the_same_again_does_nothing(self) -> None:
+        session = a_session()
+        session.handle(arrived(poor()), 0)
+        assert session.handle(arrived(poor()), 0) == []
+
+    def test_an_older_one_does_nothing(self) -> None:
+        session = a_session()
+        session.handle(arrived(poor(number=5, height=9)), 0)
+        assert session.handle(arrived(poor(number=4, height=8)), 0) == []
+        assert session.believed is not None
+        assert session.believed.statement.number == 5
+
+    def test_two_histories_raise_an_alarm_and_change_nothing(self) -> None:
+        session = a_session()
+        session.handle(arrived(poor(number=1)), 0)
+        (alarm,) = session.handle(arrived(rich(number=2, previous=a_digest("another"))), 0)
+        assert isinstance(alarm, Alarm)
+        assert session.believed is not None
+        assert session.believed.statement.number == 1
+
+    def test_what_was_believed_before_a_restart_still_counts(self) -> None:
+        session = a_session(believed=Believed(poor(number=5, height=9), a_digest("statement 5")))
+        assert session.handle(arrived(poor(number=4, height=8)), 0) == []
+
+
+class TestStandingOrders:
+    """One purchase, until a statement knows what came of it."""
+
+    def placed(self, session: Session, sequence: int = 1) -> Entry:
+        """The purchase is signed, and in the outbox."""
+        entry = Entry(sequence, a_digest(f"record {sequence}"))
+        session.handle(Bought(Placed(participant="annia", right=RightKind.PRIORITY_PURCHASE, sequence=sequence)), 0)
+        assert of_kind(session.handle(Signed(entry), 0), Page)
+        session.handle(Paged([entry]), 0)
+        return entry
+
+    def test_a_newer_statement_that_allows_it_buys(self) -> None:
+        assert Buy(ORDER) in a_session().handle(arrived(rich()), 0)
+
+    def test_one_that_does_not_buys_nothing(self) -> None:
+        assert of_kind(a_session().handle(arrived(poor()), 0), Buy) == []
+
+    def test_the_next_statement_does_not_buy_again(self) -> None:
+        session = a_session()
+        first = arrived(rich())
+        session.handle(first, 0)
+        self.placed(session)
+        assert of_kind(session.handle(arrived(rich(number=2, previous=digest_of(first), height=3)), 0), Buy) == []
+
+    def test_its_receipt_is_remembered_and_a_statement_after_it_buys_again(self) -> None:
+        session = a_session()
+        session.handle(arrived(rich()), 0)
+        entry = self.placed(session)
+        receipt = a_receipt(height=10, records=(Received(entry.sequence, entry.digest, 0),))
+        (kept,) = of_kind(session.handle(arrived(receipt), 0), KeepPlaced)
+        assert isinstance(kept, KeepPlaced)
+        assert kept.placed.height == 10
+        assert of_kind(session.handle(arrived(rich(number=5, height=10)), 0), Buy) == []
+        assert of_kind(session.handle(arrived(rich(number=7, height=11)), 0), Buy) == [Buy(ORDER)]
+
+    def test_its_refusal_is_remembered_too(self) -> None:
+        session = a_session()
+        session.handle(arrived(rich()), 0)
+        entry = self.placed(session)
+        refusal = a_refusal(digest=entry.digest, sequence=1, code=RefusalCode.PRICE_ABOVE_LIMIT)
+        effects = session.handle(arrived(refusal), 0)
+        assert of_kind(effects, SetAside)
+        (kept,) = of_kind(effects, KeepPlaced)
+        assert isinstance(kept, KeepPlaced)
+        assert kept.placed.rest_until_ms is not None
+        assert of_kind(session.handle(arrived(rich(number=5, height=10)), 0), Buy) == []
+
+    def test_the_fate_of_other_records_is_none_of_its_business(self) -> None:
+        session = a_session(placed=[Placed(participant="annia", right=RightKind.PRIORITY_PURCHASE, sequence=2)])
+        entry = Entry(1, a_digest("record 1"))
+        session.handle(Signed(entry), 0)
+        session.handle(Paged([entry]), 0)
+        assert of_kind(session.handle(arrived(a_receipt()), 0), KeepPlaced) == []
+
+    def test_what_was_placed_before_a_restart_is_not_placed_again(self) -> None:
+        session = a_session(placed=[Placed(participant="annia", right=RightKind.PRIORITY_PURCHASE, sequence=2)])
+        assert of_kind(session.handle(arrived(rich()), 0), Buy) == []
+
+
+def test_a_statement_ends_the_outbox_s_long_wait() -> None:
+    entry = Entry(1, a_digest("record 1"))
+    session = a_session(records=Outbox(in_flight_max=8, resend_after_ms=1000, last_signed=1))
+    session.handle(LinkUp(), 0)
+    session.handle(Paged([entry]), 0)
+    assert session.handle(Tick(), 1000) == [Publish(1)]
+    assert session.handle(Tick(), 2000) == []
+    session.handle(arrived(poor()), 2000)
+    assert session.handle(Tick(), 2000) == [Publish(1)]

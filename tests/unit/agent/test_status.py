@@ -1,0 +1,126 @@
+"""What people are told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from agent.memory import Aside, DeviceSeen, MeterSeen, Seen
+from agent.outbox_file import Totals
+from agent.status import LINK_UP, State, halt_text, status_message, to_json, to_text
+from protocol.batch import Quality
+from protocol.refusals import RefusalCode
+from tests.builders import EPOCH_MS, a_refusal, a_statement
+from tests.unit.agent.builders import a_boot, a_reading
+
+TOTALS = Totals(
+    readings_read=1200,
+    records_signed=21,
+    records_received=18,
+    records_refused=1,
+    statements_verified=4,
+    rights_applied=2,
+)
+
+SEEN = Seen(
+    region="sunvale",
+    gateway="gw-1",
+    is_running=True,
+    unix_ms=EPOCH_MS + 65_000,
+    totals=TOTALS,
+    bytes_used=4096,
+    notes={"link": LINK_UP},
+    meters=[
+        MeterSeen("house", a_boot(), a_reading(), None),
+        MeterSeen("roof", None, None, "no whole answer within 1000 ms"),
+    ],
+    devices=[DeviceSeen("heat-pump", 1000, None)],
+    asides=[Aside(7, RefusalCode.UNKNOWN_METER, "house")],
+    statement=a_statement(),
+)
+
+PROMISED = {
+    "gateway",
+    "region",
+    "readings_read",
+    "records_waiting",
+    "records_signed",
+    "records_received",
+    "records_refused",
+    "statements_verified",
+    "rights_applied",
+    "halted",
+    "meters",
+    "standings",
+}
+
+
+def test_a_record_waits_until_it_is_received_or_refused() -> None:
+    assert TOTALS.records_waiting == 2
+
+
+def test_programs_find_every_key_that_they_were_promised() -> None:
+    document = to_json(SEEN)
+    assert set(document) >= PROMISED
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_a_halt_is_told_with_its_reason() -> None:
+    halted = to_json(replace(SEEN, notes={"halted": "somebody else signs"}))
+    assert (halted["halted"], halted["halted_because"]) == (True, "somebody else signs")
+    assert to_json(SEEN)["halted"] is False
+    assert "HALTED: somebody else signs" in list(to_text(halted))
+
+
+def test_a_meter_is_told_with_the_age_of_its_last_reading() -> None:
+    house, roof = to_json(SEEN)["meters"]
+    assert (house["read_ms"], house["age_ms"]) == (EPOCH_MS + 60_000, 5_000)
+    assert (roof["read_ms"], roof["failing"]) == (None, "no whole answer within 1000 ms")
+
+
+def test_flags_are_told_by_name() -> None:
+    flagged = a_reading(quality=Quality.UNEXPLAINED_STEP)
+    (meter,) = to_json(replace(SEEN, meters=[MeterSeen("house", a_boot(), flagged, None)]))["meters"]
+    assert meter["flags"] == ["unexplained_step"]
+
+
+def test_people_read_it_line_by_line() -> None:
+    lines = list(to_text(to_json(SEEN)))
+    assert lines[0] == "gateway gw-1 in sunvale: running, link up"
+    assert "record 7 set aside: UNKNOWN_METER house" in lines
+    assert "meter roof: cannot be read: no whole answer within 1000 ms; never read" in lines
+    assert "device heat-pump: held to 1000 W" in lines
+    assert "participant borja: -7 tokens, restricted, rank 2, supply factor -0.050000, demand factor 0.412000" in lines
+    assert "  heat-pump may take or feed in 1000 W at most" in lines
+
+
+def test_an_agent_that_does_not_run_has_no_link() -> None:
+    assert to_json(replace(SEEN, is_running=False))["link"] == "not running"
+
+
+def test_the_status_at_the_broker_tells_nothing_about_anybody_s_energy() -> None:
+    state = (
+        State(link=LINK_UP).with_failing("roof", "silent").with_failing("house", "silent").with_failing("roof", None)
+    )
+    message = json.loads(status_message(state, TOTALS, ignored=3))
+    assert message == {
+        "state": "online",
+        "paused": None,
+        "halted": False,
+        "alarm": None,
+        "failing": ["house"],
+        "messages_ignored": 3,
+        "records_waiting": 2,
+        "readings_read": 1200,
+        "records_signed": 21,
+        "records_received": 18,
+        "records_refused": 1,
+        "statements_verified": 4,
+        "rights_applied": 2,
+    }
+
+
+def test_a_halt_says_what_to_do() -> None:
+    text = halt_text(a_refusal(sequence=5, code=RefusalCode.SEQUENCE_REPLAYED, expected_sequence=9))
+    assert text.startswith("record 5: the aggregator already has another record by this number; it waits for 9;")
+    assert "enrol a new key" in text
