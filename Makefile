@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo check test bench lock clean
+.PHONY: help setup agent demo check test bench lock clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,6 +15,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
+
+agent: ## On a gateway: only what este-agent needs, without numpy and the like
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-agent.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
 demo: setup ## Run the whole loop in one terminal
 	$(BIN)/este-demo $(DEMO)
@@ -36,7 +41,7 @@ lock: setup ## Choose versions anew and pin their hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--all-extras pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--extra agent pyproject.toml -o requirements-agent.lock
+		--extra agent --extra build pyproject.toml -o requirements-agent.lock
 
 clean: ## Remove what the verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
