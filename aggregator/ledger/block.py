@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aggregator.ledger.record import Record
 from aggregator.ledger.table import Change
@@ -27,18 +28,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One entry of a chain's log."""
+    """A leaf of a chain's log that the block itself brought about. An accepted record is a leaf by itself."""
 
     chain: ChainName
     index: int
-    entry: int | None
-    """The position in the block of the envelope that is the leaf; None if `body` is."""
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A perfect subtree of a chain's log that this block completed, for proofs."""
+class Node(NamedTuple):
+    """A perfect subtree of two leaves or more that this block completed in a chain's log, for proofs."""
 
     chain: ChainName
     level: int

@@ -131,7 +131,7 @@ class Ledger:
         try:
             for chain in self._chains.values():
                 chain.begin_block(block)
-            outcomes = tuple(self._apply(position, record, block, writer) for position, record in enumerate(records))
+            outcomes = tuple(self._apply(record, block, writer) for record in records)
         except BaseException:
             self._journal.roll_back()
             raise
@@ -198,7 +198,7 @@ class Ledger:
             tables.update(chain.tables)
         return tables
 
-    def _apply(self, position: int, record: Record, block: BlockTime, writer: _LogWriter) -> Outcome:
+    def _apply(self, record: Record, block: BlockTime, writer: _LogWriter) -> Outcome:
         check_link(record, self.last_record(record.author.name))
         chain = self._chain_of[record.type]
         mark = self._journal.mark()
@@ -210,7 +210,7 @@ class Ledger:
             index = writer.append(chain.name, refusal_leaf(record, refusal.code))
             outcome = Outcome(record, chain.name, index, refusal.code, refusal.detail)
         else:
-            index = writer.append_envelope(chain.name, position, record.envelope.data)
+            index = writer.grow(chain.name, record.envelope.data)
             for body in further:
                 writer.append(chain.name, body)
             outcome = Outcome(record, chain.name, index, None)
@@ -228,20 +228,16 @@ class _LogWriter:
 
     def append(self, chain: ChainName, body: bytes) -> int:
         """Add a leaf that the block itself brings about."""
-        index = self._grow(chain, body)
-        self.leaves.append(Leaf(chain, index, None, body))
+        index = self.grow(chain, body)
+        self.leaves.append(Leaf(chain, index, body))
         return index
 
-    def append_envelope(self, chain: ChainName, position: int, envelope: bytes) -> int:
-        """Add an envelope of the block as a leaf."""
-        index = self._grow(chain, envelope)
-        self.leaves.append(Leaf(chain, index, position, b""))
-        return index
-
-    def _grow(self, chain: ChainName, body: bytes) -> int:
+    def grow(self, chain: ChainName, body: bytes) -> int:
+        """Let a chain's log grow by a leaf, and note the subtrees that it completes."""
         log = self._logs[chain]
         index = log.size
-        self.nodes += [Node(chain, level, place, hash_) for level, place, hash_ in log.append(leaf_hash(body))]
+        _, *completed = log.append(leaf_hash(body))
+        self.nodes += [Node(chain, level, place, hash_) for level, place, hash_ in completed]
         return index
 
 

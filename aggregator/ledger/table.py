@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from protocol.canonical import Value, decode, encode
 
@@ -20,8 +20,7 @@ V = TypeVar("V")
 ROW_BYTES_MAX = 1 << 27
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One row that a block wrote, or deleted if `value` is None."""
 
     key: bytes

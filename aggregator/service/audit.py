@@ -165,18 +165,15 @@ class _Auditor:
         for position, (outcome, entry) in enumerate(zip(block.outcomes, stored, strict=True)):
             code = outcome.refusal.value if outcome.refusal else 0
             link = outcome.record.link
-            ours = (position, link.author, link.sequence, code, outcome.chain, outcome.index)
-            if ours != (entry.position, entry.author, entry.sequence, entry.code, entry.chain, entry.index):
+            became = (position, link.author, link.sequence, code, outcome.chain, outcome.index)
+            if became != (entry.position, entry.author, entry.sequence, entry.code, entry.chain, entry.index):
                 raise AuditError(f"{place}, record {position}", "what is noted about it is not what became of it")
-        bodies = {
-            (leaf.chain, leaf.index): leaf.body if leaf.entry is None else stored[leaf.entry].envelope
-            for leaf in block.leaves
-        }
+        ours = {(leaf.chain, leaf.index): leaf.body for leaf in block.leaves}
         theirs = {(leaf.chain, leaf.index): leaf.body for leaf in self._store.leaves_of_block(block.head.height)}
-        if bodies != theirs:
-            chain, index = min(set(bodies.items()) ^ set(theirs.items()))[0]
+        if ours != theirs:
+            chain, index = min(set(ours.items()) ^ set(theirs.items()))[0]
             raise AuditError(f"{place}, {chain.name.lower()} leaf {index}", "not the one that follows from the records")
-        self.leaves += len(bodies)
+        self.leaves += len(ours)
         for node in block.nodes:
             if self._store.node(node.chain, node.level, node.position) != node.hash:
                 where = f"{place}, {node.chain.name.lower()} subtree {node.level}/{node.position}"

@@ -4,9 +4,9 @@ The only importer of sqlite3 and sqlite_utils in this program. A block is durabl
 does anybody get a receipt. Whoever opens the file read-only sees whole blocks only.
 
     block      height → head, and the node's checkpoint of it
-    entry      the envelopes of a block, in order, with what became of them
-    leaf       the logs of the five chains; an envelope that is a leaf stands in `entry`
-    node       perfect subtrees of the logs, for proofs
+    entry      the envelopes of a block, in order, with what became of them; an accepted one is a leaf of its chain
+    leaf       the leaves that blocks themselves brought about: factors, movements, refusals
+    node       perfect subtrees of the logs, of two leaves and more, for proofs
     state      the rows of all tables, as of the last block
     statement  the last word to each gateway
 """
@@ -25,10 +25,15 @@ from sqlite_utils import Database
 from aggregator.ledger.block import Block
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.errors import EsteError, OperatorError
-from protocol.merkle import NodeSource, Range
+from protocol.merkle import NodeSource, Range, leaf_hash
 
 FILE_NAME: Final = "ledger.sqlite"
 SCHEMA_VERSION: Final = 1
+PAGE_ROWS: Final = 1000
+
+POSITION_BITS: Final = 20
+POSITION_MAX: Final = (1 << POSITION_BITS) - 1
+"""An entry's id is its block's height and, in the low bits, its position there: no block has more records."""
 
 
 class StoreError(EsteError):
@@ -122,12 +127,10 @@ class Store:
         try:
             with self._db:
                 self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (height, block.head.encode(), checkpoint))
-                self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
-                self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?, ?)", _leaf_rows(block))
-                self._db.executemany(
-                    "INSERT INTO node VALUES (?, ?, ?, ?)",
-                    [(node.chain.value, node.level, node.position, node.hash) for node in block.nodes],
-                )
+                self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
+                leaves = [(leaf.chain, leaf.index, height, leaf.body) for leaf in block.leaves]
+                self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?)", leaves)
+                self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
                 self._write_state(block)
                 self._db.executemany("INSERT OR REPLACE INTO statement VALUES (?, ?, ?)", statements)
         except sqlite3.Error as error:
@@ -145,7 +148,8 @@ class Store:
 
     def entries(self, height: int) -> list[StoredEntry]:
         """The envelopes of a block, in order."""
-        return list(self._entries("height = ? ORDER BY position", (height,)))
+        first = height << POSITION_BITS
+        return list(self._entries("id BETWEEN ? AND ? ORDER BY id", (first, first + POSITION_MAX)))
 
     def entry_of(self, author: str, sequence: int) -> StoredEntry | None:
         """What an author's record of a certain number became."""
@@ -157,15 +161,16 @@ class Store:
 
     def leaf(self, chain: ChainName, index: int) -> StoredLeaf | None:
         """One leaf of a chain's log."""
-        return next(self._leaves("leaf.chain = ? AND leaf.idx = ?", (chain.value, index)), None)
+        return next(self._leaves("chain = ? AND idx = ?", (chain.value, index)), None)
 
-    def leaves_of_block(self, height: int) -> Iterator[StoredLeaf]:
-        """The leaves that a block added, chain by chain."""
-        return self._leaves("leaf.height = ?", (height,))
+    def leaves_of_block(self, height: int) -> list[StoredLeaf]:
+        """The leaves that a block brought about beside its accepted records."""
+        rows = self._all("SELECT chain, idx, body FROM leaf WHERE height = ? ORDER BY chain, idx", (height,))
+        return [StoredLeaf(_chain(chain), index, height, body) for chain, index, body in rows]
 
     def leaves(self, chain: ChainName) -> Iterator[StoredLeaf]:
         """All leaves of a chain's log, oldest first."""
-        return self._leaves("leaf.chain = ?", (chain.value,))
+        return self._leaves("chain = ? ORDER BY idx", (chain.value,))
 
     def counts(self) -> dict[str, int]:
         """How many rows each table of the history has."""
@@ -177,6 +182,9 @@ class Store:
 
     def node(self, chain: ChainName, level: int, position: int) -> bytes | None:
         """The hash of one perfect subtree of a chain's log."""
+        if level == 0:
+            leaf = self.leaf(chain, position)
+            return leaf_hash(leaf.body) if leaf else None
         sql = "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?"
         row = self._one(sql, (chain.value, level, position))
         return row[0] if row else None
@@ -225,21 +233,19 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", kept)
 
     def _entries(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredEntry]:
-        columns = "height, position, author, sequence, code, chain, leaf, envelope"
+        columns = "id, author, sequence, code, chain, leaf, envelope"
         for row in self._all(f"SELECT {columns} FROM entry WHERE {where}", arguments):  # noqa: S608
-            height, position, author, sequence, code, chain, index, envelope = row
+            place, author, sequence, code, chain, index, envelope = row
+            height, position = place >> POSITION_BITS, place & POSITION_MAX
             yield StoredEntry(height, position, author, sequence, code, _chain(chain), index, envelope)
 
     def _leaves(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredLeaf]:
         sql = (
-            "SELECT leaf.chain, leaf.idx, leaf.height, entry.envelope, leaf.body FROM leaf"  # noqa: S608
-            " LEFT JOIN entry ON entry.height = leaf.height AND entry.position = leaf.entry"
-            f" WHERE {where} ORDER BY leaf.chain, leaf.idx"
+            "SELECT * FROM (SELECT chain, leaf AS idx, id >> ? AS height, envelope FROM entry WHERE code = 0"  # noqa: S608
+            f" UNION ALL SELECT chain, idx, height, body FROM leaf) WHERE {where}"
         )
-        for chain, index, height, envelope, body in self._all(sql, arguments):
-            if (envelope is None) == (body is None):
-                raise StoreError(f"leaf {index} of chain {chain} is both an envelope and something else, or neither")
-            yield StoredLeaf(_chain(chain), index, height, body if envelope is None else envelope)
+        for chain, index, height, body in self._all(sql, (POSITION_BITS, *arguments)):
+            yield StoredLeaf(_chain(chain), index, height, body)
 
     def _one(self, sql: str, arguments: tuple[object, ...] = ()) -> Any:
         return next(self._all(sql, arguments), None)
@@ -251,7 +257,9 @@ class Store:
             StoreError: the file is damaged, or the disk is failing.
         """
         try:
-            yield from self._db.execute(sql, arguments)
+            cursor = self._db.execute(sql, arguments)
+            while rows := cursor.fetchmany(PAGE_ROWS):
+                yield from rows
         except sqlite3.Error as error:
             raise StoreError(f"the ledger file cannot be read: {error}") from error
 
@@ -277,14 +285,12 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
 
 def _create_schema(db: Database) -> None:
     db.table("block").create({"height": int, "head": bytes, "checkpoint": bytes}, pk="height", strict=True)
-    entry = {
-        "height": int, "position": int, "author": str, "sequence": int,
-        "code": int, "chain": int, "leaf": int, "envelope": bytes,
-    }  # fmt: skip
-    db.table("entry").create(entry, pk=("height", "position"), not_null=set(entry), strict=True)
+    entry = {"id": int, "author": str, "sequence": int, "code": int, "chain": int, "leaf": int, "envelope": bytes}
+    db.table("entry").create(entry, pk="id", not_null=set(entry), strict=True)
     db.table("entry").create_index(["author", "sequence"], unique=True)
-    leaf = {"chain": int, "idx": int, "height": int, "entry": int, "body": bytes}
-    db.table("leaf").create(leaf, pk=("chain", "idx"), strict=True)
+    db.table("entry").create_index(["chain", "leaf"], unique=True)
+    leaf = {"chain": int, "idx": int, "height": int, "body": bytes}
+    db.table("leaf").create(leaf, pk=("chain", "idx"), not_null=set(leaf), strict=True)
     db.table("leaf").create_index(["height"])
     db.execute(
         "CREATE TABLE node (chain INTEGER, level INTEGER, position INTEGER, hash BLOB NOT NULL,"
@@ -295,14 +301,8 @@ def _create_schema(db: Database) -> None:
 
 
 def _entry_rows(block: Block) -> Iterator[tuple[object, ...]]:
+    first = block.head.height << POSITION_BITS
     for position, outcome in enumerate(block.outcomes):
-        link, code = outcome.record.link, outcome.refusal.value if outcome.refusal else 0
-        yield (
-            block.head.height, position, link.author, link.sequence,
-            code, outcome.chain.value, outcome.index, outcome.record.envelope.data,
-        )  # fmt: skip
-
-
-def _leaf_rows(block: Block) -> Iterator[tuple[object, ...]]:
-    for leaf in block.leaves:
-        yield leaf.chain.value, leaf.index, block.head.height, leaf.entry, leaf.body if leaf.entry is None else None
+        link, code = outcome.record.link, outcome.refusal or 0
+        envelope = outcome.record.envelope.data
+        yield first + position, link.author, link.sequence, code, outcome.chain, outcome.index, envelope
