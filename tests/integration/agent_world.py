@@ -115,6 +115,8 @@ class Meters:
         self.values = {unit: {Quantity.ACTIVE_POWER_W: 3600, Quantity.IMPORTED_WH: 0} for unit in range(1, units + 1)}
         self.devices = {unit: [0xFFFF, 0xFFFF] for unit in range(101, 101 + devices)}
         self.silent: set[int] = set()
+        self.asked = 0
+        """Requests that came, answered or not."""
         self.reads = 0
         self.port = 0
 
@@ -139,6 +141,7 @@ class Meters:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while request := await reader.read(260):
+                self.asked += 1
                 if request[6] not in self.silent:
                     writer.write(request[:4] + self._answer(request[6], request[7], request[8:]))
                     await writer.drain()

@@ -184,7 +184,7 @@ class TestNonsense:
             with pytest.raises(DeviceError, match="fits no answer to the question: 00 01 02 03"):
                 await bus.read(9, INPUT, SHORT_MS)
         async with a_device(NONSENSE["silence"]) as port, a_bus(port) as bus:
-            with pytest.raises(DeviceError, match=f"no whole answer within {SHORT_MS} ms"):
+            with pytest.raises(DeviceError, match="no whole answer in time"):
                 await bus.read(9, INPUT, SHORT_MS)
 
     async def test_a_late_answer_never_passes_for_the_next_one(self) -> None:
@@ -264,5 +264,5 @@ class TestSingleRead:
 
     async def test_a_meter_that_does_not_answer_is_one_sentence(self) -> None:
         async with a_device(NONSENSE["silence"]) as port:
-            with pytest.raises(DeviceError, match=f"unit 9 at 127.0.0.1:{port}: no whole answer within"):
+            with pytest.raises(DeviceError, match=f"unit 9 at 127.0.0.1:{port}: no whole answer in time"):
                 await self.read(port, timeout_ms=SHORT_MS)

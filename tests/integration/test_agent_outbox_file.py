@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 
 from agent.batching import Boot
-from agent.memory import Memory, look
+from agent.books import Books, Seal
+from agent.lock import is_held
+from agent.memory import HeardStatement, Memory, look
 from agent.outbox import Entry
-from agent.outbox_file import FILE_NAME, OutboxFile, Seal, StorageError, is_running
+from agent.outbox_file import FILE_NAME, OutboxFile, StorageError
 from agent.standing import Placed
 from protocol.batch import Batch, ClockState
 from protocol.envelope import Envelope, seal
@@ -39,28 +41,28 @@ SMALL = 256 * 1024
 """Bytes: room for the tables and a few readings."""
 
 
-def open_in(folder: Path) -> OutboxFile:
-    return OutboxFile.open(folder, region=REGION, gateway=GATEWAY)
+def open_in(folder: Path) -> Books:
+    return Books(OutboxFile.open(folder, region=REGION, gateway=GATEWAY))
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[OutboxFile]:
-    """An outbox that nobody has used yet."""
-    file = open_in(tmp_path)
-    yield file
-    file.close()
+def books(tmp_path: Path) -> Iterator[Books]:
+    """Books that nobody has written in yet."""
+    books = open_in(tmp_path)
+    yield books
+    books.file.close()
 
 
 def a_seal(type_: MessageType = MessageType.BATCH) -> Seal:
     return lambda payload: seal(a_key(), region=REGION, type_=type_, payload=payload)
 
 
-def close(file: OutboxFile, readings_max: int = ALL) -> Entry | None:
-    return file.close_batch(readings_max, a_seal())
+def close(books: Books, readings_max: int = ALL) -> Entry | None:
+    return books.close_batch(readings_max, a_seal())
 
 
-def batch_in(file: OutboxFile, sequence: int) -> Batch:
-    envelope = file.envelope(sequence)
+def batch_in(books: Books, sequence: int) -> Batch:
+    envelope = books.envelope(sequence)
     assert envelope is not None
     return Batch.decode(Envelope.parse(envelope).payload)
 
@@ -68,105 +70,105 @@ def batch_in(file: OutboxFile, sequence: int) -> Batch:
 class TestReadings:
     """In the journal or in one record, and counted once."""
 
-    def test_what_is_journaled_is_counted_with_it(self, file: OutboxFile) -> None:
-        file.journal(readings(3), a_boot())
-        assert file.totals().readings_read == 3
-        assert file.journaled() == (a_boot(), readings(3))
+    def test_what_is_journaled_is_counted_with_it(self, books: Books) -> None:
+        books.journal(readings(3), a_boot())
+        assert books.totals().readings_read == 3
+        assert books.journaled() == (a_boot(), readings(3))
 
-    def test_a_closed_batch_takes_them_over(self, file: OutboxFile) -> None:
-        file.journal(readings(3), a_boot())
-        entry = close(file)
+    def test_a_closed_batch_takes_them_over(self, books: Books) -> None:
+        books.journal(readings(3), a_boot())
+        entry = close(books)
         assert entry is not None
-        assert file.journaled() is None
-        assert batch_in(file, entry.sequence).readings == 3
+        assert books.journaled() is None
+        assert batch_in(books, entry.sequence).readings == 3
 
-    def test_what_does_not_fit_stays_in_the_journal(self, file: OutboxFile) -> None:
-        file.journal(readings(5), a_boot())
-        close(file, readings_max=2)
-        assert file.journaled() == (a_boot(), readings(5)[2:])
+    def test_what_does_not_fit_stays_in_the_journal(self, books: Books) -> None:
+        books.journal(readings(5), a_boot())
+        close(books, readings_max=2)
+        assert books.journaled() == (a_boot(), readings(5)[2:])
 
-    def test_records_are_numbered_and_linked(self, file: OutboxFile) -> None:
+    def test_records_are_numbered_and_linked(self, books: Books) -> None:
         entries = []
         for second in range(3):
-            file.journal(readings(1, first_ms=60_000 + 1000 * second), a_boot())
-            entries.append(close(file))
-        links = [batch_in(file, n).link for n in (1, 2, 3)]
+            books.journal(readings(1, first_ms=60_000 + 1000 * second), a_boot())
+            entries.append(close(books))
+        links = [batch_in(books, n).link for n in (1, 2, 3)]
         assert [link.sequence for link in links] == [1, 2, 3]
         assert [link.previous for link in links] == [NO_RECORD, *(e.digest for e in entries[:2] if e)]
 
-    def test_an_empty_journal_makes_no_record(self, file: OutboxFile) -> None:
-        assert close(file) is None
-        assert file.last_signed() == 0
+    def test_an_empty_journal_makes_no_record(self, books: Books) -> None:
+        assert close(books) is None
+        assert books.last_signed() == 0
 
-    def test_two_boots_never_share_a_batch(self, file: OutboxFile) -> None:
+    def test_two_boots_never_share_a_batch(self, books: Books) -> None:
         before, after = a_boot("before", epoch_ms=1_000), a_boot("after")
-        file.journal(readings(2), before)
-        file.journal(readings(1, first_ms=5_000), after)
-        close(file)
-        close(file)
-        batches = [batch_in(file, n) for n in (1, 2)]
+        books.journal(readings(2), before)
+        books.journal(readings(1, first_ms=5_000), after)
+        close(books)
+        close(books)
+        batches = [batch_in(books, n) for n in (1, 2)]
         assert [(b.boot_id, b.clock, b.readings) for b in batches] == [
             (before.id, before.clock, 2),
             (after.id, after.clock, 1),
         ]
 
-    def test_readings_are_stamped_with_the_clock_as_last_known_in_their_boot(self, file: OutboxFile) -> None:
-        file.journal(readings(1), a_boot(state=ClockState.UNSYNCHRONIZED, epoch_ms=0))
-        file.keep_clock(a_boot())
-        close(file)
-        assert batch_in(file, 1).clock == a_boot().clock
+    def test_readings_are_stamped_with_the_clock_as_last_known_in_their_boot(self, books: Books) -> None:
+        books.journal(readings(1), a_boot(state=ClockState.UNSYNCHRONIZED, epoch_ms=0))
+        books.keep_clock(a_boot())
+        close(books)
+        assert batch_in(books, 1).clock == a_boot().clock
 
-    def test_a_broken_seal_leaves_the_journal_as_it_was(self, file: OutboxFile) -> None:
+    def test_a_broken_seal_leaves_the_journal_as_it_was(self, books: Books) -> None:
         def broken(payload: bytes) -> bytes:
             raise RuntimeError("the chip does not answer")
 
-        file.journal(readings(3), a_boot())
+        books.journal(readings(3), a_boot())
         with pytest.raises(RuntimeError):
-            file.close_batch(ALL, broken)
-        assert file.journaled() == (a_boot(), readings(3))
-        assert file.last_signed() == 0
+            books.close_batch(ALL, broken)
+        assert books.journaled() == (a_boot(), readings(3))
+        assert books.last_signed() == 0
 
 
 class TestRecords:
     """Kept until they are answered."""
 
     @pytest.fixture
-    def entries(self, file: OutboxFile) -> list[Entry]:
+    def entries(self, books: Books) -> list[Entry]:
         for second in range(4):
-            file.journal(readings(1, first_ms=60_000 + 1000 * second), a_boot())
-            assert close(file) is not None
-        return file.page(0, 100)
+            books.journal(readings(1, first_ms=60_000 + 1000 * second), a_boot())
+            assert close(books) is not None
+        return books.page(0, 100)
 
-    def test_they_are_paged_oldest_first(self, file: OutboxFile, entries: list[Entry]) -> None:
+    def test_they_are_paged_oldest_first(self, books: Books, entries: list[Entry]) -> None:
         assert [entry.sequence for entry in entries] == [1, 2, 3, 4]
-        assert file.page(1, 2) == entries[1:3]
+        assert books.page(1, 2) == entries[1:3]
 
-    def test_one_with_its_receipt_is_gone_and_counted_once(self, file: OutboxFile, entries: list[Entry]) -> None:
-        file.forget(entries[:2])
-        file.forget(entries[:2])
-        totals = file.totals()
+    def test_one_with_its_receipt_is_gone_and_counted_once(self, books: Books, entries: list[Entry]) -> None:
+        books.forget(entries[:2])
+        books.forget(entries[:2])
+        totals = books.totals()
         assert (totals.records_signed, totals.records_received, totals.records_waiting) == (4, 2, 2)
-        assert file.envelope(1) is None
+        assert books.envelope(1) is None
 
-    def test_another_digest_forgets_nothing(self, file: OutboxFile, entries: list[Entry]) -> None:
-        file.forget([Entry(1, entries[1].digest)])
-        assert file.page(0, 100) == entries
+    def test_another_digest_forgets_nothing(self, books: Books, entries: list[Entry]) -> None:
+        books.forget([Entry(1, entries[1].digest)])
+        assert books.page(0, 100) == entries
 
-    def test_one_that_is_set_aside_is_kept_with_its_reason(self, file: OutboxFile, entries: list[Entry]) -> None:
-        envelope = file.envelope(2)
-        file.set_aside(entries[1], RefusalCode.UNKNOWN_METER, "m-1")
-        assert file.rows("SELECT sequence, envelope, code, detail FROM set_aside") == [(2, envelope, 30, "m-1")]
-        assert (file.totals().records_refused, file.totals().records_waiting) == (1, 3)
+    def test_one_that_is_set_aside_is_kept_with_its_reason(self, books: Books, entries: list[Entry]) -> None:
+        envelope = books.envelope(2)
+        books.set_aside(entries[1], RefusalCode.UNKNOWN_METER, "m-1")
+        assert books.file.rows("SELECT sequence, envelope, code, detail FROM set_aside") == [(2, envelope, 30, "m-1")]
+        assert (books.totals().records_refused, books.totals().records_waiting) == (1, 3)
 
-    def test_a_purchase_takes_the_next_number(self, file: OutboxFile, entries: list[Entry]) -> None:
-        entry, placed = Memory(file).sign_purchase(
+    def test_a_purchase_takes_the_next_number(self, books: Books, entries: list[Entry]) -> None:
+        entry, placed = Memory(books).sign_purchase(
             lambda link: a_purchase(link=link).encode(),
             a_seal(MessageType.PURCHASE),
             participant="annia",
             right=RightKind.PRIORITY_PURCHASE,
         )
         assert entry.sequence == placed.sequence == 5
-        assert Memory(file).placed() == [placed]
+        assert Memory(books).placed() == [placed]
 
 
 class TestMemory:
@@ -175,14 +177,14 @@ class TestMemory:
     def test_everything_is_there_after_a_restart(self, tmp_path: Path) -> None:
         statement = a_sealed(a_statement().encode(), type_=MessageType.STATEMENT)
         placed = Placed(participant="annia", right=RightKind.PRIORITY_PURCHASE, sequence=7, height=3)
-        file = open_in(tmp_path)
-        memory = Memory(file)
-        memory.keep_statement(statement)
+        books = open_in(tmp_path)
+        memory = Memory(books)
+        memory.keep_statement(HeardStatement(statement, a_boot().id, 70_000))
         memory.keep_placed(placed)
         memory.keep_device("heat-pump", 1000)
-        memory.keep_meter_failing("roof", "silent")
-        file.journal(readings(2), a_boot())
-        file.close()
+        memory.keep_failing(["roof"], [], "silent")
+        books.journal(readings(2), a_boot())
+        books.file.close()
         seen = look(tmp_path, unix_ms=0)
         assert (seen.statement, seen.devices[0].power_max_w, seen.totals.statements_verified) == (
             a_statement(),
@@ -193,56 +195,56 @@ class TestMemory:
         assert (house.meter, house.reading, house.failing) == (METER, readings(2)[1], None)
         assert (roof.meter, roof.reading, roof.failing) == ("roof", None, "silent")
 
-    def test_only_a_change_counts_as_a_right_applied(self, file: OutboxFile) -> None:
-        memory = Memory(file)
+    def test_only_a_change_counts_as_a_right_applied(self, books: Books) -> None:
+        memory = Memory(books)
         changes = [memory.keep_device("heat-pump", power_w) for power_w in (None, 1000, 1000, 500, None, None)]
         assert changes == [False, True, False, True, True, False]
-        assert file.totals().rights_applied == 3
+        assert books.totals().rights_applied == 3
 
-    def test_a_meter_that_is_read_again_fails_no_more(self, file: OutboxFile) -> None:
-        Memory(file).keep_meter_failing(METER, "silent")
-        file.journal(readings(1), a_boot())
-        assert Memory(file).meters()[0].failing is None
+    def test_a_meter_that_is_read_again_fails_no_more(self, books: Books) -> None:
+        Memory(books).keep_failing([METER], [], "silent")
+        books.journal(readings(1), a_boot())
+        assert Memory(books).meters()[0].failing is None
 
     def test_notes_of_the_last_run_end_with_the_next(self, tmp_path: Path) -> None:
-        file = open_in(tmp_path)
-        Memory(file).keep_note("halted", "somebody else signs")
-        file.close()
+        books = open_in(tmp_path)
+        Memory(books).keep_note("halted", "somebody else signs")
+        books.file.close()
         assert look(tmp_path, unix_ms=0).notes == {"halted": "somebody else signs"}
-        open_in(tmp_path).close()
+        open_in(tmp_path).file.close()
         assert look(tmp_path, unix_ms=0).notes == {}
 
 
 class TestOwnership:
     """One gateway, one program, one version."""
 
-    def test_only_its_owner_can_read_it(self, file: OutboxFile, tmp_path: Path) -> None:
-        file.journal(readings(1), a_boot())
+    def test_only_its_owner_can_read_it(self, books: Books, tmp_path: Path) -> None:
+        books.journal(readings(1), a_boot())
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("outbox.*")}
         assert set(modes.values()) == {0o600}, modes
 
-    def test_two_programs_cannot_hold_it(self, file: OutboxFile, tmp_path: Path) -> None:
+    def test_two_programs_cannot_hold_it(self, books: Books, tmp_path: Path) -> None:
         with pytest.raises(OperatorError, match="an agent that is running"):
             open_in(tmp_path)
-        assert is_running(tmp_path)
+        assert is_held(tmp_path)
 
     def test_it_is_free_again_when_its_program_ends(self, tmp_path: Path) -> None:
-        open_in(tmp_path).close()
-        assert not is_running(tmp_path)
-        open_in(tmp_path).close()
+        open_in(tmp_path).file.close()
+        assert not is_held(tmp_path)
+        open_in(tmp_path).file.close()
 
-    def test_it_can_be_looked_at_while_it_is_held(self, file: OutboxFile, tmp_path: Path) -> None:
-        file.journal(readings(1), a_boot())
+    def test_it_can_be_looked_at_while_it_is_held(self, books: Books, tmp_path: Path) -> None:
+        books.journal(readings(1), a_boot())
         seen = look(tmp_path, unix_ms=0)
         assert (seen.is_running, seen.totals.readings_read) == (True, 1)
 
     def test_another_gateway_s_is_refused(self, tmp_path: Path) -> None:
-        open_in(tmp_path).close()
+        open_in(tmp_path).file.close()
         with pytest.raises(OperatorError, match=f"that of {GATEWAY} in {REGION}"):
             OutboxFile.open(tmp_path, region=REGION, gateway="gw-2")
 
     def test_a_newer_version_is_refused(self, tmp_path: Path) -> None:
-        open_in(tmp_path).close()
+        open_in(tmp_path).file.close()
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
             db.execute("PRAGMA user_version = 2")
         db.close()
@@ -278,19 +280,19 @@ live(Path(sys.argv[1]), seed=int(sys.argv[2]))
 def live(folder: Path, seed: int) -> None:
     """Read, close and set aside for ever, as an agent does, until it is killed."""
     random = Random(seed)
-    file = open_in(folder)
+    books = open_in(folder)
     boot = Boot(id=seed.to_bytes(16), clock=a_boot().clock)
     now_ms = 0
     while True:
         for meter in range(random.randrange(1, 5)):
             now_ms += 10
             reading = a_reading(meter=f"m-{meter}", start_ms=BootMs(now_ms), end_ms=BootMs(now_ms + 5))
-            file.journal([reading], boot)
+            books.journal([reading], boot)
         if random.random() < 0.3:
-            close(file, readings_max=random.randrange(1, 8))
+            close(books, readings_max=random.randrange(1, 8))
         if random.random() < 0.1:
-            for entry in file.page(0, random.randrange(1, 4)):
-                file.set_aside(entry, RefusalCode.UNKNOWN_METER, "m-0")
+            for entry in books.page(0, random.randrange(1, 4)):
+                books.set_aside(entry, RefusalCode.UNKNOWN_METER, "m-0")
         print("alive", flush=True)
 
 
@@ -315,13 +317,13 @@ class TestKilled:
 
 def see_that_nothing_is_amiss(folder: Path) -> None:
     """Every counted reading is in the journal or in one record; the records are one linked sequence."""
-    file = open_in(folder)
-    records = file.rows(
+    books = open_in(folder)
+    records = books.file.rows(
         "SELECT sequence, envelope FROM record UNION SELECT sequence, envelope FROM set_aside ORDER BY 1"
     )
-    ((journaled,),) = file.rows("SELECT count(*) FROM journal")
-    totals, entries = file.totals(), file.page(0, 1 << 30)
-    file.close()
+    ((journaled,),) = books.file.rows("SELECT count(*) FROM journal")
+    totals, entries = books.totals(), books.page(0, 1 << 30)
+    books.file.close()
     envelopes = [Envelope.parse(envelope) for _, envelope in records]
     batches = [Batch.decode(envelope.payload) for envelope in envelopes]
     assert journaled + sum(batch.readings for batch in batches) == totals.readings_read
@@ -345,38 +347,38 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 class TestFullDisk:
     """Nothing that was counted is lost, and work goes on when there is room again."""
 
-    def fill(self, file: OutboxFile) -> int:
+    def fill(self, books: Books) -> int:
         """Read until the disk takes nothing more; how much was counted."""
         for second in range(100_000):
             try:
-                file.journal(readings(10, first_ms=60_000 + 10_000 * second), a_boot())
+                books.journal(readings(10, first_ms=60_000 + 10_000 * second), a_boot())
             except StorageError as error:
                 assert error.retry
-                return file.totals().readings_read
+                return books.totals().readings_read
         raise AssertionError("the disk never filled")
 
-    def test_what_is_not_kept_is_not_counted(self, file: OutboxFile) -> None:
+    def test_what_is_not_kept_is_not_counted(self, books: Books) -> None:
         with no_file_larger_than(SMALL):
-            counted = self.fill(file)
-        assert file.rows("SELECT count(*) FROM journal") == [(counted,)]
+            counted = self.fill(books)
+        assert books.file.rows("SELECT count(*) FROM journal") == [(counted,)]
         assert counted > 0
 
-    def test_a_batch_that_cannot_be_written_leaves_the_journal_as_it_was(self, file: OutboxFile) -> None:
+    def test_a_batch_that_cannot_be_written_leaves_the_journal_as_it_was(self, books: Books) -> None:
         with no_file_larger_than(SMALL):
-            counted = self.fill(file)
+            counted = self.fill(books)
             with pytest.raises(StorageError):
-                close(file)
-        assert file.last_signed() == 0
-        assert file.rows("SELECT count(*) FROM journal") == [(counted,)]
+                close(books)
+        assert books.last_signed() == 0
+        assert books.file.rows("SELECT count(*) FROM journal") == [(counted,)]
 
     def test_when_there_is_room_again_it_goes_on(self, tmp_path: Path) -> None:
-        file = open_in(tmp_path)
+        books = open_in(tmp_path)
         with no_file_larger_than(SMALL):
-            counted = self.fill(file)
-        file.journal(readings(1, first_ms=10**9), a_boot())
-        while close(file):
+            counted = self.fill(books)
+        books.journal(readings(1, first_ms=10**9), a_boot())
+        while close(books):
             pass
-        file.close()
+        books.file.close()
         assert look(tmp_path, unix_ms=0).totals.readings_read == counted + 1
         see_that_nothing_is_amiss(tmp_path)
 
@@ -390,11 +392,11 @@ class TestBacklog:
 
     def steps_to_start(self, folder: Path, records: int, monkeypatch: pytest.MonkeyPatch) -> int:
         """Instructions of SQLite's machine from opening a file with so many records to the first page of them."""
-        file = open_in(folder)
-        with file.transaction():
+        books = open_in(folder)
+        with books.file.transaction():
             for _ in range(records):
-                file.append(lambda link: bytes(2000), lambda payload: payload)
-        file.close()
+                books.append(lambda link: bytes(2000), lambda payload: payload)
+        books.file.close()
         steps = 0
 
         def count() -> int:
@@ -409,10 +411,10 @@ class TestBacklog:
 
         with monkeypatch.context() as patch:
             patch.setattr(sqlite3, "connect", connect)
-            file = open_in(folder)
-        assert [entry.sequence for entry in file.page(0, 32)] == list(range(1, 33))
-        assert file.totals().records_waiting == records
-        file.close()
+            books = open_in(folder)
+        assert [entry.sequence for entry in books.page(0, 32)] == list(range(1, 33))
+        assert books.totals().records_waiting == records
+        books.file.close()
         return steps
 
     def test_a_start_takes_as_many_steps_as_with_a_handful(
@@ -422,10 +424,10 @@ class TestBacklog:
         many = self.steps_to_start(tmp_path / "many", 20_000, monkeypatch)
         assert 0 < many <= few + few // 10
 
-    def test_room_is_used_again(self, file: OutboxFile) -> None:
-        with file.transaction():
+    def test_room_is_used_again(self, books: Books) -> None:
+        with books.file.transaction():
             for _ in range(100):
-                file.append(lambda link: bytes(20_000), lambda payload: payload)
-        full = file.bytes_used()
-        file.forget(file.page(0, 100))
-        assert file.bytes_used() < full / 10
+                books.append(lambda link: bytes(20_000), lambda payload: payload)
+        full = books.file.bytes_used()
+        books.forget(books.page(0, 100))
+        assert books.file.bytes_used() < full / 10

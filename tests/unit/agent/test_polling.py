@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agent.clerk import Confirmed, DeviceFailing, Event, MeterFailing, Read
 from agent.control import DevicePlan, device_plan_for
+from agent.events import Confirmed, Event, Failing, Read, Recovered
 from agent.isolation import REST_CYCLES_MAX
 from agent.metering import MeterPlan
 from agent.modbus_port import BusError
@@ -17,7 +17,7 @@ from protocol.errors import DeviceError
 from protocol.units import Quantity
 from tests.unit.agent.builders import FakeClocks, a_meter, a_profile, words_at
 
-SILENT = DeviceError("no whole answer within 1000 ms", retry=True)
+SILENT = DeviceError("no whole answer in time", retry=True)
 NO_SUCH_ADDRESS = DeviceError("Modbus exception 2: it has no such address", retry=False)
 HOUSE = {Quantity.ACTIVE_POWER_W: 3600, Quantity.IMPORTED_WH: 1000}
 
@@ -100,6 +100,7 @@ class World:
         limiter = a_profile("este_power_limiter")
         address = DeviceAddress(id="heat-pump", unit=9, profile=limiter.id, power_min_w=500, power_max_w=9000)
         self.poller = BusPoller(
+            bus="bus",
             port=self.bus,
             meters=self.meters,
             devices=[device_plan_for(address, {limiter.id: limiter})],
@@ -120,6 +121,10 @@ class World:
         await self.cycle()
         self.bus.asked.clear()
         return self
+
+
+def failing(meter: str, reason: str) -> Failing:
+    return Failing(meter, (meter,), (), reason)
 
 
 def meters_read(events: list[Event]) -> list[str]:
@@ -149,7 +154,7 @@ class TestMeters:
 
     async def test_a_meter_with_another_serial_number_is_not_read(self) -> None:
         events = await World(serial="1234").cycle()
-        assert events[1] == MeterFailing("m-1", "serial number 4711 where the settings name 1234")
+        assert events[1] == failing("m-1", "serial number 4711 where the settings name 1234")
         assert meters_read(events) == []
 
     async def test_a_meter_that_does_not_tell_the_number_that_it_must_is_not_read(self) -> None:
@@ -181,8 +186,8 @@ class TestIsolation:
     async def test_it_is_told_once_per_reason(self) -> None:
         world = await World().settled()
         world.bus.broken[2] = SILENT
-        told = [event for _ in range(20) for event in await world.cycle() if isinstance(event, MeterFailing)]
-        assert told == [MeterFailing("m-2", str(SILENT))]
+        told = [event for _ in range(20) for event in await world.cycle() if isinstance(event, Failing)]
+        assert told == [failing("m-2", str(SILENT))]
 
     async def test_it_rests_longer_and_longer(self) -> None:
         world = await World().settled()
@@ -210,22 +215,26 @@ class TestIsolation:
         await world.poller.cycle(world.clocks.now_ms() + 300)
         assert world.bus.asked == [(2, 800), (3, 800), (1, 300)]
 
+    async def test_when_many_die_at_once_only_the_first_costs_a_whole_timeout(self) -> None:
+        world = await World().settled()
+        world.bus.broken = {1: SILENT, 2: SILENT, 3: SILENT}
+        await world.cycle()
+        assert world.bus.asked == [(1, 800), (2, 200), (3, 200)]
+
     async def test_it_is_healthy_again_after_one_answer(self) -> None:
         world = await World().settled()
         world.bus.broken[2] = SILENT
         await world.cycle()
         del world.bus.broken[2]
         await world.cycle()
-        assert "m-2" in meters_read(await world.cycle())
-        assert "m-2" in meters_read(await world.cycle())
+        assert Recovered("m-2", ("m-2",)) in await world.cycle()
+        assert meters_read(await world.cycle()) == ["m-1", "m-2", "m-3"]
 
-    async def test_a_bus_that_cannot_be_reached_rests_as_a_whole(self) -> None:
+    async def test_a_bus_that_cannot_be_reached_is_told_once_and_rests_as_a_whole(self) -> None:
         world = await World().settled()
         world.bus.is_reachable = False
         told = [await world.cycle() for _ in range(2 * REST_CYCLES_MAX)]
-        names = [event.meter if isinstance(event, MeterFailing) else "?" for event in told[0][1:]]
-        assert names == ["m-1", "m-2", "m-3"]
-        assert told[0][0] == DeviceFailing("heat-pump", "no connection")
+        assert told[0] == [Failing("bus", ("m-1", "m-2", "m-3"), ("heat-pump",), "no connection")]
         assert not any(told[1:])
 
     async def test_and_is_there_again_when_it_is(self) -> None:
@@ -234,7 +243,19 @@ class TestIsolation:
         await world.cycle()
         world.bus.is_reachable = True
         await world.cycle()
-        assert meters_read(await world.cycle()) == ["m-1", "m-2", "m-3"]
+        events = await world.cycle()
+        assert events[0] == Recovered("bus", ("heat-pump", "m-1", "m-2", "m-3"))
+        assert meters_read(events) == ["m-1", "m-2", "m-3"]
+
+    async def test_a_meter_that_was_dead_before_the_bus_was_is_told_of_again(self) -> None:
+        world = await World().settled()
+        world.bus.broken[2] = SILENT
+        await world.cycle()
+        world.bus.is_reachable = False
+        await world.cycle()
+        world.bus.is_reachable = True
+        told = [event for _ in range(6) for event in await world.cycle()]
+        assert failing("m-2", str(SILENT)) in told
 
 
 class TestDevices:
@@ -266,14 +287,15 @@ class TestDevices:
         await world.cycle()
         world.bus.registers[9] = [0xFFFF, 0xFFFF]
         world.bus.is_connected = False
-        assert Confirmed not in [type(event) for event in await world.cycle()]
+        assert Confirmed("heat-pump", 2000) in await world.cycle()
         assert world.bus.registers[9] == [0, 2000]
 
     async def test_one_that_does_not_take_what_is_written_fails(self) -> None:
         world = await World().settled()
         world.bus.obeys = False
         world.desk.granted["heat-pump"] = 2000
-        assert DeviceFailing("heat-pump", "told to hold [0, 2000], it holds [65535, 65535]") in await world.cycle()
+        reason = "told to hold [0, 2000], it holds [65535, 65535]"
+        assert Failing("heat-pump", (), ("heat-pump",), reason) in await world.cycle()
 
     async def test_one_that_failed_is_confirmed_again_when_it_obeys(self) -> None:
         world = await World().settled()

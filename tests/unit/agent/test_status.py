@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from agent.books import Totals
 from agent.memory import Aside, DeviceSeen, MeterSeen, Seen
-from agent.outbox_file import Totals
 from agent.status import LINK_UP, State, halt_text, status_message, to_json, to_text
 from protocol.batch import Quality
 from protocol.refusals import RefusalCode
@@ -32,7 +32,7 @@ SEEN = Seen(
     notes={"link": LINK_UP},
     meters=[
         MeterSeen("house", a_boot(), a_reading(), None),
-        MeterSeen("roof", None, None, "no whole answer within 1000 ms"),
+        MeterSeen("roof", None, None, "no whole answer in time"),
     ],
     devices=[DeviceSeen("heat-pump", 1000, None)],
     asides=[Aside(7, RefusalCode.UNKNOWN_METER, "house")],
@@ -75,7 +75,7 @@ def test_a_halt_is_told_with_its_reason() -> None:
 def test_a_meter_is_told_with_the_age_of_its_last_reading() -> None:
     house, roof = to_json(SEEN)["meters"]
     assert (house["read_ms"], house["age_ms"]) == (EPOCH_MS + 60_000, 5_000)
-    assert (roof["read_ms"], roof["failing"]) == (None, "no whole answer within 1000 ms")
+    assert (roof["read_ms"], roof["failing"]) == (None, "no whole answer in time")
 
 
 def test_flags_are_told_by_name() -> None:
@@ -88,7 +88,7 @@ def test_people_read_it_line_by_line() -> None:
     lines = list(to_text(to_json(SEEN)))
     assert lines[0] == "gateway gw-1 in sunvale: running, link up"
     assert "record 7 set aside: UNKNOWN_METER house" in lines
-    assert "meter roof: cannot be read: no whole answer within 1000 ms; never read" in lines
+    assert "meter roof: cannot be read: no whole answer in time; never read" in lines
     assert "device heat-pump: held to 1000 W" in lines
     assert "participant borja: -7 tokens, restricted, rank 2, supply factor -0.050000, demand factor 0.412000" in lines
     assert "  heat-pump may take or feed in 1000 W at most" in lines
@@ -99,9 +99,7 @@ def test_an_agent_that_does_not_run_has_no_link() -> None:
 
 
 def test_the_status_at_the_broker_tells_nothing_about_anybody_s_energy() -> None:
-    state = (
-        State(link=LINK_UP).with_failing("roof", "silent").with_failing("house", "silent").with_failing("roof", None)
-    )
+    state = State(link=LINK_UP).with_failing(["roof", "house"], "silent").without_failing(["roof"])
     message = json.loads(status_message(state, TOTALS, ignored=3))
     assert message == {
         "state": "online",

@@ -1,0 +1,310 @@
+"""The clerk: one pair of hands through which readings, messages and time go, one after another.
+
+Has readings journaled, tells the session what happens and carries out its effects in their order, on disk before on the
+wire. When the disk takes nothing more, the clerk holds what it has, has the polling pause, and tries again at every
+tick. Decides nothing that a pure room could: batching, session and control do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from dataclasses import replace
+from functools import partial
+from typing import Final, Protocol, assert_never
+
+from agent import outbox, session
+from agent.books import Books
+from agent.clock_port import Clocks
+from agent.control import DevicePlan, StatementAge, granted_w
+from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered
+from agent.journal import Disk, Journal
+from agent.log import Log
+from agent.memory import HeardStatement, Memory
+from agent.outbox import LinkDown, LinkUp, Paged, Signed, Tick
+from agent.outbox_file import StorageError
+from agent.session import Arrived, Bought, Session
+from agent.status import LINK_UP, State, halt_text, status_message
+from config.settings import AgentSettings, StandingOrder
+from protocol.crypto import SigningKey
+from protocol.envelope import seal
+from protocol.link import Link
+from protocol.messages import MessageType, Purchase, Refusal
+
+EVENTS_MAX: Final = 4096
+"""Events that may wait for the clerk; whoever brings more waits too."""
+
+STATUS_EVERY_MS: Final = 10_000
+
+log = Log("clerk")
+
+Task = session.Effect | Confirmed | Failing
+"""What has to be done in order, and again if the disk was full."""
+
+
+class Sender(Protocol):
+    """What the clerk asks of the link to the broker."""
+
+    def publish_record(self, sequence: int) -> None:
+        """Send a record; its bytes are fetched when its turn comes."""
+
+    def publish_status(self, message: bytes) -> None:
+        """Leave a status at the broker."""
+
+
+class Clerk:
+    """Keeps one gateway's outbox and session in step."""
+
+    def __init__(
+        self, *, settings: AgentSettings, books: Books, conversation: Session, key: SigningKey, clocks: Clocks
+    ) -> None:
+        self.state = State()
+        """What there is to say about the program. While it is paused, nothing may be read."""
+        self.drained = asyncio.Event()
+        """After `CloseAll`: nothing waits for a receipt any more, or nobody is there to send one."""
+        self._settings = settings
+        self._books = books
+        self._memory = Memory(books)
+        self._session = conversation
+        self._key = key
+        self._clocks = clocks
+        self._disk = Disk()
+        self._journal = Journal(
+            books=books,
+            disk=self._disk,
+            limits=settings.batch,
+            clocks=clocks,
+            seal=partial(self._seal, MessageType.BATCH),
+            signed=lambda entry: self._attend(Signed(entry)),
+        )
+        self._events: asyncio.Queue[Event] = asyncio.Queue(EVENTS_MAX)
+        self._todo: deque[Task] = deque()
+        self._is_stuck = False
+        """Whether the disk takes nothing more. Then whatever arrives is dropped: it will be said again."""
+        self._is_closing = False
+        self._heard_ms = self._heard_before(clocks)
+        """When the statement in force was heard."""
+        self._told = State()
+        self._told_ms = -STATUS_EVERY_MS
+        self._last_logged: dict[str, dict[str, object]] = {}
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing may be read now."""
+        return self.state.paused is not None
+
+    async def hand(self, event: Event) -> None:
+        """Give the clerk something to deal with, in its turn."""
+        await self._events.put(event)
+
+    async def fetch(self, sequence: int) -> bytes | None:
+        """The envelope of a record, if it still waits."""
+        try:
+            return await self._disk.do(self._books.envelope, sequence)
+        except StorageError:
+            return None
+
+    def granted_w(self, device: DevicePlan) -> int | None:
+        """What `device` is held to now; None where it is free."""
+        believed = self._session.believed
+        if believed is None:
+            return None
+        age = StatementAge(believed.statement.time_ms, self._heard_ms)
+        is_stale = age.is_stale(self._clocks.now_ms(), self._journal.boot.clock, self._settings.statement_age_max_ms)
+        return None if is_stale else granted_w(device, believed.statement)
+
+    async def start(self) -> None:
+        """Take up what the last run left.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        await self._journal.start()
+
+    async def run(self, sender: Sender) -> None:
+        """Deal with events until cancelled."""
+        while True:
+            events = [await self._events.get()]
+            while not self._events.empty():
+                events.append(self._events.get_nowait())
+            for event in events:
+                self._deal(event)
+            is_time = any(isinstance(event, Tick | CloseAll) for event in events)
+            await self._do_what_can_be_done(sender, keep=is_time or self._journal.is_laden)
+            if is_time:
+                await self._take_stock()
+            await self._tell(sender)
+
+    def close(self) -> None:
+        """End the thread that uses the file; the file stays open."""
+        self._disk.close()
+
+    def _deal(self, event: Event) -> None:
+        """Take one event in; what it asks of the disk and the wire is only noted."""
+        match event:
+            case Read(reading):
+                self._journal.take(reading)
+            case Confirmed():
+                self._todo.append(event)
+            case Failing(what, meters, devices, reason):
+                self._todo.append(event)
+                self.state = self.state.with_failing([*meters, *devices], reason)
+                log.warning("failing", what=what, reason=reason)
+            case Recovered(what, names):
+                self.state = self.state.without_failing(names)
+                log.info("answers again", what=what)
+            case LinkUp():
+                self.state = replace(self.state, link=LINK_UP)
+                self._attend(event)
+                log.info("linked to the broker")
+            case LinkDown(reason):
+                self.state = replace(self.state, link=reason)
+                self._attend(event)
+                self._todo = deque(task for task in self._todo if not isinstance(task, outbox.Publish))
+                log.warning("no link to the broker, trying again", reason=reason)
+            case Arrived() | Tick():
+                if not self._is_stuck:
+                    self._attend(event)
+            case CloseAll():
+                self._is_closing = True
+            case _:
+                assert_never(event)
+
+    def _heard_before(self, clocks: Clocks) -> int:
+        """When the statement of the last run was heard; now, if that was in another boot, whose clock is gone."""
+        heard = self._memory.statement()
+        return heard.heard_ms if heard is not None and heard.boot_id == clocks.boot_id else clocks.now_ms()
+
+    def _attend(self, event: session.Event) -> None:
+        before, now_ms = self._session.believed, self._clocks.now_ms()
+        self._todo.extend(self._session.handle(event, now_ms))
+        if self._session.believed is not before:
+            self._heard_ms = now_ms
+
+    async def _do_what_can_be_done(self, sender: Sender, *, keep: bool) -> None:
+        """Journal, close, carry out; or find that the disk takes nothing more, and leave it for the next time."""
+        try:
+            if keep:
+                await self._journal.keep()
+            if self._is_closing:
+                await self._journal.close_all()
+            while self._todo:
+                await self._carry_out(self._todo[0], sender)
+                self._todo.popleft()
+        except StorageError as error:
+            self._is_stuck = True
+            self._pause(str(error))
+        else:
+            self._is_stuck = self._is_stuck and not keep
+
+    async def _take_stock(self) -> None:
+        """See whether there is room to read on, and after `CloseAll` whether anything still waits."""
+        if self._is_stuck:
+            return
+        is_full = await self._disk.do(self._books.file.bytes_used) >= self._settings.outbox_bytes_max
+        self._pause(
+            f"{self._settings.outbox_bytes_max} bytes wait for receipts (outbox_bytes_max)" if is_full else None
+        )
+        if self._is_closing:
+            totals = await self._disk.do(self._books.totals)
+            if not totals.records_waiting or self._session.is_halted or self.state.link != LINK_UP:
+                self.drained.set()
+
+    def _pause(self, reason: str | None) -> None:
+        if reason and not self.state.paused:
+            log.error("reading pauses", reason=reason)
+        elif self.state.paused and not reason:
+            log.info("reading goes on")
+        self.state = replace(self.state, paused=reason)
+
+    # -- Effects.
+
+    async def _carry_out(self, task: Task, sender: Sender) -> None:
+        """Do what is asked of the disk and the wire.
+
+        Raises:
+            StorageError: the disk takes nothing more; then it has to be done again.
+        """
+        match task:
+            case outbox.Publish(sequence):
+                sender.publish_record(sequence)
+            case outbox.Page(after, count):
+                self._attend(Paged(await self._disk.do(self._books.page, after, count)))
+            case outbox.Forget(entries):
+                await self._disk.do(self._books.forget, entries)
+            case outbox.SetAside(entry, refusal):
+                await self._disk.do(self._books.set_aside, entry, refusal.code, refusal.detail)
+                log.error("record refused for good, set aside", **_about(refusal))
+            case session.Believe(_, data):
+                heard = HeardStatement(data, self._journal.boot.id, self._heard_ms)
+                await self._disk.do(self._memory.keep_statement, heard)
+            case session.Buy(order):
+                await self._buy(order)
+            case session.KeepPlaced(placed):
+                await self._disk.do(self._memory.keep_placed, placed)
+            case Failing(_, meters, devices, reason):
+                await self._disk.do(self._memory.keep_failing, meters, devices, reason)
+            case Confirmed(device, power_w):
+                if await self._disk.do(self._memory.keep_device, device, power_w):
+                    log.info("device obeys", device=device, power_max_w="free" if power_w is None else power_w)
+            case _:
+                self._call_people(task)
+
+    def _call_people(self, task: outbox.Halt | outbox.Tell | session.Alarm | session.Ignored) -> None:
+        match task:
+            case outbox.Halt(refusal):
+                self.state = replace(self.state, halted=halt_text(refusal))
+                log.error("halted", reason=self.state.halted)
+            case outbox.Tell(about, refusal):
+                self._tell_once(about, **_about(refusal))
+            case session.Alarm(text):
+                self.state = replace(self.state, alarm=text)
+                self._tell_once("alarm", reason=text)
+            case session.Ignored(kind, reason):
+                self._tell_once("message ignored", kind=kind.value, reason=reason)
+            case _:
+                assert_never(task)
+
+    async def _buy(self, order: StandingOrder) -> None:
+        def payload(link: Link) -> bytes:
+            return Purchase(link, order.participant, order.kind, order.price_max).encode()
+
+        sign = partial(self._memory.sign_purchase, participant=order.participant, right=order.kind)
+        entry, placed = await self._disk.do(sign, payload, partial(self._seal, MessageType.PURCHASE))
+        log.info("purchase signed", participant=order.participant, right=order.right, price_max=order.price_max)
+        self._attend(Bought(placed))
+        self._attend(Signed(entry))
+
+    def _seal(self, type_: MessageType, payload: bytes) -> bytes:
+        return seal(self._key, region=self._settings.region, type_=type_, payload=payload)
+
+    # -- Telling.
+
+    async def _tell(self, sender: Sender) -> None:
+        """Leave word of every change of state at once, and of the counts every now and then."""
+        now_ms = self._clocks.now_ms()
+        if self.state == self._told and now_ms - self._told_ms < STATUS_EVERY_MS:
+            return
+        with contextlib.suppress(StorageError):
+            for name, text in self.state.notes().items():
+                if text != self._told.notes()[name]:
+                    await self._disk.do(self._memory.keep_note, name, text)
+        totals = await self._disk.do(self._books.totals)
+        sender.publish_status(status_message(self.state, totals, ignored=self._session.ignored))
+        self._told, self._told_ms = self.state, now_ms
+
+    def _tell_once(self, about: str, **what: object) -> None:
+        """Log something that may come again and again, when it is new."""
+        if self._last_logged.get(about) != what:
+            self._last_logged[about] = what
+            log.warning(about, **what)
+
+
+def _about(refusal: Refusal) -> dict[str, object]:
+    return {
+        "sequence": refusal.sequence,
+        "code": refusal.code.name,
+        "expected_sequence": refusal.expected_sequence,
+        "detail": refusal.detail,
+    }

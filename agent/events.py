@@ -1,0 +1,53 @@
+"""What the tasks of an agent tell its clerk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.metering import Reading
+from agent.outbox import LinkDown, LinkUp, Tick
+from agent.session import Arrived
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A meter was read."""
+
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A device confirmed that it is held to `power_w`, or free."""
+
+    device: str
+    power_w: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A meter, a device, or a whole bus does not do what it should, and why."""
+
+    what: str
+    meters: tuple[str, ...]
+    """The meters that cannot be read because of it."""
+    devices: tuple[str, ...]
+    """The devices that cannot be told anything because of it."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """It does again."""
+
+    what: str
+    names: tuple[str, ...]
+    """The meters and devices that were failing because of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAll:
+    """Nothing more will be read: sign what is journaled, and say when all of it has its receipt."""
+
+
+Event = Read | Confirmed | Failing | Recovered | LinkUp | LinkDown | Arrived | Tick | CloseAll

@@ -1,0 +1,181 @@
+"""The door to the broker: MQTT 3.1.1, QoS 1, a session that the broker keeps, TLS where the settings say so.
+
+Keeps one connection as long as it runs, with a bounded wait between attempts; says when the link comes and goes, hands
+on what arrives on the gateway's own topics, and publishes in the order in which it is asked. What it could not publish
+when the link fell is dropped: whoever asked is told that the link fell, and asks again. Delivery is proven by the
+aggregator's receipts and by nothing else. The only importer of `aiomqtt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import aiomqtt
+
+from agent.outbox import LinkDown, LinkUp
+from agent.session import Arrived
+from agent.tasks import end
+from config import key_files
+from config.settings import Broker, Tls
+from protocol.crypto import digest_of
+from protocol.errors import EncodingError, OperatorError
+from protocol.topics import TO_GATEWAY, Kind, Topic, parse
+
+logging.getLogger("mqtt").setLevel(logging.CRITICAL + 1)
+
+QOS: Final = 1
+
+RECONNECT_MIN_S: Final = 1.0
+RECONNECT_MAX_S: Final = 60.0
+
+ARRIVED_MAX: Final = 1000
+"""Messages that may wait to be taken; what comes beyond is dropped, and the aggregator says it again."""
+
+
+LinkEvent = LinkUp | LinkDown | Arrived
+Deliver = Callable[[LinkEvent], Awaitable[None]]
+Fetch = Callable[[int], Awaitable[bytes | None]]
+"""Looks up the envelope of a record; None if it is no longer to be sent."""
+
+
+class MqttPort:
+    """The link between one gateway and its broker.
+
+    Raises:
+        OperatorError: a file that the settings name is missing or is not what it should be.
+    """
+
+    def __init__(self, broker: Broker, *, region: str, gateway: str, last_will: bytes, fetch: Fetch) -> None:
+        self._broker = broker
+        self._gateway = gateway
+        self._topics = {kind: str(Topic(region, gateway, kind)) for kind in Kind}
+        self._will = aiomqtt.Will(self._topics[Kind.STATUS], last_will, QOS, retain=True)
+        self._tls = None if broker.tls is None else _tls_context(broker.tls)
+        self._password = None if broker.password_file is None else key_files.load_password(broker.password_file)
+        self._fetch = fetch
+        self._records: set[int] = set()
+        """Asked for and not yet sent. The lowest goes first, so that a record never overtakes one before it."""
+        self._status: bytes | None = None
+        self._has_work = asyncio.Event()
+        self._is_idle = asyncio.Event()
+
+    def publish_record(self, sequence: int) -> None:
+        """Send a record, unless it waits to be sent already."""
+        self._records.add(sequence)
+        self._wake()
+
+    def publish_status(self, status: bytes) -> None:
+        """Leave a status at the broker, in place of the one before."""
+        self._status = status
+        self._wake()
+
+    async def flush(self) -> None:
+        """Wait until all is sent that was asked for; for ever, while there is no link."""
+        await self._is_idle.wait()
+
+    async def run(self, deliver: Deliver) -> None:
+        """Keep the link up until cancelled."""
+        wait_s, told = RECONNECT_MIN_S, ""
+        while True:
+            try:
+                async with self._connected() as client:
+                    wait_s, told = RECONNECT_MIN_S, ""
+                    self._records.clear()
+                    await deliver(LinkUp())
+                    await self._converse(client, deliver)
+            except aiomqtt.MqttError as error:
+                if told != str(error):
+                    told = str(error)
+                    await deliver(LinkDown(told))
+            await asyncio.sleep(wait_s * _spread(self._gateway))
+            wait_s = min(2 * wait_s, RECONNECT_MAX_S)
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
+        """A subscribed client; on leaving, a farewell that keeps the broker from publishing the last will."""
+        client = aiomqtt.Client(
+            self._broker.host,
+            self._broker.port,
+            username=self._broker.username,
+            password=self._password,
+            identifier=self._gateway,
+            protocol=aiomqtt.ProtocolVersion.V311,
+            clean_session=False,
+            will=self._will,
+            keepalive=self._broker.keepalive_s,
+            max_queued_incoming_messages=ARRIVED_MAX,
+            tls_context=self._tls,
+        )
+        async with client:
+            await client.subscribe([(self._topics[kind], QOS) for kind in TO_GATEWAY])
+            yield client
+
+    async def _converse(self, client: aiomqtt.Client, deliver: Deliver) -> None:
+        """Receive and publish until the link falls."""
+        tasks = {asyncio.create_task(self._receive(client, deliver)), asyncio.create_task(self._send(client))}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await end(*tasks)
+
+    async def _receive(self, client: aiomqtt.Client, deliver: Deliver) -> None:
+        async for message in client.messages:
+            try:
+                topic = parse(str(message.topic))
+            except EncodingError:
+                continue
+            if isinstance(message.payload, bytes):
+                await deliver(Arrived(topic.kind, message.payload))
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        """Publish one after another. A slow line may take its time: the keep-alive finds a dead one."""
+        while True:
+            await self._has_work.wait()
+            if self._status is not None:
+                status, self._status = self._status, None
+                await client.publish(self._topics[Kind.STATUS], status, QOS, retain=True, timeout=math.inf)
+            elif self._records:
+                sequence = min(self._records)
+                self._records.remove(sequence)
+                envelope = await self._fetch(sequence)
+                if envelope is not None:
+                    await client.publish(self._topics[Kind.RECORD], envelope, QOS, timeout=math.inf)
+            else:
+                self._has_work.clear()
+                self._is_idle.set()
+
+    def _wake(self) -> None:
+        self._is_idle.clear()
+        self._has_work.set()
+
+
+def _no_password() -> str:
+    """An encrypted key file is a mistake that is told, not a question on the terminal."""
+    return ""
+
+
+def _spread(gateway: str) -> float:
+    """From 0.5 to 1, by name: so that a broker that restarts is not met by all its gateways at once."""
+    return 0.5 + digest_of(gateway.encode())[0] / 512
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise OperatorError(tls.ca_file, "", "certificates in PEM that the broker's leads to", str(error)) from error
+    if tls.certificate_file is not None:
+        try:
+            context.load_cert_chain(tls.certificate_file, tls.key_file, password=_no_password)
+        except (OSError, ssl.SSLError) as error:
+            expected = f"a certificate in PEM, and its key in {tls.key_file}"
+            raise OperatorError(tls.certificate_file, "", expected, str(error)) from error
+    return context

@@ -1,0 +1,110 @@
+"""The tables of the outbox file. A change of them is a new `VERSION`, with a way from the old one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x65737465
+"""``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
+
+VERSION: Final = 1
+
+SCHEMA: Final = (
+    # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
+    """
+    CREATE TABLE head (
+        id INTEGER PRIMARY KEY CHECK (id = 1) DEFAULT 1,
+        region TEXT NOT NULL,
+        gateway TEXT NOT NULL,
+        sequence INTEGER NOT NULL DEFAULT 0,
+        previous BLOB NOT NULL,
+        readings_read INTEGER NOT NULL DEFAULT 0,
+        records_signed INTEGER NOT NULL DEFAULT 0,
+        records_received INTEGER NOT NULL DEFAULT 0,
+        records_refused INTEGER NOT NULL DEFAULT 0,
+        statements_verified INTEGER NOT NULL DEFAULT 0,
+        rights_applied INTEGER NOT NULL DEFAULT 0
+    ) STRICT
+    """,
+    # What was known about the clock in each boot that left readings, when the last of them was journaled.
+    """
+    CREATE TABLE boot (
+        id INTEGER PRIMARY KEY,
+        boot_id BLOB NOT NULL UNIQUE,
+        state INTEGER NOT NULL,
+        error_ms INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        epoch_ms INTEGER NOT NULL
+    ) STRICT
+    """,
+    # Readings that are in no record yet, in the order in which they were read.
+    """
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY,
+        boot INTEGER NOT NULL REFERENCES boot (id),
+        reading BLOB NOT NULL
+    ) STRICT
+    """,
+    # Signed records without a receipt.
+    """
+    CREATE TABLE record (
+        sequence INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        envelope BLOB NOT NULL
+    ) STRICT
+    """,
+    # Records that were refused for good: kept, never sent again.
+    """
+    CREATE TABLE set_aside (
+        sequence INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        envelope BLOB NOT NULL,
+        code INTEGER NOT NULL,
+        detail TEXT NOT NULL
+    ) STRICT
+    """,
+    # The newest statement that is believed, and when it was heard on the clock of which boot. At most one row.
+    """
+    CREATE TABLE statement (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        envelope BLOB NOT NULL,
+        boot_id BLOB NOT NULL,
+        heard_ms INTEGER NOT NULL
+    ) STRICT
+    """,
+    # The last purchase of each standing order.
+    """
+    CREATE TABLE placed (
+        participant TEXT NOT NULL,
+        right INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        height INTEGER,
+        rest_until_ms INTEGER,
+        PRIMARY KEY (participant, right)
+    ) STRICT
+    """,
+    # The power that each device last confirmed, NULL where it is free, and why it does not obey now, if so.
+    """
+    CREATE TABLE device (
+        id TEXT PRIMARY KEY,
+        power_max_w INTEGER,
+        failing TEXT
+    ) STRICT
+    """,
+    # The last reading of each meter, and why it cannot be read now, if so: for people who look.
+    """
+    CREATE TABLE meter (
+        id TEXT PRIMARY KEY,
+        boot INTEGER REFERENCES boot (id),
+        reading BLOB,
+        failing TEXT
+    ) STRICT
+    """,
+    # States of the running program: for people who look.
+    """
+    CREATE TABLE note (
+        name TEXT PRIMARY KEY,
+        text TEXT NOT NULL
+    ) STRICT
+    """,
+)

@@ -1,0 +1,203 @@
+"""One bus, cycle after cycle: its devices are told what they are held to, its meters are read.
+
+Runs the plan of `isolation` with the port, on a fixed cadence that neither drifts nor piles up, and hands what comes of
+it to the clerk. A meter that fails is told of and rests; a bus that cannot be reached rests as a whole. A device is
+written only when it must hold something else than it last confirmed, or when the connection is new, and is read back
+every time. Waits for the bus and the clock; decides nothing about either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from agent.clock_port import Clocks
+from agent.control import Command, DevicePlan, command_for, is_obeyed
+from agent.events import Confirmed, Event, Failing, Read, Recovered
+from agent.isolation import Health, impatient_ms, next_slot_ms, probe_timeout_ms, turn
+from agent.metering import MeterPlan, Watch, reading_of, serial_of, watched
+from agent.modbus_port import BusError
+from agent.planner import ReadRequest, serial_request
+from protocol.errors import DeviceError
+
+
+class Port(Protocol):
+    """What polling asks of a bus."""
+
+    @property
+    def connections(self) -> int:
+        """How often a connection was made."""
+
+    async def connect(self) -> None:
+        """Have a connection."""
+
+    async def read(self, unit: int, request: ReadRequest, timeout_ms: int) -> list[int]:
+        """Ask for words."""
+
+    async def write(self, unit: int, address: int, words: Sequence[int], timeout_ms: int) -> None:
+        """Write words."""
+
+
+class Desk(Protocol):
+    """What polling asks of the clerk."""
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing may be read."""
+
+    async def hand(self, event: Event) -> None:
+        """Give the clerk something to deal with."""
+
+    def granted_w(self, device: DevicePlan) -> int | None:
+        """What a device is held to now."""
+
+
+class BusPoller:
+    """Everything that is done on one bus."""
+
+    def __init__(
+        self,
+        *,
+        bus: str,
+        port: Port,
+        meters: Sequence[MeterPlan],
+        devices: Sequence[DevicePlan],
+        desk: Desk,
+        clocks: Clocks,
+        every_ms: int,
+        timeout_ms: int,
+    ) -> None:
+        self._name = bus
+        self._port = port
+        self._meters = {meter.meter: meter for meter in meters}
+        self._devices = {device.device: device for device in devices}
+        self._desk = desk
+        self._clocks = clocks
+        self._every_ms = every_ms
+        self._timeout_ms = timeout_ms
+        self._bus = Health()
+        self._health = {name: Health() for name in (*self._devices, *self._meters)}
+        self._told: dict[str, str] = {}
+        """What the clerk knows to fail, and why: meters and devices by name, or the bus alone."""
+        self._serials: dict[str, str] = {}
+        """Serial numbers as told since the meter last failed: who was exchanged did not answer in between."""
+        self._watch: dict[str, Watch] = {}
+        self._held: dict[str, Command] = {}
+        """What each device confirmed on this connection."""
+        self._connection = 0
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        slot_ms = int(self._clocks.now_ms())
+        while True:
+            await self.cycle(slot_ms + self._every_ms)
+            now_ms = self._clocks.now_ms()
+            slot_ms = next_slot_ms(slot_ms, now_ms, self._every_ms)
+            await asyncio.sleep(max(0, slot_ms - now_ms) / 1000)
+
+    async def cycle(self, end_ms: int) -> None:
+        """One cycle, which should be over at `end_ms` on the boot's clock."""
+        if self._bus.rest_cycles:
+            self._bus = self._bus.after_cycle_off()
+            return
+        try:
+            await self._port.connect()
+            await self._tell_recovered(self._name, tuple(self._health))
+            if self._port.connections != self._connection:
+                self._connection = self._port.connections
+                self._held.clear()
+            await self._share_out(end_ms)
+            self._bus = self._bus.after_success()
+        except BusError as error:
+            self._bus = self._bus.after_failure()
+            self._serials.clear()
+            self._told = {what: why for what, why in self._told.items() if what == self._name}
+            await self._tell_failing(self._name, tuple(self._health), str(error))
+
+    async def _share_out(self, end_ms: int) -> None:
+        may_read = not self._desk.is_paused
+        order = turn({name: health for name, health in self._health.items() if may_read or name in self._devices})
+        timeout_ms = self._timeout_ms
+        for name in order.healthy:
+            if not await self._attend(name, timeout_ms):
+                timeout_ms = impatient_ms(self._timeout_ms)
+        for name in order.probed:
+            left_ms = end_ms - self._clocks.now_ms()
+            await self._attend(name, probe_timeout_ms(self._timeout_ms, left_ms))
+        for name in order.resting:
+            self._health[name] = self._health[name].after_cycle_off()
+
+    async def _attend(self, name: str, timeout_ms: int) -> bool:
+        """Do what there is to do with one meter or device; say whether it went well."""
+        try:
+            await self._errand(name)(timeout_ms)
+        except BusError:
+            raise
+        except DeviceError as error:
+            self._health[name] = self._health[name].after_failure()
+            self._serials.pop(name, None)
+            self._held.pop(name, None)
+            await self._tell_failing(name, (name,), str(error))
+            return False
+        self._health[name] = self._health[name].after_success()
+        await self._tell_recovered(name, (name,))
+        return True
+
+    def _errand(self, name: str) -> Callable[[int], Awaitable[None]]:
+        if name in self._devices:
+            return partial(self._hold, self._devices[name])
+        return partial(self._read, self._meters[name])
+
+    async def _read(self, meter: MeterPlan, timeout_ms: int) -> None:
+        if meter.meter not in self._serials:
+            self._serials[meter.meter] = await self._ask_serial(meter, timeout_ms)
+        start_ms = self._clocks.now_ms()
+        answers = {request: await self._port.read(meter.unit, request, timeout_ms) for request in meter.requests}
+        end_ms = self._clocks.now_ms()
+        reading = reading_of(meter, self._serials[meter.meter], start_ms, end_ms, answers)
+        watch, reading = watched(self._watch.get(meter.meter, {}), reading, meter.profile)
+        self._watch[meter.meter] = watch
+        await self._desk.hand(Read(reading))
+
+    async def _ask_serial(self, meter: MeterPlan, timeout_ms: int) -> str:
+        """The serial number that the meter tells; empty where it has none to tell."""
+        request = serial_request(meter.profile)
+        told = ""
+        if request is not None:
+            try:
+                told = serial_of(meter.profile, await self._port.read(meter.unit, request, timeout_ms))
+            except DeviceError as error:
+                if error.retry:
+                    raise
+        if meter.serial is not None and told != meter.serial:
+            raise DeviceError(f"serial number {told or 'untold'} where the settings name {meter.serial}", retry=True)
+        return told
+
+    async def _hold(self, device: DevicePlan, timeout_ms: int) -> None:
+        command = command_for(device, self._desk.granted_w(device))
+        name = device.device
+        if self._held.get(name) == command:
+            return
+        if not is_obeyed(command, await self._port.read(device.unit, device.request, timeout_ms)):
+            await self._port.write(device.unit, device.limit.address, command.words, timeout_ms)
+            holds = await self._port.read(device.unit, device.request, timeout_ms)
+            if not is_obeyed(command, holds):
+                raise DeviceError(f"told to hold {list(command.words)}, it holds {holds}", retry=True)
+        self._held[name] = command
+        await self._desk.hand(Confirmed(name, command.power_w))
+
+    async def _tell_failing(self, what: str, names: tuple[str, ...], reason: str) -> None:
+        """Tell of what fails, once per reason."""
+        if self._told.get(what) == reason:
+            return
+        self._told[what] = reason
+        meters = tuple(name for name in names if name in self._meters)
+        devices = tuple(name for name in names if name in self._devices)
+        await self._desk.hand(Failing(what, meters, devices, reason))
+
+    async def _tell_recovered(self, what: str, names: tuple[str, ...]) -> None:
+        """Tell of what was told to fail and does no more."""
+        if self._told.pop(what, None) is not None:
+            await self._desk.hand(Recovered(what, names))

@@ -1,0 +1,223 @@
+"""One agent, from start to end: everything put together, started, and stopped in the right order.
+
+A task per bus, one for the link, one for the clerk, and a ticker. On SIGTERM or SIGINT nothing more is read, what is
+journaled is closed and signed, and receipts are waited for a while; a second signal ends the wait. Whatever is left by
+then waits in the outbox. If one task breaks, all end: a half-running agent helps nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from agent.books import Books
+from agent.clerk import Clerk
+from agent.clock_port import Clocks
+from agent.control import DevicePlan, device_plan_for
+from agent.events import CloseAll
+from agent.inbox import Inbox
+from agent.log import Log, tell_loop_errors
+from agent.memory import HeardStatement, Memory
+from agent.metering import MeterPlan, plan_for
+from agent.modbus_port import ModbusBus
+from agent.mqtt_port import MqttPort
+from agent.outbox import Outbox, Tick
+from agent.outbox_file import OutboxFile
+from agent.polling import BusPoller
+from agent.session import Session
+from agent.standing import Believed
+from agent.status import LINK_UP, OFFLINE
+from agent.tasks import end, wait_for_any
+from config import key_files
+from config.load import load_profiles
+from config.settings import AgentSettings, Bus
+from protocol.crypto import PublicKey, SoftwareKey, fingerprint
+from protocol.errors import MessageError
+from protocol.messages import Statement
+from protocol.topics import Kind
+from protocol.units import Quantity
+
+TICK_S: Final = 1.0
+
+FAREWELL_S: Final = 2.0
+"""How long the last status may take on its way to the broker."""
+
+log = Log("runner")
+
+
+@dataclass(frozen=True)
+class BusPlan:
+    """One bus and everything on it."""
+
+    bus: Bus
+    meters: tuple[MeterPlan, ...]
+    devices: tuple[DevicePlan, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that settings and files say, checked before anything starts."""
+
+    settings: AgentSettings
+    key: SoftwareKey
+    aggregator: PublicKey
+    buses: tuple[BusPlan, ...]
+
+
+def plan_of(settings: AgentSettings) -> Plan:
+    """Read the files that the settings name, and plan every bus.
+
+    Raises:
+        OperatorError: a key or a profile is missing or wrong.
+        SettingsError: a profile file is wrong.
+    """
+    profiles = load_profiles(settings.profile_folders)
+    wanted = [Quantity[quantity.upper()] for quantity in settings.quantities]
+    buses = tuple(
+        BusPlan(
+            bus=bus,
+            meters=tuple(plan_for(meter, profiles, wanted) for meter in bus.meters),
+            devices=tuple(device_plan_for(device, profiles) for device in bus.devices),
+        )
+        for bus in settings.buses
+    )
+    key, aggregator = key_files.load(settings.key_file), key_files.load_public(settings.aggregator_key_file)
+    return Plan(settings=settings, key=key, aggregator=aggregator, buses=buses)
+
+
+async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
+    """Run an agent until a signal ends it.
+
+    Raises:
+        OperatorError: the outbox or a file of the broker's cannot be used.
+        StorageError: the disk is full already.
+    """
+    tell_loop_errors(asyncio.get_running_loop())
+    settings = plan.settings
+    with contextlib.closing(OutboxFile.open(settings.data, region=settings.region, gateway=settings.gateway)) as file:
+        books = Books(file)
+        conversation = _conversation(plan, books)
+        clerk = Clerk(settings=settings, books=books, conversation=conversation, key=plan.key, clocks=clocks)
+        with contextlib.closing(clerk):
+            await clerk.start()
+            await _run_tasks(plan, clerk, clocks, drain_s)
+
+
+async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float) -> None:
+    settings = plan.settings
+    link = MqttPort(
+        settings.broker, region=settings.region, gateway=settings.gateway, last_will=OFFLINE, fetch=clerk.fetch
+    )
+    ports = [ModbusBus(bus.bus.host, bus.bus.port, bus.bus.timeout_ms) for bus in plan.buses]
+    pollers = [
+        BusPoller(
+            bus=f"bus {bus.bus.host}:{bus.bus.port}",
+            port=port,
+            meters=bus.meters,
+            devices=bus.devices,
+            desk=clerk,
+            clocks=clocks,
+            every_ms=settings.poll_every_ms,
+            timeout_ms=bus.bus.timeout_ms,
+        )
+        for port, bus in zip(ports, plan.buses, strict=True)
+    ]
+    with _signals() as (stop, leave):
+        polling = [asyncio.create_task(poller.run()) for poller in pollers]
+        working = asyncio.create_task(clerk.run(link))
+        linking = asyncio.create_task(link.run(clerk.hand))
+        ticking = asyncio.create_task(_tick(clerk))
+        try:
+            _log_start(plan)
+            await wait_for_any([stop], tasks=[working, linking, ticking, *polling])
+            await end(*polling)
+            log.info("stopping: nothing more is read; waiting for receipts", seconds=drain_s)
+            await clerk.hand(CloseAll())
+            await wait_for_any([clerk.drained, leave], tasks=[working, linking, ticking], timeout_s=drain_s)
+            await end(ticking, working)
+            await _say_goodbye(clerk, link)
+        finally:
+            await end(*polling, working, linking, ticking)
+            for port in ports:
+                port.close()
+    log.info("stopped")
+
+
+async def _say_goodbye(clerk: Clerk, link: MqttPort) -> None:
+    """Leave word at the broker that nobody is here any more, if there is a broker."""
+    if clerk.state.link != LINK_UP:
+        return
+    link.publish_status(OFFLINE)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(link.flush(), FAREWELL_S)
+
+
+def _conversation(plan: Plan, books: Books) -> Session:
+    """Take up the conversation where the books say it was."""
+    settings, memory = plan.settings, Memory(books)
+    inbox = Inbox(plan.aggregator, settings.region, settings.gateway)
+    records = Outbox(
+        in_flight_max=settings.in_flight_max,
+        resend_after_ms=settings.resend_after_ms,
+        last_signed=books.last_signed(),
+    )
+    return Session(
+        inbox=inbox,
+        records=records,
+        orders=settings.standing_orders,
+        believed=_believed(inbox, memory.statement()),
+        placed=memory.placed(),
+    )
+
+
+def _believed(inbox: Inbox, kept: HeardStatement | None) -> Believed | None:
+    """The statement that was kept; none if it is not from the aggregator that is believed today."""
+    if kept is None:
+        return None
+    try:
+        heard = inbox.open(Kind.STATEMENT, kept.envelope)
+    except MessageError as error:
+        log.warning("the kept statement is not believed", reason=str(error))
+        return None
+    assert isinstance(heard.word, Statement), "the inbox opens a statement where it was asked for one"
+    return Believed(heard.word, heard.envelope.digest)
+
+
+async def _tick(clerk: Clerk) -> None:
+    while True:
+        await clerk.hand(Tick())
+        await asyncio.sleep(TICK_S)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Two events: the first SIGTERM or SIGINT sets the first, the next one the second."""
+    stop, leave = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def take() -> None:
+        (leave if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, take)
+    try:
+        yield stop, leave
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _log_start(plan: Plan) -> None:
+    log.info(
+        "started",
+        region=plan.settings.region,
+        gateway=plan.settings.gateway,
+        buses=len(plan.buses),
+        meters=sum(len(bus.meters) for bus in plan.buses),
+        devices=sum(len(bus.devices) for bus in plan.buses),
+        key=fingerprint(plan.key.public_key.thumbprint),
+    )

@@ -1,0 +1,188 @@
+"""What people are told about an agent: the small status at the broker, and the full one of `este-agent status`.
+
+Given what is remembered and what is running, lays it out as JSON and as text. Nothing here is signed and nobody may
+trust it: it is for the eye. Reads no file and no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from agent.books import Totals
+from agent.memory import MeterSeen, Seen
+from protocol.batch import Quality
+from protocol.messages import Refusal, Standing
+from protocol.refusals import RefusalCode
+from protocol.units import PPM
+
+LINK_UP: Final = "up"
+
+OFFLINE: Final = json.dumps({"state": "offline"}).encode()
+"""The last will, and the farewell."""
+
+_HALT_CAUSES: Final = {
+    RefusalCode.SEQUENCE_REPLAYED: "the aggregator already has another record by this number",
+    RefusalCode.BROKEN_LINK: "the aggregator has another record before this one",
+}
+
+_WHAT_TO_DO: Final = (
+    "somebody else signs with this gateway's key, or its outbox was restored from an old copy; stop the other one, or"
+    " have the regulator enrol a new key, and start with a new `data` folder; meters are still read and nothing is lost"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What there is to say about a running agent."""
+
+    link: str = "not tried yet"
+    """`LINK_UP`, or why there is none."""
+    paused: str | None = None
+    """Why nothing is read, if so."""
+    halted: str | None = None
+    """Why nothing is published, if so."""
+    alarm: str | None = None
+    """The last thing that must not happen."""
+    failing: Mapping[str, str] = field(default_factory=dict)
+    """Meters that cannot be read and devices that do not obey, and why."""
+
+    def with_failing(self, names: Iterable[str], reason: str) -> State:
+        """The state when these meters and devices fail for this reason."""
+        return replace(self, failing=dict(self.failing) | dict.fromkeys(names, reason))
+
+    def without_failing(self, names: Collection[str]) -> State:
+        """The state when these meters and devices answer again."""
+        return replace(self, failing={name: why for name, why in self.failing.items() if name not in names})
+
+    def notes(self) -> dict[str, str | None]:
+        """What is kept in the file, for whoever looks later."""
+        return {"link": self.link, "paused": self.paused, "halted": self.halted, "alarm": self.alarm}
+
+
+def halt_text(refusal: Refusal) -> str:
+    """Why the agent stopped publishing, and what a person can do."""
+    cause = _HALT_CAUSES.get(refusal.code, refusal.code.name)
+    return f"record {refusal.sequence}: {cause}; it waits for {refusal.expected_sequence}; {_WHAT_TO_DO}"
+
+
+def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
+    """The retained status at the broker: small, and without anything about anybody's energy."""
+    return json.dumps(
+        {
+            "state": "online",
+            "paused": state.paused,
+            "halted": state.halted is not None,
+            "alarm": state.alarm,
+            "failing": sorted(state.failing),
+            "messages_ignored": ignored,
+            "records_waiting": totals.records_waiting,
+            **asdict(totals),
+        }
+    ).encode()
+
+
+def to_json(seen: Seen) -> dict[str, Any]:
+    """The full status for programs: a stable set of keys."""
+    statement = seen.statement
+    return {
+        "region": seen.region,
+        "gateway": seen.gateway,
+        "running": seen.is_running,
+        "link": seen.notes.get("link", "") if seen.is_running else "not running",
+        "paused": seen.notes.get("paused"),
+        "halted": "halted" in seen.notes,
+        "halted_because": seen.notes.get("halted"),
+        "alarm": seen.notes.get("alarm"),
+        **asdict(seen.totals),
+        "records_waiting": seen.totals.records_waiting,
+        "bytes_used": seen.bytes_used,
+        "meters": [_meter(meter, seen.unix_ms) for meter in seen.meters],
+        "devices": [asdict(device) for device in seen.devices],
+        "records_set_aside": [
+            {"sequence": aside.sequence, "code": aside.code.name, "detail": aside.detail} for aside in seen.asides
+        ],
+        "statement": None
+        if statement is None
+        else {"number": statement.number, "height": statement.height, "time_ms": statement.time_ms},
+        "standings": [_standing(standing) for standing in (statement.standings if statement else ())],
+    }
+
+
+def to_text(document: Mapping[str, Any]) -> Iterator[str]:
+    """The full status for people, line by line, out of what `to_json` gave."""
+    d = document
+    yield f"gateway {d['gateway']} in {d['region']}: {'running' if d['running'] else 'not running'}, link {d['link']}"
+    yield (
+        f"{d['readings_read']} readings read; {d['records_signed']} records signed, {d['records_received']} received,"
+        f" {d['records_refused']} refused, {d['records_waiting']} waiting ({d['bytes_used'] // 1024} KiB)"
+    )
+    yield f"{d['statements_verified']} statements verified, {d['rights_applied']} rights applied"
+    for trouble in ("paused", "halted_because", "alarm"):
+        if d[trouble]:
+            yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
+    for aside in d["records_set_aside"]:
+        yield f"record {aside['sequence']} set aside: {aside['code']} {aside['detail']}".rstrip()
+    for meter in d["meters"]:
+        yield f"meter {meter['meter']}: {_meter_text(meter)}"
+    for device in d["devices"]:
+        held = "free" if device["power_max_w"] is None else f"held to {device['power_max_w']} W"
+        failing = f"; failing: {device['failing']}" if device["failing"] else ""
+        yield f"device {device['device']}: {held}{failing}"
+    for standing in d["standings"]:
+        yield from _standing_text(standing)
+
+
+def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:
+    reading, read_ms = seen.reading, seen.read_unix_ms
+    return {
+        "meter": seen.meter,
+        "failing": seen.failing,
+        "serial": reading.serial if reading else None,
+        "read_ms": read_ms,
+        "age_ms": None if read_ms is None else max(0, unix_ms - read_ms),
+        "flags": [flag.name.lower() for flag in Quality if reading and flag in reading.quality and flag.name],
+        "values": {quantity.name.lower(): value for quantity, value in reading.values.items()} if reading else {},
+    }
+
+
+def _meter_text(meter: Mapping[str, Any]) -> str:
+    parts = [f"cannot be read: {meter['failing']}"] if meter["failing"] else []
+    parts += [f"last read {meter['age_ms'] / 1000:.0f} s ago"] if meter["read_ms"] is not None else ["never read"]
+    parts += [", ".join(f"{name} {value}" for name, value in meter["values"].items())] if meter["values"] else []
+    return "; ".join([*parts, *meter["flags"]])
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "participant": standing.participant,
+        "balance": standing.balance,
+        "restricted": standing.is_restricted,
+        "supply_factor_ppm": standing.supply_factor_ppm,
+        "demand_factor_ppm": standing.demand_factor_ppm,
+        "rank": standing.rank,
+        "limits": [{"device": limit.device, "power_max_w": limit.power_max_w} for limit in standing.limits],
+        "rights": [
+            {"kind": right.kind.name.lower(), "start_ms": right.start_ms, "end_ms": right.end_ms}
+            for right in standing.rights
+        ],
+    }
+
+
+def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
+    restricted = ", restricted" if standing["restricted"] else ""
+    yield (
+        f"participant {standing['participant']}: {standing['balance']} tokens{restricted}, rank {standing['rank']},"
+        f" supply factor {_factor(standing['supply_factor_ppm'])},"
+        f" demand factor {_factor(standing['demand_factor_ppm'])}"
+    )
+    for limit in standing["limits"]:
+        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most"
+    for right in standing["rights"]:
+        yield f"  holds {right['kind']} until {right['end_ms']} ms UTC"
+
+
+def _factor(ppm: int | None) -> str:
+    return "none" if ppm is None else f"{ppm / PPM:.6f}"
