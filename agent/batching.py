@@ -17,6 +17,8 @@ from agent.metering import Reading
 from config.settings import Batching
 from protocol.batch import (
     BATCH_BYTES_MAX,
+    FIXED_COLUMNS,
+    VALUE_MAX,
     WORDS_BYTES_MAX,
     Batch,
     Clock,
@@ -31,13 +33,15 @@ HEAD_BYTES_MAX: Final = 1024
 
 BLOCK_BYTES_MAX: Final = 384
 """Everything in a meter block that does not grow with its readings: a name of 64 and a serial number of 32 characters,
-a digest, an instant, and a head of at most 8 bytes for each of 21 columns. So many of them fill a batch before its
-format's bound of meters is reached."""
+a digest, an instant, the numbers of its quantities, and the heads of table and words. So many of them fill a batch
+before its format's bound of meters is reached."""
 
-VALUE_BYTES: Final = 8
-"""A value takes at most this much in its column."""
+VALUE_BYTES: Final = 4
+"""What a value takes in its column."""
 
-READING_BYTES_MAX: Final = BLOCK_BYTES_MAX + VALUE_BYTES * (3 + len(Quantity)) + WORDS_BYTES_MAX * len(ENERGY_REGISTERS)
+READING_BYTES_MAX: Final = (
+    BLOCK_BYTES_MAX + VALUE_BYTES * (FIXED_COLUMNS + len(Quantity)) + WORDS_BYTES_MAX * len(ENERGY_REGISTERS)
+)
 """The most that any one reading can add, its meter's first."""
 
 CLOCK_STEP_MS: Final = 1000
@@ -148,7 +152,9 @@ class Layout:
     def _may_follow(self, block: _Columns, reading: Reading) -> bool:
         """Whether `reading` may stand in `block`. A clock that went back is the aggregator's to judge, not ours."""
         return (
-            block.shape == _shape_of(reading) and block.last_ms < reading.start_ms and len(block) < self._readings_max
+            block.shape == _shape_of(reading)
+            and block.last_ms < reading.start_ms <= block.first_ms + VALUE_MAX
+            and len(block) < self._readings_max
         )
 
 
@@ -192,7 +198,7 @@ def _shape_of(reading: Reading) -> _Shape:
 
 def _bytes_max(reading: Reading) -> int:
     """The most that one reading adds to an encoded batch: start, duration, quality, its values and its words."""
-    return VALUE_BYTES * (3 + len(reading.values)) + sum(map(len, reading.words.values()))
+    return VALUE_BYTES * (FIXED_COLUMNS + len(reading.values)) + sum(map(len, reading.words.values()))
 
 
 class _Columns:
@@ -200,10 +206,11 @@ class _Columns:
 
     def __init__(self, head: Reading) -> None:
         self.shape = _shape_of(head)
+        self.first_ms = head.start_ms
         self.last_ms = -1
         self._head = head
-        self._starts_ms, self._durations_ms, self._quality = array("q"), array("q"), array("q")
-        self._columns = {quantity: array("q") for quantity in head.values}
+        self._starts_ms, self._durations_ms, self._quality = array("i"), array("i"), array("i")
+        self._columns = {quantity: array("i") for quantity in head.values if quantity not in head.words}
         self._words = {quantity: bytearray() for quantity in head.words}
 
     def __len__(self) -> int:
@@ -222,7 +229,7 @@ class _Columns:
 
     def to_block(self) -> MeterBlock:
         """The block, as it is signed."""
-        return MeterBlock(
+        return MeterBlock.of(
             meter=self._head.meter,
             profile=self._head.profile,
             serial=self._head.serial,

@@ -15,15 +15,15 @@ from typing import Final
 from agent.planner import ReadRequest, plan
 from config.meter_profile import MeterProfile, Register
 from config.settings import MeterAddress
-from protocol.batch import Quality
+from protocol.batch import VALUE_MAX, Quality
 from protocol.canonical import decode, encode
 from protocol.energy_register import EnergyRegister, StepKind, advance, first
 from protocol.errors import DeviceError, EncodingError, OperatorError
 from protocol.registers import WordOrder
 from protocol.units import BootMs, Quantity
 
-VALUE_MAX: Final = 2**63 - 1
-"""What a column of a batch can hold. A float register can spell more, and then it holds nonsense."""
+ENERGY_MAX: Final = 2**63 - 1
+"""Watt-hours that anybody can count. A float register can spell more, and then it holds nonsense."""
 
 SERIAL_MAX: Final = 32
 """Characters of a serial number in a batch."""
@@ -205,7 +205,8 @@ def value_of(profile: MeterProfile, quantity: Quantity, words: Sequence[int]) ->
         value = profile.codecs[quantity].decode(words)
     except EncodingError:
         return None
-    return value if value is not None and abs(value) <= VALUE_MAX else None
+    value_max = ENERGY_MAX if quantity in profile.energy_registers else VALUE_MAX
+    return value if value is not None and abs(value) <= value_max else None
 
 
 def _register(profile: MeterProfile, quantity: Quantity) -> Register:

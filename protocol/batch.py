@@ -4,21 +4,21 @@ One batch belongs to one boot of one gateway and is linked to the gateway's reco
 milliseconds on that boot's monotonic clock; `Clock.epoch_ms` turns them into UTC. So readings taken before the
 clock was set lose nothing, and a clock that jumps cannot bend the past.
 
-The words of the energy registers travel as the meter sent them, so that anybody can decode them again.
-Format: docs/spec/este.cddl.
+Energy travels once: as the words of its registers, exactly as the meter sent them. Whoever has the meter's profile
+decodes them, so nobody has to believe a gateway's arithmetic where money is made of it. Format: docs/spec/este.cddl.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from itertools import pairwise
 from operator import lt
-from typing import Final
+from typing import Final, Self
 
-from protocol.canonical import Value, decode, encode, fields_of, integers_in, none_negative
+from protocol.canonical import Value, decode, encode, fields_of
 from protocol.errors import EncodingError
 from protocol.fields import digest, items, name, octets, row, text, uint
 from protocol.link import Link
@@ -31,6 +31,11 @@ READINGS_MAX: Final = 4096
 WORDS_BYTES_MAX: Final = 8
 """Bytes of one register."""
 BOOT_ID_BYTES: Final = 16
+FIXED_COLUMNS: Final = 3
+"""Starts, durations and quality come before the quantities."""
+VALUE_MIN: Final = -(1 << 31)
+VALUE_MAX: Final = (1 << 31) - 1
+"""What a column holds: two gigawatts, two thousand kilovolts, three weeks and a half after the first start."""
 INSTANT_MAX: Final = 1 << 53
 """Milliseconds: 285,000 years. An instant is a sum of three such numbers, and still fits 64 bits."""
 
@@ -67,27 +72,91 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class MeterBlock:
-    """The readings of one meter, column by column; all columns have one length."""
+    """The readings of one meter, column by column."""
 
     meter: str
     profile: bytes
-    """Digest of the profile that its words were decoded with."""
+    """Digest of the profile that tells where in the meter each value stood."""
     serial: str
     """Serial number as read from the meter; empty where it tells none."""
     first_ms: int
     """Start of the first read, on the boot's clock."""
-    starts_ms: array[int]
-    """Start of each read after `first_ms`; rising from 0."""
-    durations_ms: array[int]
-    """How long each read took, to the last answer."""
-    quality: array[int]
-    columns: Mapping[Quantity, array[int]]
-    """Values in base units."""
+    quantities: tuple[Quantity, ...]
+    """What the columns behind the first three of the table hold, in rising order; never energy."""
+    table: array[int]
+    """One column after another, each a value per reading: starts, durations, quality, then `quantities`."""
     words: Mapping[Quantity, bytes]
-    """Energy registers as on the wire, one after another."""
+    """Energy registers as on the wire, one reading after another."""
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        meter: str,
+        profile: bytes,
+        serial: str,
+        first_ms: int,
+        starts_ms: Iterable[int],
+        durations_ms: Iterable[int],
+        quality: Iterable[int],
+        columns: Mapping[Quantity, Iterable[int]],
+        words: Mapping[Quantity, bytes],
+    ) -> Self:
+        """Build a block from its columns.
+
+        Args:
+            starts_ms: start of each read after `first_ms`; rising from 0.
+            durations_ms: how long each read took, to the last answer.
+            quality: `Quality` flags of each reading.
+            columns: values in base units, by quantity.
+            words: the energy registers' words, by quantity.
+
+        Raises:
+            OverflowError: a value needs more than 32 bits.
+        """
+        quantities = tuple(sorted(columns))
+        table = array("i")
+        for column in (starts_ms, durations_ms, quality, *(columns[quantity] for quantity in quantities)):
+            table += array("i", column)
+        return cls(meter, profile, serial, first_ms, quantities, table, dict(sorted(words.items())))
 
     def __len__(self) -> int:
-        return len(self.starts_ms)
+        return len(self.table) // (FIXED_COLUMNS + len(self.quantities))
+
+    @property
+    def starts_ms(self) -> array[int]:
+        """Start of each read after `first_ms`; rising from 0."""
+        return self.table[: len(self)]
+
+    @property
+    def durations_ms(self) -> array[int]:
+        """How long each read took, to the last answer."""
+        return self._column(1)
+
+    @property
+    def quality(self) -> array[int]:
+        """`Quality` flags of each reading."""
+        return self._column(2)
+
+    @property
+    def columns(self) -> dict[Quantity, array[int]]:
+        """Values in base units, by quantity."""
+        return {quantity: self._column(FIXED_COLUMNS + place) for place, quantity in enumerate(self.quantities)}
+
+    def column(self, quantity: Quantity) -> array[int] | None:
+        """The values of one quantity, or None where the block has none."""
+        if quantity not in self.quantities:
+            return None
+        return self._column(FIXED_COLUMNS + self.quantities.index(quantity))
+
+    def words_of(self, quantity: Quantity, reading: int) -> bytes:
+        """The words of an energy register at one reading, as on the wire."""
+        width = len(self.words[quantity]) // len(self)
+        return self.words[quantity][reading * width : (reading + 1) * width]
+
+    def _column(self, place: int) -> array[int]:
+        count = len(self)
+        return self.table[place * count : (place + 1) * count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +212,9 @@ def _block_fields(block: MeterBlock) -> dict[int, Value]:
         2: block.profile,
         3: block.serial,
         4: block.first_ms,
-        5: block.starts_ms,
-        6: block.durations_ms,
-        7: block.quality,
-        8: {quantity.value: block.columns[quantity] for quantity in sorted(block.columns)},
-        9: {quantity.value: block.words[quantity] for quantity in sorted(block.words)},
+        5: [quantity.value for quantity in block.quantities],
+        6: block.table,
+        7: {quantity.value: words for quantity, words in block.words.items()},
     }
 
 
@@ -162,37 +229,39 @@ def _read_clock(value: Value) -> Clock:
 
 
 def _read_block(value: Value) -> MeterBlock:
-    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7, 8, 9), "meter block")
-    starts = integers_in(fields[5])
-    count = len(starts)
-    if not 1 <= count <= READINGS_MAX:
-        raise EncodingError(f"starts: from 1 to {READINGS_MAX} readings, got {count}")
-    durations, quality = integers_in(fields[6]), integers_in(fields[7])
-    columns = {_quantity(key): integers_in(column) for key, column in _map_of(fields[8], "columns").items()}
-    if {len(durations), len(quality), *map(len, columns.values())} != {count}:
-        raise EncodingError(f"columns: every column must hold {count} values")
-    if starts[0] != 0 or not _rises(starts) or starts[-1] > INSTANT_MAX:
-        raise EncodingError(f"starts: must rise from 0, to {INSTANT_MAX} at most")
-    for column, what in ((durations, "durations"), (quality, "quality flags")):
-        if not none_negative(column) or column.itemsize > 4:
-            raise EncodingError(f"{what}: must lie from 0 to {2**31 - 1}")
-    words = {_quantity(key): data for key, data in _map_of(fields[9], "words").items()}
-    if list(words) != [quantity for quantity in ENERGY_REGISTERS if quantity in columns]:
-        raise EncodingError("words: exactly the energy registers among the columns bring their words")
-    for data in words.values():
-        if type(data) is not bytes or len(data) % (2 * count) or not 0 < len(data) <= WORDS_BYTES_MAX * count:
-            raise EncodingError(f"words: expected {count} registers of whole words")
+    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "meter block")
+    quantities = tuple(map(_quantity, items(fields[5], "quantities", len(Quantity))))
+    if any(a >= b for a, b in pairwise(quantities)) or not _ENERGY.isdisjoint(quantities):
+        raise EncodingError("quantities: must stand once each, in rising order, and none of them is energy")
+    table = fields[6]
+    if type(table) is not array:
+        raise EncodingError("table: expected an array of 32-bit integers")
+    count, rest = divmod(len(table), FIXED_COLUMNS + len(quantities))
+    if rest or not 1 <= count <= READINGS_MAX:
+        raise EncodingError(f"table: {len(table)} values are not from 1 to {READINGS_MAX} readings in equal columns")
+    if table[0] != 0 or not all(map(lt, table[: count - 1], table[1:count])):
+        raise EncodingError("starts: must rise from 0")
+    if min(table[count : FIXED_COLUMNS * count]) < 0:
+        raise EncodingError("durations and quality flags are never negative")
     return MeterBlock(
         meter=name(fields[1], "meter"),
         profile=digest(fields[2], "profile"),
         serial=text(fields[3], "serial number", 32),
         first_ms=uint(fields[4], "first instant", INSTANT_MAX),
-        starts_ms=starts,
-        durations_ms=durations,
-        quality=quality,
-        columns=columns,
-        words=words,
+        quantities=quantities,
+        table=table,
+        words=_read_words(fields[7], count),
     )
+
+
+def _read_words(value: Value, count: int) -> dict[Quantity, bytes]:
+    words = {_quantity(key): data for key, data in _map_of(value, "words").items()}
+    if not _ENERGY.issuperset(words):
+        raise EncodingError("words: only energy registers bring their words")
+    for data in words.values():
+        if type(data) is not bytes or len(data) % (2 * count) or not 0 < len(data) <= WORDS_BYTES_MAX * count:
+            raise EncodingError(f"words: expected {count} registers of whole words")
+    return words
 
 
 def _map_of(value: Value, what: str) -> dict[int, Value]:
@@ -201,15 +270,12 @@ def _map_of(value: Value, what: str) -> dict[int, Value]:
     return value
 
 
+_ENERGY: Final = frozenset(ENERGY_REGISTERS)
 _QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
 
 
-def _quantity(key: int) -> Quantity:
-    try:
-        return _QUANTITIES[key]
-    except KeyError as error:
-        raise EncodingError(f"no quantity has the number {key}") from error
-
-
-def _rises(values: array[int]) -> bool:
-    return all(map(lt, values, values[1:]))
+def _quantity(number: Value) -> Quantity:
+    quantity = _QUANTITIES.get(number) if type(number) is int else None
+    if quantity is None:
+        raise EncodingError(f"no quantity has the number {number!r:.20}")
+    return quantity

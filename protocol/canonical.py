@@ -1,8 +1,7 @@
 """One value, one spelling: deterministic CBOR (RFC 8949 §4.2.1), narrowed to what este needs.
 
 Integers of 64 bits, byte strings, text, arrays, maps with small integer keys in rising order, null, booleans and
-RFC 8746 typed arrays of signed little-endian integers, each as narrow as it can be. No floats, no indefinite
-lengths, no other tags.
+RFC 8746 typed arrays of signed 32-bit little-endian integers. No floats, no indefinite lengths, no other tags.
 
 `decode` reads this one spelling and no other, head by head, so that a second spelling is never a matter of
 comparing: it has no way in. `encode` writes through `cbor2`, which is also the second opinion in the tests.
@@ -31,12 +30,11 @@ KEY_MAX: Final = 23
 _INTEGER_MAX: Final = (1 << 64) - 1
 """What the longest head can say; and its complement, the lowest integer."""
 
-_TAG_OF_TYPECODE: Final = {"h": 77, "i": 78, "q": 79}
-"""RFC 8746 table 1: sint16, sint32, sint64, little endian."""
+_INTEGERS_TAG: Final = 78
+"""RFC 8746 table 1: sint32, little endian."""
 
-_TYPECODE_OF_TAG: Final = {tag: code for code, tag in _TAG_OF_TYPECODE.items()}
-
-_NARROWER: Final = {"q": "i", "i": "h"}
+INTEGERS_TYPECODE: Final = "i"
+"""The typecode of the `array` that a typed array is read into and written from."""
 
 _LITTLE_ENDIAN: Final = sys.byteorder == "little"
 
@@ -171,12 +169,18 @@ def _read_simple(first: int) -> bool | None:
 
 
 def _read_typed_array(data: bytes, at: int, tag: int) -> tuple[array[int], int]:
-    if tag not in _TYPECODE_OF_TAG:
-        raise EncodingError(f"tag {tag} is not a typed array of signed integers")
+    if tag != _INTEGERS_TAG:
+        raise EncodingError(f"tag {tag} is not an array of 32-bit integers")
     packed, end = _read(data, at, DEPTH_MAX)
     if type(packed) is not bytes:
         raise EncodingError("a typed array is a byte string")
-    return _unpack(_TYPECODE_OF_TAG[tag], packed), end
+    try:
+        values: array[int] = array(INTEGERS_TYPECODE, packed)
+    except ValueError as error:
+        raise EncodingError(f"{len(packed)} bytes are no whole number of 32-bit integers") from error
+    if not _LITTLE_ENDIAN:
+        values.byteswap()
+    return values, end
 
 
 def _refuse_key(data: bytes, at: int, last: int) -> NoReturn:
@@ -206,9 +210,13 @@ def _check(value: Value, depth: int) -> bool:
         for item in value.values() if kind is dict else value:
             has_arrays |= _check(item, depth + 1)
         return has_arrays
+    if kind is array:
+        if value.typecode != INTEGERS_TYPECODE:
+            raise TypeError("a typed array holds integers of 32 bits")
+        return True
     if kind not in _LEAVES:
         raise TypeError(f"{kind.__name__} has no spelling in this protocol")
-    return kind is array
+    return False
 
 
 def _check_keys(keys: Iterable[object]) -> None:
@@ -219,71 +227,19 @@ def _check_keys(keys: Iterable[object]) -> None:
         last = key
 
 
-_LEAVES: Final = frozenset((bytes, str, bool, type(None), array))
-
-
-def typed_array(values: Iterable[int]) -> array[int]:
-    """Pack integers into the narrowest array of 16, 32 or 64 bits that holds them all.
-
-    Raises:
-        OverflowError: a value needs more than 64 bits.
-    """
-    given = values if type(values) is array and values.typecode in _TAG_OF_TYPECODE else array("q", values)
-    low, high = (min(given), max(given)) if given else (0, 0)
-    code = next(code for code, bits in (("h", 15), ("i", 31), ("q", 63)) if -(1 << bits) <= low and high < 1 << bits)
-    return given if given.typecode == code else array(code, given)
-
-
-def integers_in(value: Value) -> array[int]:
-    """See that `value` is a typed array.
-
-    Raises:
-        EncodingError: it is something else.
-    """
-    if type(value) is not array:
-        raise EncodingError("expected a typed array of signed integers")
-    return value
-
-
-def none_negative(values: array[int]) -> bool:
-    """Whether all of `values` are 0 or more. Asks only the byte of each that holds its sign, at the speed of memory."""
-    width = values.itemsize
-    return values.tobytes()[width - 1 if _LITTLE_ENDIAN else 0 :: width].isascii()
+_LEAVES: Final = frozenset((bytes, str, bool, type(None)))
 
 
 def _spell_typed_array(encoder: cbor2.CBOREncoder, values: array[int]) -> None:
-    packed = typed_array(values)
+    packed = values
     if not _LITTLE_ENDIAN:
         packed = packed[:]
         packed.byteswap()
-    encoder.encode_length(_TAG, _TAG_OF_TYPECODE[packed.typecode])
+    encoder.encode_length(_TAG, _INTEGERS_TAG)
     encoder.encode_bytes(packed.tobytes())
 
 
 _ENCODERS: Final[Mapping[type, Callable[[cbor2.CBOREncoder, Any], None]]] = {array: _spell_typed_array}
-
-
-def _unpack(code: str, packed: bytes) -> array[int]:
-    try:
-        values: array[int] = array(code, packed)
-    except ValueError as error:
-        raise EncodingError(f"{len(packed)} bytes are no whole number of integers of type {code!r}") from error
-    if not _LITTLE_ENDIAN:
-        values.byteswap()
-    if code != "h" and _fits_narrower(values):
-        raise SpellingError("a narrower typed array holds the same integers")
-    return values
-
-
-def _fits_narrower(values: array[int]) -> bool:
-    """Whether half the width would hold `values`. Asks the last first: in a column that rises, it is the widest."""
-    narrower = _NARROWER[values.typecode]
-    try:
-        array(narrower, values[-1:])
-        array(narrower, values)
-    except OverflowError:
-        return False
-    return True
 
 
 def fields_of(value: Value, keys: tuple[int, ...], what: str) -> Mapping[int, Value]:

@@ -41,9 +41,9 @@ class RefusalCode(IntEnum):
     DISORDERED = 34
     """Readings of one boot that do not rise in time."""
     MISSING_ENERGY = 35
-    """A register of the profile that counts energy is not among the columns."""
-    WORDS_DIFFER = 36
-    """The words of an energy register do not decode to its column."""
+    """The words of an energy register that the profile has are not there, or of one that it has not are."""
+    WORDS_UNREADABLE = 36
+    """The words of an energy register spell no number, or not one for each reading."""
     # -- What a purchase says.
     UNKNOWN_PARTICIPANT = 50
     NOT_THEIR_PARTICIPANT = 51

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -67,27 +66,24 @@ def float_words(kilowatt_hours: Sequence[float]) -> bytes:
 
 def a_meter_block(*, count: int = 3, **changes: Any) -> MeterBlock:
     """`count` readings, a second apart, of a house that uses 3,600 W: one watt-hour a second."""
-    imported = [1000 + n for n in range(count)]
-    block = MeterBlock(
-        meter=METER,
-        profile=a_digest("eastron_sdm630"),
-        serial="17041234",
-        first_ms=60_000,
-        starts_ms=array("q", range(0, count * 1000, 1000)),
-        durations_ms=array("q", [40] * count),
-        quality=array("q", [0] * count),
-        columns={
-            Quantity.ACTIVE_POWER_W: array("q", [3600] * count),
-            Quantity.IMPORTED_WH: array("q", imported),
-            Quantity.EXPORTED_WH: array("q", [0] * count),
-            Quantity.VOLTAGE_L1_MV: array("q", [230_000 + n for n in range(count)]),
+    default: dict[str, Any] = {
+        "meter": METER,
+        "profile": a_digest("eastron_sdm630"),
+        "serial": "17041234",
+        "first_ms": 60_000,
+        "starts_ms": range(0, count * 1000, 1000),
+        "durations_ms": [40] * count,
+        "quality": [0] * count,
+        "columns": {
+            Quantity.ACTIVE_POWER_W: [3600] * count,
+            Quantity.VOLTAGE_L1_MV: [230_000 + n for n in range(count)],
         },
-        words={
-            Quantity.IMPORTED_WH: float_words([wh / 1000 for wh in imported]),
+        "words": {
+            Quantity.IMPORTED_WH: float_words([1 + n / 1000 for n in range(count)]),
             Quantity.EXPORTED_WH: bytes(4 * count),
         },
-    )
-    return replace(block, **changes)
+    }
+    return MeterBlock.of(**default | changes)
 
 
 def a_batch(**changes: Any) -> Batch:

@@ -7,7 +7,6 @@ through one gateway. `Village` signs for everybody, hands time to the ledger, an
 from __future__ import annotations
 
 import struct
-from array import array
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -189,18 +188,14 @@ class Village:
 def a_meter_block(meter: str, first_ms: int, rows: dict[Quantity, list[int]], power_w: int) -> MeterBlock:
     """A block of readings one second apart, with words that say what the columns say."""
     count = len(rows[Quantity.IMPORTED_WH])
-    return MeterBlock(
+    return MeterBlock.of(
         meter=meter,
         profile=PROFILE.digest,
         serial="4711",
         first_ms=first_ms,
-        starts_ms=_whole(range(0, 1000 * count, 1000)),
-        durations_ms=_whole([5] * count),
-        quality=_whole([0] * count),
-        columns={Quantity.ACTIVE_POWER_W: _whole([power_w] * count)} | {q: _whole(row) for q, row in rows.items()},
+        starts_ms=range(0, 1000 * count, 1000),
+        durations_ms=[5] * count,
+        quality=[0] * count,
+        columns={Quantity.ACTIVE_POWER_W: [power_w] * count},
         words={quantity: struct.pack(f">{count}q", *row) for quantity, row in rows.items()},
     )
-
-
-def _whole(values: Any) -> array[int]:
-    return array("q", values)

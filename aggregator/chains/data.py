@@ -162,11 +162,11 @@ class DataChain:
         }
         curves: dict[Quantity, Curve] = {}
         for quantity, codec, limit in asset.energy_registers:
-            values = block.columns[quantity].tolist()
-            if _decode(codec, block.words[quantity]) != values:
-                raise Refused(RefusalCode.WORDS_DIFFER, f"{asset.meter.id}: the words of {quantity.name.lower()}")
+            values = _decode(codec, block.words[quantity])
+            if values is None or len(values) != len(block):
+                raise Refused(RefusalCode.WORDS_UNREADABLE, f"{asset.meter.id}: the words of {quantity.name.lower()}")
             registers[quantity], curves[quantity] = credit(registers[quantity], instants, values, limit)
-        self._book(asset.meter, instants, block.columns.get(Quantity.ACTIVE_POWER_W), curves)
+        self._book(asset.meter, instants, block.column(Quantity.ACTIVE_POWER_W), curves)
         self.meters.put(
             asset.meter.id,
             MeterState(

@@ -151,11 +151,7 @@ def _verify_reading(document: Any, head: BlockHead) -> dict[str, object]:
 
 def _reading(batch: Batch, block: MeterBlock, place: int) -> dict[str, object]:
     values = {quantity.name.lower(): column[place] for quantity, column in sorted(block.columns.items())}
-    width = {quantity: len(words) // len(block) for quantity, words in block.words.items()}
-    words = {
-        f"{quantity.name.lower()}_words": block.words[quantity][place * width[quantity] :][: width[quantity]].hex()
-        for quantity in block.words
-    }
+    words = {f"{quantity.name.lower()}_words": block.words_of(quantity, place).hex() for quantity in block.words}
     start_ms = batch.clock.epoch_ms + block.first_ms + block.starts_ms[place]
     return (
         {"serial": block.serial, "start_ms": start_ms, "end_ms": start_ms + block.durations_ms[place]} | values | words

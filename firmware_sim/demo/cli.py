@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.live import Live
 
 from config.settings import Broker
-from firmware_sim.demo.stage import TIME, Stage
 from firmware_sim.demo.runner import Redraw, tell
+from firmware_sim.demo.stage import TIME, Stage
 from firmware_sim.demo.view import Scene, Summary, picture_of, summary_table
 from protocol.errors import EsteError
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from config.load import load_profiles
 from protocol.units import Quantity
 from tests.e2e.region import Region, a_region, running, wait_until
+
+CODEC = load_profiles()["eastron_sdm630"].codecs[Quantity.IMPORTED_WH]
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.mbpoll]
 
@@ -35,9 +38,8 @@ def readings_of(region: Region, meter: str) -> list[tuple[int, int, int]]:
     for batch in region.batches():
         for block in batch.meters:
             if block.meter == meter:
-                for start, took, value in zip(
-                    block.starts_ms, block.durations_ms, block.columns[Quantity.IMPORTED_WH], strict=True
-                ):
+                values = CODEC.decode_column(block.words[Quantity.IMPORTED_WH])
+                for start, took, value in zip(block.starts_ms, block.durations_ms, values, strict=True):
                     begin = batch.clock.epoch_ms + block.first_ms + start
                     rows.append((begin, begin + took, value))
     return sorted(rows)

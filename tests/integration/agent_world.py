@@ -38,6 +38,7 @@ BOUND_S = 60.0
 COMMAND = str(Path(sys.executable).with_name("este-agent"))
 AGGREGATOR_KEY = a_key(99)
 PROFILE = "eastron_sdm630"
+CODEC = load_profiles()[PROFILE].codecs[Quantity.IMPORTED_WH]
 
 
 async def eventually(probe: Callable[[], T | Awaitable[T]], what: str = "a condition") -> T:
@@ -272,7 +273,7 @@ class Aggregator:
             (block.meter, value)
             for batch in self.batches
             for block in batch.meters
-            for value in block.columns[Quantity.IMPORTED_WH]
+            for value in CODEC.decode_column(block.words[Quantity.IMPORTED_WH])
         ]
 
 

@@ -22,6 +22,7 @@ from protocol.errors import EsteError
 from protocol.messages import MessageType, Receipt, Refusal, Statement
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind
+from protocol.units import Quantity
 from tests.village import INTERVAL_MS, START_MS, Village
 
 BLOCKS = Blocks(entries_max=10, age_max_ms=100)
@@ -285,7 +286,8 @@ def test_a_reading_is_proven_down_to_its_words(ledger: Path, running: Running) -
     view.close()
     claim = verify(document, running.village.keys["node"].public_key).claim
     assert claim["gateway"] == "gw" and claim["active_power_w"] == -40_000
-    assert claim["exported_wh_words"] == f"{claim['exported_wh']:016x}"
+    exported = running.village.registers["m-gas", Quantity.EXPORTED_WH]
+    assert claim["exported_wh_words"] == f"{int(exported):016x}"
 
 
 def test_a_changed_proof_proves_nothing(ledger: Path, running: Running) -> None:

@@ -15,7 +15,7 @@ from protocol.units import BootMs, Quantity
 from tests.builders import a_digest, a_link
 from tests.unit.agent.builders import a_boot
 
-I64 = st.integers(-(2**63) + 1, 2**63 - 1)
+I32 = st.integers(-(2**31), 2**31 - 1)
 
 
 @st.composite
@@ -29,7 +29,7 @@ def readings(draw: st.DrawFn) -> Reading:
         start_ms=BootMs(0),
         end_ms=BootMs(0),
         quality=Quality(draw(st.integers(0, 3))),
-        values={quantity: draw(I64) for quantity in quantities},
+        values={quantity: draw(I32) for quantity in quantities if quantity is not Quantity.IMPORTED_WH},
         words={Quantity.IMPORTED_WH: draw(st.binary(min_size=4, max_size=4))},
     )
 
@@ -61,7 +61,6 @@ def readings_in(batch: Batch) -> list[Reading]:
 
 
 def _readings_of(block: MeterBlock) -> list[Reading]:
-    width = {quantity: len(words) // len(block) for quantity, words in block.words.items()}
     return [
         Reading(
             meter=block.meter,
@@ -71,7 +70,7 @@ def _readings_of(block: MeterBlock) -> list[Reading]:
             end_ms=BootMs(block.first_ms + start + block.durations_ms[n]),
             quality=Quality(block.quality[n]),
             values={quantity: column[n] for quantity, column in block.columns.items()},
-            words={q: words[n * width[q] : (n + 1) * width[q]] for q, words in block.words.items()},
+            words={quantity: block.words_of(quantity, n) for quantity in block.words},
         )
         for n, start in enumerate(block.starts_ms)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -53,33 +52,32 @@ clocks = st.builds(
 )
 
 
+ENERGY = set(ENERGY_REGISTERS)
+energy = st.sampled_from(ENERGY_REGISTERS)
+
+
 @st.composite
 def meter_blocks(draw: st.DrawFn) -> MeterBlock:
     count = draw(st.integers(1, 5))
 
-    def column(elements: st.SearchStrategy[int]) -> array[int]:
-        return array("q", draw(st.lists(elements, min_size=count, max_size=count)))
+    def column(elements: st.SearchStrategy[int]) -> list[int]:
+        return draw(st.lists(elements, min_size=count, max_size=count))
 
-    gaps = st.lists(st.integers(1, 2**40), min_size=count - 1, max_size=count - 1)
-    starts = array("q", [0])
-    for gap in draw(gaps):
-        starts.append(starts[-1] + gap)
-    quantities = sorted(draw(st.sets(st.sampled_from(Quantity))))
+    starts = sorted(draw(st.sets(st.integers(1, 2**31 - 1), min_size=count - 1, max_size=count - 1)))
+    quantities = draw(st.sets(st.sampled_from(sorted(set(Quantity) - ENERGY))))
     register_bytes = 2 * count * draw(st.integers(1, 4))
-    return MeterBlock(
+    return MeterBlock.of(
         meter=draw(names),
         profile=draw(digests),
         serial=draw(st.text(max_size=32)),
         first_ms=draw(st.integers(0, INSTANT_MAX)),
-        starts_ms=starts,
+        starts_ms=[0, *starts],
         durations_ms=column(st.integers(0, 2**31 - 1)),
         quality=column(st.integers(0, 3)),
-        columns={quantity: column(int64s) for quantity in quantities},
-        words={q: draw(st.binary(min_size=register_bytes, max_size=register_bytes)) for q in quantities if q in ENERGY},
+        columns={quantity: column(st.integers(-(2**31), 2**31 - 1)) for quantity in quantities},
+        words={q: draw(st.binary(min_size=register_bytes, max_size=register_bytes)) for q in draw(st.sets(energy))},
     )
 
-
-ENERGY = set(ENERGY_REGISTERS)
 
 batches = st.builds(
     Batch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 
 import pytest
@@ -18,7 +19,7 @@ from agent.batching import (
 )
 from agent.metering import Reading
 from config.settings import Batching
-from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, Batch, Clock, ClockState
+from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, VALUE_MIN, Batch, Clock, ClockState
 from protocol.units import BootMs, Quantity
 from tests.builders import EPOCH_MS, a_clock, a_digest, a_link
 from tests.unit.agent.builders import a_boot, a_reading, readings
@@ -50,12 +51,14 @@ class TestLayout:
     def test_columns_and_words_keep_their_order(self) -> None:
         rows = [
             a_reading(
-                start_ms=BootMs(60_000 + n), values={Quantity.IMPORTED_WH: n}, words={Quantity.IMPORTED_WH: b"%04d" % n}
+                start_ms=BootMs(60_000 + n),
+                values={Quantity.ACTIVE_POWER_W: n, Quantity.IMPORTED_WH: 10 * n},
+                words={Quantity.IMPORTED_WH: b"%04d" % n},
             )
             for n in range(3)
         ]
         (block,) = batch_of(rows).meters
-        assert list(block.columns[Quantity.IMPORTED_WH]) == [0, 1, 2]
+        assert block.columns == {Quantity.ACTIVE_POWER_W: array("i", [0, 1, 2])}  # energy travels as its words alone
         assert block.words[Quantity.IMPORTED_WH] == b"000000010002"
 
     @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ class TestLayout:
         assert BATCH_BYTES_MAX // BLOCK_BYTES_MAX < METERS_MAX
 
     def test_the_largest_readings_fit_too(self) -> None:
-        values = {quantity: -(2**63) + 1 + number for number, quantity in enumerate(Quantity)}
+        values = dict.fromkeys(Quantity, VALUE_MIN)
         words = {Quantity.IMPORTED_WH: bytes(8), Quantity.EXPORTED_WH: bytes(8)}
         rows = [
             a_reading(

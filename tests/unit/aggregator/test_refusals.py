@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -185,24 +184,17 @@ def with_block(change: Callable[[MeterBlock], MeterBlock]) -> Callable[[Village]
 
 
 def without_import(block: MeterBlock) -> MeterBlock:
-    columns = {quantity: column for quantity, column in block.columns.items() if quantity is not Quantity.IMPORTED_WH}
-    words = {quantity: data for quantity, data in block.words.items() if quantity is not Quantity.IMPORTED_WH}
-    return replace(block, columns=columns, words=words)
-
-
-def with_other_words(block: MeterBlock) -> MeterBlock:
-    words = struct.pack(f">{len(block)}q", *(value + 1 for value in block.columns[Quantity.EXPORTED_WH]))
-    return replace(block, words=dict(block.words) | {Quantity.EXPORTED_WH: words})
+    return replace(block, words={Quantity.EXPORTED_WH: block.words[Quantity.EXPORTED_WH]})
 
 
 def with_an_absent_value(block: MeterBlock) -> MeterBlock:
     words = struct.pack(">Q", 1 << 63) * len(block)
-    column = array("q", [-(1 << 63)] * len(block))
-    return replace(
-        block,
-        words=dict(block.words) | {Quantity.EXPORTED_WH: words},
-        columns=dict(block.columns) | {Quantity.EXPORTED_WH: column},
-    )
+    return replace(block, words=dict(block.words) | {Quantity.EXPORTED_WH: words})
+
+
+def with_narrow_words(block: MeterBlock) -> MeterBlock:
+    words = bytes(4 * len(block))
+    return replace(block, words=dict(block.words) | {Quantity.EXPORTED_WH: words})
 
 
 @pytest.mark.parametrize(
@@ -211,8 +203,8 @@ def with_an_absent_value(block: MeterBlock) -> MeterBlock:
         (with_block(lambda block: replace(block, meter="m-a")), RefusalCode.UNKNOWN_METER),
         (with_block(lambda block: replace(block, profile=bytes(32))), RefusalCode.PROFILE_DIFFERS),
         (with_block(without_import), RefusalCode.MISSING_ENERGY),
-        (with_block(with_other_words), RefusalCode.WORDS_DIFFER),
-        (with_block(with_an_absent_value), RefusalCode.WORDS_DIFFER),
+        (with_block(with_narrow_words), RefusalCode.WORDS_UNREADABLE),
+        (with_block(with_an_absent_value), RefusalCode.WORDS_UNREADABLE),
         (with_block(lambda block: replace(block, first_ms=60_000)), RefusalCode.FROM_THE_FUTURE),
     ],
 )
