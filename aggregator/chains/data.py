@@ -68,6 +68,17 @@ class IntervalEnergy:
     """Sum of active power over the readings that imported."""
     export_sum_w: int = 0
 
+    def plus(self, row: Sequence[int]) -> IntervalEnergy:
+        """With more of each field, in their order."""
+        return IntervalEnergy(
+            self.imported_wh + row[0],
+            self.exported_wh + row[1],
+            self.late_wh + row[2],
+            self.readings + row[3],
+            self.import_sum_w + row[4],
+            self.export_sum_w + row[5],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DataTotals:
@@ -126,7 +137,8 @@ class DataChain:
         for asset, meter_block in zip(assets, batch.meters, strict=True):
             self._take(asset, meter_block, batch, block.time_ms + region.rules.time.future_max_ms)
         totals = self.totals
-        self._totals.put(0, replace(totals, batches=totals.batches + 1, readings=totals.readings + batch.readings))
+        readings = totals.readings + batch.readings
+        self._totals.put(0, DataTotals(totals.batches + 1, readings, totals.frozen_until_ms))
         return ()
 
     def close_interval(self, start_ms: int) -> None:
@@ -149,85 +161,86 @@ class DataChain:
 
     def _take(self, asset: MeterAsset, block: MeterBlock, batch: Batch, future_ms: int) -> None:
         state = self.meters.get(asset.meter.id)
-        epoch = batch.clock.epoch_ms + block.first_ms
-        if epoch + max(map(add, block.starts_ms, block.durations_ms)) > future_ms:
+        epoch, starts = batch.clock.epoch_ms + block.first_ms, block.starts_ms
+        if epoch + max(map(add, starts, block.durations_ms)) > future_ms:
             raise Refused(RefusalCode.FROM_THE_FUTURE, f"{asset.meter.id}: a reading from after {future_ms} ms")
         same_boot = state is not None and state.boot_id == batch.boot_id
         if state is not None and same_boot and block.first_ms <= state.last_boot_ms:
             raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a reading from before the last one")
-        instants = [epoch + start for start in block.starts_ms]
-        registers: dict[Quantity, EnergyRegister | None] = {
-            Quantity.IMPORTED_WH: state.imported if state else None,
-            Quantity.EXPORTED_WH: state.exported if state else None,
-        }
-        curves: dict[Quantity, Curve] = {}
+        instants = [epoch + start for start in starts]
+        believed: dict[Quantity, EnergyRegister] = {}
+        curves = []
         for quantity, codec, limit in asset.energy_registers:
             values = _decode(codec, block.words[quantity])
-            if values is None or len(values) != len(block):
+            if values is None or len(values) != len(instants):
                 raise Refused(RefusalCode.WORDS_UNREADABLE, f"{asset.meter.id}: the words of {quantity.name.lower()}")
-            registers[quantity], curves[quantity] = credit(registers[quantity], instants, values, limit)
+            before = None if state is None else state.imported if quantity is Quantity.IMPORTED_WH else state.exported
+            believed[quantity], curve = credit(before, instants, values, limit)
+            curves.append((quantity, curve))
         self._book(asset.meter, instants, block.column(Quantity.ACTIVE_POWER_W), curves)
         self.meters.put(
             asset.meter.id,
             MeterState(
                 boot_id=batch.boot_id,
-                last_boot_ms=block.first_ms + block.starts_ms[-1],
+                last_boot_ms=block.first_ms + starts[-1],
                 last_ms=instants[-1],
                 serial=block.serial,
                 readings=(state.readings if state else 0) + len(instants),
-                unexplained=(state.unexplained if state else 0) + sum(c.unexplained for c in curves.values()),
-                imported=registers[Quantity.IMPORTED_WH],
-                exported=registers[Quantity.EXPORTED_WH],
+                unexplained=(state.unexplained if state else 0) + sum(curve.unexplained for _, curve in curves),
+                imported=believed.get(Quantity.IMPORTED_WH),
+                exported=believed.get(Quantity.EXPORTED_WH),
             ),
         )
 
     def _book(
-        self, meter: Meter, instants: Sequence[int], power_w: array[int] | None, curves: Mapping[Quantity, Curve]
+        self,
+        meter: Meter,
+        instants: Sequence[int],
+        power_w: array[int] | None,
+        curves: Iterable[tuple[Quantity, Curve]],
     ) -> None:
-        """Add a batch's energy and power to the intervals that they belong to.
-
-        Power beyond what the connection can carry is not believed; the interval's energy then has to tell the flow.
-        """
+        """Add a batch's energy and power to the intervals that they belong to."""
         interval_ms = self._region().rules.time.interval_ms
         open_from = self.totals.frozen_until_ms
-        for quantity, curve in curves.items():
+        booked: dict[int, list[int]] = {}
+        for quantity, curve in curves:
+            column = 0 if quantity is Quantity.IMPORTED_WH else 1
             for start, energy_wh in per_interval(curve, interval_ms):
                 if energy_wh:
-                    late = start < open_from
-                    self._add_energy((max(start, open_from), meter.id), quantity, energy_wh, late)
+                    row = booked.setdefault(max(start, open_from), [0] * BOOKED)
+                    row[column] += energy_wh
+                    row[2] += energy_wh if start < open_from else 0
         if power_w is not None and -meter.power_max_w <= min(power_w) and max(power_w) <= meter.power_max_w:
-            self._add_power(meter.id, instants, power_w, interval_ms, open_from)
+            _book_power(instants, power_w, interval_ms, open_from, booked)
+        for start, row in booked.items():
+            known = self.energy.get((start, meter.id))
+            self.energy.put((start, meter.id), known.plus(row) if known else IntervalEnergy(*row))
 
-    def _add_energy(self, key: tuple[int, str], quantity: Quantity, energy_wh: int, late: bool) -> None:
-        row = self.energy.get(key) or IntervalEnergy()
-        late_wh = row.late_wh + (energy_wh if late else 0)
-        if quantity is Quantity.IMPORTED_WH:
-            self.energy.put(key, replace(row, imported_wh=row.imported_wh + energy_wh, late_wh=late_wh))
-        else:
-            self.energy.put(key, replace(row, exported_wh=row.exported_wh + energy_wh, late_wh=late_wh))
 
-    def _add_power(
-        self, meter: str, instants: Sequence[int], power_w: array[int], interval_ms: int, open_from: int
-    ) -> None:
-        """Sum power by interval, import and export apart; what is frozen has no use for it."""
-        begin = bisect_left(instants, open_from)
-        while begin < len(instants):
-            start = instants[begin] - instants[begin] % interval_ms
-            end = bisect_left(instants, start + interval_ms, begin)
-            slice_w = power_w[begin:end]
-            total = sum(slice_w)
-            imported = total if min(slice_w) >= 0 else sum(w for w in slice_w if w > 0)
-            row = self.energy.get((start, meter)) or IntervalEnergy()
-            self.energy.put(
-                (start, meter),
-                replace(
-                    row,
-                    readings=row.readings + end - begin,
-                    import_sum_w=row.import_sum_w + imported,
-                    export_sum_w=row.export_sum_w + imported - total,
-                ),
-            )
-            begin = end
+BOOKED: Final = 6
+"""Fields of `IntervalEnergy`."""
+
+
+def _book_power(
+    instants: Sequence[int], power_w: array[int], interval_ms: int, open_from: int, booked: dict[int, list[int]]
+) -> None:
+    """Sum power by interval, import and export apart.
+
+    Frozen intervals have no use for it. Power beyond what the connection can carry does not come here: it is not
+    believed, and the interval's energy then has to tell the flow.
+    """
+    begin = bisect_left(instants, open_from)
+    while begin < len(instants):
+        start = instants[begin] - instants[begin] % interval_ms
+        end = bisect_left(instants, start + interval_ms, begin)
+        slice_w = power_w[begin:end]
+        total = sum(slice_w)
+        imported = total if min(slice_w) >= 0 else sum(w for w in slice_w if w > 0)
+        row = booked.setdefault(start, [0] * BOOKED)
+        row[3] += end - begin
+        row[4] += imported
+        row[5] += imported - total
+        begin = end
 
 
 def _asset_for(block: MeterBlock, record: Record, region: Region) -> MeterAsset:

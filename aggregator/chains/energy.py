@@ -1,6 +1,6 @@
 """From the readings of one energy register to watt-hours per interval, exactly.
 
-A register's readings become a *curve*: instants, and the energy credited up to each. Only steps that
+A register's readings become a *curve*: instants, and the energy up to each. Only steps that
 `protocol.energy_register` explains add to it. Between two readings energy is spread evenly; at an interval's boundary
 the curve is rounded down, and the same value ends one interval and begins the next. So whatever the intervals, their
 sum is the register's own rise: no watt-hour is lost or invented by cutting time.
@@ -12,23 +12,24 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import le, sub
-from typing import Final
+from operator import sub
 
 from protocol.energy_register import EnergyRegister, Place, RegisterLimit, StepKind, advance, first
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Energy credited up to each instant; both never fall."""
+    """Energy up to each instant; both never fall. Only differences of energy mean anything."""
 
     instants_ms: Sequence[int]
-    credited_wh: Sequence[int]
+    energy_wh: Sequence[int]
     unexplained: int = 0
     """Readings among them whose step was no energy."""
 
-
-NOTHING: Final = Curve((), ())
+    @property
+    def rise_wh(self) -> int:
+        """All the energy there is in it."""
+        return self.energy_wh[-1] - self.energy_wh[0] if self.energy_wh else 0
 
 
 def credit(
@@ -39,27 +40,23 @@ def credit(
     Returns:
         What is believed about the register afterwards, and the energy that its readings are.
     """
-    if register is not None and register.doubts == 0 and _is_smooth(register.trusted, instants_ms, values_wh, limit):
-        base = register.trusted.value_wh
-        after = EnergyRegister(trusted=Place(value_wh=values_wh[-1], at_ms=instants_ms[-1]))
-        instants = [register.trusted.at_ms, *instants_ms]
-        return after, Curve(instants, [0, *(value - base for value in values_wh)])
-    return _credit_one_by_one(register, instants_ms, values_wh, limit)
+    if register is None or register.doubts or not _is_smooth(register.trusted, instants_ms, values_wh, limit):
+        return _credit_one_by_one(register, instants_ms, values_wh, limit)
+    before, after = register.trusted, Place(value_wh=values_wh[-1], at_ms=instants_ms[-1])
+    return EnergyRegister(trusted=after), Curve([before.at_ms, *instants_ms], [before.value_wh, *values_wh])
 
 
 def _is_smooth(before: Place, instants_ms: Sequence[int], values_wh: Sequence[int], limit: RegisterLimit) -> bool:
     """Whether every step is an honest rise, seen at a glance: what almost every batch is."""
-    if values_wh[0] < before.value_wh or instants_ms[0] <= before.at_ms:
+    rise, span = values_wh[0] - before.value_wh, instants_ms[0] - before.at_ms
+    if rise < 0 or span <= 0 or not limit.carries(rise, span):
         return False
-    if not limit.carries(values_wh[0] - before.value_wh, instants_ms[0] - before.at_ms):
+    if values_wh[-1] == values_wh[0]:
+        return values_wh.count(values_wh[0]) == len(values_wh)
+    if sorted(values_wh) != values_wh:
         return False
-    if len(values_wh) == 1:
-        return True
-    rest = values_wh[1:]
-    return (
-        all(map(le, values_wh, rest))
-        and limit.carries(max(map(sub, rest, values_wh)), min(map(sub, instants_ms[1:], instants_ms)))
-    )  # fmt: skip
+    steepest = max(map(sub, values_wh[1:], values_wh))
+    return limit.carries(steepest, min(map(sub, instants_ms[1:], instants_ms)))
 
 
 def _credit_one_by_one(
@@ -103,9 +100,9 @@ def per_interval(curve: Curve, interval_ms: int) -> list[tuple[int, int]]:
     first_ms, last_ms = curve.instants_ms[0], curve.instants_ms[-1]
     start = first_ms - first_ms % interval_ms
     if last_ms <= start + interval_ms:
-        return [(start, curve.credited_wh[-1] - curve.credited_wh[0])]
+        return [(start, curve.rise_wh)]
     boundaries = range(start, last_ms, interval_ms)
-    levels = [curve.credited_wh[0], *(_level(curve, at) for at in boundaries[1:]), curve.credited_wh[-1]]
+    levels = [curve.energy_wh[0], *(_level(curve, at) for at in boundaries[1:]), curve.energy_wh[-1]]
     return [(start, after - before) for start, (before, after) in zip(boundaries, pairwise(levels), strict=True)]
 
 
@@ -113,5 +110,5 @@ def _level(curve: Curve, at_ms: int) -> int:
     """The curve between two of its points, rounded down."""
     after = bisect_left(curve.instants_ms, at_ms)
     span = curve.instants_ms[after] - curve.instants_ms[after - 1]
-    low, high = curve.credited_wh[after - 1], curve.credited_wh[after]
+    low, high = curve.energy_wh[after - 1], curve.energy_wh[after]
     return low + (high - low) * (at_ms - curve.instants_ms[after - 1]) // span

@@ -97,7 +97,7 @@ def test_intervals_sum_to_what_was_credited_and_never_to_more_than_flowed(
     start = EnergyRegister(trusted=Place(value_wh=5_000_000, at_ms=10_000))
     register, curve = credit(start, instants, values, limit)
     cut = per_interval(curve, interval_ms)
-    credited = curve.credited_wh[-1] - curve.credited_wh[0] if curve.credited_wh else 0
+    credited = curve.rise_wh
     assert sum(energy for _, energy in cut) == credited
     assert all(energy >= 0 for _, energy in cut)
     carried = 36_000 * (at_ms - 10_000) // 3_600_000 + len(moves)
