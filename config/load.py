@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -59,33 +59,48 @@ def check(document: object, kind: type[M], place: Path | str) -> M:
     return _anchored(model, Path(place).resolve().parent)
 
 
-def load_profiles(folders: tuple[Path, ...] = ()) -> dict[str, MeterProfile]:
+class Profiles(Mapping[str, MeterProfile]):
+    """Meter profiles by id. Those that come with este are read when they are asked for: a gateway needs few."""
+
+    def __init__(self, replaced: Mapping[str, MeterProfile]) -> None:
+        """`replaced` stand beside those that come with este, and before them."""
+        self._replaced = replaced
+        self._shipped = {path.stem: path for path in sorted(METERS_FOLDER.glob("*.yaml"))}
+
+    def __getitem__(self, id_: str) -> MeterProfile:
+        return self._replaced[id_] if id_ in self._replaced else _shipped_profile(self._shipped[id_])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._shipped, **self._replaced})
+
+    def __len__(self) -> int:
+        return len({**self._shipped, **self._replaced})
+
+
+def load_profiles(folders: tuple[Path, ...] = ()) -> Profiles:
     """All meter profiles: those that come with este, then those of `folders`, which may replace them.
 
     Raises:
-        SettingsError: a profile is wrong, or its file is not named after it.
+        SettingsError: a profile of `folders` is wrong, or its file is not named after it.
     """
-    profiles = dict(_shipped_profiles())
+    own = {}
     for folder in folders:
         if not folder.is_dir():
             raise SettingsError((OperatorError(folder, "", "a folder of meter profiles", "no such folder"),))
-        profiles.update(_profiles_in(folder))
-    return profiles
+        own.update({path.stem: _profile_in(path) for path in sorted(folder.glob("*.yaml"))})
+    return Profiles(own)
 
 
 @cache
-def _shipped_profiles() -> dict[str, MeterProfile]:
-    return _profiles_in(METERS_FOLDER)
+def _shipped_profile(path: Path) -> MeterProfile:
+    return _profile_in(path)
 
 
-def _profiles_in(folder: Path) -> dict[str, MeterProfile]:
-    profiles = {}
-    for path in sorted(folder.glob("*.yaml")):
-        profile = load(path, MeterProfile)
-        if profile.id != path.stem:
-            raise SettingsError((OperatorError(path, "id", f"the file's own name {path.stem!r}", repr(profile.id)),))
-        profiles[profile.id] = profile
-    return profiles
+def _profile_in(path: Path) -> MeterProfile:
+    profile = load(path, MeterProfile)
+    if profile.id != path.stem:
+        raise SettingsError((OperatorError(path, "id", f"the file's own name {path.stem!r}", repr(profile.id)),))
+    return profile
 
 
 class _StrictLoader(yaml.SafeLoader):

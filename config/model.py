@@ -25,7 +25,13 @@ def mistake(expected: str) -> PydanticCustomError:
 class Model(BaseModel):
     """Base of everything that is read from a file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # a program builds the validators of its own settings, not of everybody's
+    )
 
     def pack(self) -> list[Any]:
         """The values of this model as arrays, integers and text, ready for `protocol.canonical.encode`."""

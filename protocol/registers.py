@@ -109,9 +109,11 @@ class RegisterCodec:
         width = 2 * self.type.words
         if len(data) % width:
             raise EncodingError(f"{len(data)} bytes are no multiple of {width}")
+        count = len(data) // width
+        if count > 1 and data == data[:width] * count:  # a register that stands still, as most do for hours
+            return self.decode_column(data[:width]) * count
         if self.order is WordOrder.LOW_FIRST and self.type.words > 1:
             data = b"".join(self._high_first(data[i : i + width]) for i in range(0, len(data), width))
-        count = len(data) // width
         if self.not_available:
             patterns = struct.unpack(f">{count}{_UNSIGNED[self.type.words]}", data)
             if not self.not_available.isdisjoint(patterns):

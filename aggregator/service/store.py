@@ -30,6 +30,10 @@ from protocol.merkle import NodeSource, Range, leaf_hash
 FILE_NAME: Final = "ledger.sqlite"
 SCHEMA_VERSION: Final = 1
 PAGE_ROWS: Final = 1000
+PAGE_BYTES: Final = 1 << 14
+"""Several envelopes to a page: with the usual 4 KiB each would spill into pages of its own, and cost twice as much."""
+WAL_BYTES_MAX: Final = 1 << 27
+"""How far the write-ahead log grows before it is folded back into the file."""
 
 POSITION_BITS: Final = 20
 POSITION_MAX: Final = (1 << POSITION_BITS) - 1
@@ -86,6 +90,7 @@ class Store:
         except FileExistsError as error:
             raise OperatorError(path, "", "no ledger yet", "one that is there already") from error
         with closing(sqlite3.connect(path)) as db:
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             db.execute("PRAGMA journal_mode = WAL")
             _create_schema(Database(db))
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -102,6 +107,7 @@ class Store:
         db = _connect(folder, "rw")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // PAGE_BYTES}")
         return cls(db)
 
     @classmethod

@@ -1,0 +1,30 @@
+"""``python -m benchmarks [NAME ...]``: measure everything, or what is named.
+
+Exit status 1 if a figure misses its limit.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import agent, ingest, settlement
+
+MEASURES = {"ingest": ingest.measure, "settlement": settlement.measure, "agent": agent.measure}
+
+
+def main(names: list[str]) -> int:
+    """Print each figure as it is measured."""
+    unknown = sorted(set(names) - set(MEASURES))
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(MEASURES)}", file=sys.stderr)
+        return 2
+    missed = 0
+    for name in names or MEASURES:
+        for figure in MEASURES[name]():
+            print(figure, flush=True)
+            missed += not figure.holds
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
