@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import fields
 
+import pytest
+
+from aggregator.chains.carbon import FactorRow
+from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
+from aggregator.economy.accounts import MovementKind
+from aggregator.ledger.record import Author, Role
+from config import grid_model, meter_profile
+from config.model import Model
+from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
 from protocol.messages import MessageType, RightKind
 from protocol.refusals import RefusalCode
+from protocol.registers import WordOrder, WordType
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
+from tests.village import Village
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
 PROSE = (ROOT / "docs/spec/README.md").read_text(encoding="utf-8")
@@ -20,6 +33,51 @@ def rule(name: str) -> str:
     found = re.search(rf"^{name} = (.*?)(?=^\S+ = |^; --|\Z)", GRAMMAR, re.MULTILINE | re.DOTALL)
     assert found, f"docs/spec/este.cddl has no rule {name!r}"
     return re.sub(r";.*", "", found[1])
+
+
+def labels(name: str) -> list[str]:
+    """What the grammar calls the values of an array, in their order; those of arrays inside it are left out."""
+    inside, removed = rule(name).strip()[1:-1], 1
+    while removed:
+        inside, removed = re.subn(r"\[[^\[\]]*\]", "", inside)
+    return re.findall(r"(\w+): ", inside)
+
+
+def keys(name: str) -> list[int]:
+    """The keys of a record of the grammar, its link's first."""
+    return [int(key) for part in ("link", name) for key in re.findall(r"^    (\d+) => ", rule(part), re.MULTILINE)]
+
+
+def texts(name: str) -> list[str]:
+    """The texts that a rule of the grammar admits."""
+    return re.findall(r'"(\w+)"', rule(name))
+
+
+@pytest.fixture(scope="module")
+def village() -> Village:
+    """A region that has lived through a settlement period and sold a right."""
+    village = Village()
+    village.live(35)
+    purchase = village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))
+    broken = village.a_batch(meters=(village.a_block_of("m-nobody", 0),))
+    village.close([purchase, village.record(village.sign(broken, MessageType.BATCH))])
+    return village
+
+
+def payloads(village: Village) -> dict[MessageType, Value]:
+    """The last record of each type, as anybody would decode it."""
+    records = [outcome.record for block in village.blocks for outcome in block.outcomes]
+    return {record.type: decode(record.envelope.payload, size_max=1 << 24) for record in records}
+
+
+def leaves(village: Village) -> dict[str, list[Value]]:
+    """Every leaf that blocks themselves brought about, by its first word."""
+    found: dict[str, list[Value]] = {}
+    for block in village.blocks:
+        for leaf in block.leaves:
+            word, *rest = decode(leaf.body, size_max=1 << 16)
+            found.setdefault(word, []).append(rest)
+    return found
 
 
 def test_the_table_of_refusal_codes_is_the_codes() -> None:
@@ -44,6 +102,92 @@ def test_the_grammar_has_the_rights_and_no_others() -> None:
 
 def test_the_grammar_names_the_chains_in_their_order() -> None:
     assert re.findall(r"(\w+): log-head", rule("logs")) == [chain.name.lower() for chain in ChainName]
+
+
+PACKED: dict[str, type[Model]] = {
+    "grid": grid_model.Grid,
+    "rules": grid_model.Rules,
+    "time-rule": grid_model.TimeRule,
+    "carbon-rule": grid_model.CarbonRule,
+    "token-rule": grid_model.TokenRule,
+    "account-rule": grid_model.AccountRule,
+    "right-price": grid_model.RightPrice,
+    "grid-participant": grid_model.Participant,
+    "grid-node": grid_model.Node,
+    "grid-branch": grid_model.Branch,
+    "grid-meter": grid_model.Meter,
+    "grid-generator": grid_model.Generator,
+    "grid-device": grid_model.Device,
+    "grid-permit": grid_model.Permit,
+    "meter-profile": meter_profile.MeterProfile,
+    "serial-number": meter_profile.SerialNumber,
+    "register": meter_profile.Register,
+    "power-limit": meter_profile.PowerLimit,
+}
+"""Rule of the grammar → the class whose fields it packs."""
+
+
+@pytest.mark.parametrize(("name", "model"), PACKED.items(), ids=PACKED)
+def test_the_grammar_packs_the_fields_of_a_class_in_their_order(name: str, model: type[Model]) -> None:
+    assert labels(name) == list(model.model_fields)
+
+
+def test_every_class_that_is_packed_is_in_the_grammar() -> None:
+    small = {meter_profile.Block, meter_profile.NotAvailable}  # spelled inside the profile's own rule
+    packed = {
+        thing
+        for module in (grid_model, meter_profile)
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Model) and thing.__module__ == module.__name__
+    }
+    assert packed - small == set(PACKED.values())
+
+
+ROWS: dict[str, type] = {"member": Author, "participant-flow": ParticipantFlow, "branch-flow": BranchFlow}
+
+
+@pytest.mark.parametrize(("name", "kind"), ROWS.items(), ids=ROWS)
+def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: type) -> None:
+    assert labels(name) == [field.name for field in fields(kind)]
+
+
+@pytest.mark.parametrize("type_", ["genesis", "batch", "purchase", "interval", "factors", "settlement"])
+def test_a_record_has_the_keys_of_the_grammar(type_: str, village: Village) -> None:
+    assert keys(type_) == list(payloads(village)[MessageType(type_)])
+
+
+def test_the_rows_of_an_interval_are_as_long_as_the_grammar_says(village: Village) -> None:
+    interval = payloads(village)[MessageType.INTERVAL]
+    assert {len(row) for row in interval[7]} == {len(labels("participant-flow"))}
+    assert {len(row) for row in interval[8]} == {len(labels("branch-flow"))}
+    assert {len(part) for row in interval[7] for part in row[4]} == {len(labels("origin"))}
+
+
+def test_the_grammar_has_the_sources_and_their_numbers() -> None:
+    assert re.findall(r"\d+", rule("source")) == ["0", str(len(SOURCES) - 1)]
+    assert texts("source-name") == [source.value for source in SOURCES if source is not grid_model.Source.OTHER]
+
+
+def test_the_grammar_has_the_roles_and_no_others() -> None:
+    assert {int(number) for number in re.findall(r"\d+", rule("role"))} == set(Role)
+
+
+def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> None:
+    assert texts("word-type") == [type_.value for type_ in WordType]
+    assert texts("word-table") == [table.value for table in meter_profile.Table]
+    assert texts("right-name") == [kind.name.lower() for kind in RightKind]
+    words: list[Sequence[str]] = [[g.value for g in meter_profile.Grade], [o.value for o in WordOrder]]
+    assert texts("meter-profile") == [word for group in words for word in group]
+
+
+def test_leaves_are_as_the_grammar_says(village: Village) -> None:
+    found = leaves(village)
+    assert set(found) == {rule(f"{word}-leaf").split('"')[1] for word in ("refused", "factors", "movement")}
+    for word, rows in found.items():
+        assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}
+    assert labels("factors-leaf") == [field.name for field in fields(FactorRow)]
+    kinds = re.search(r"kind: ([\d /]+),", rule("movement-leaf"))
+    assert kinds is not None and {int(number) for number in re.findall(r"\d+", kinds[1])} == set(MovementKind)
 
 
 def test_every_type_of_message_that_is_sealed_is_in_the_format() -> None:
