@@ -170,7 +170,7 @@ class RightPrice(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.right.upper() not in RightKind.__members__:
+        if self.right not in (kind.name.lower() for kind in RightKind):
             raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}")
         return self
 

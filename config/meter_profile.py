@@ -93,7 +93,7 @@ class Register(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.quantity.upper() not in Quantity.__members__:
+        if self.quantity not in (q.name.lower() for q in Quantity):
             raise mistake(f"a quantity out of {', '.join(q.name.lower() for q in Quantity)}")
         if self.unit not in BASE_UNITS_PER_UNIT:
             raise mistake(f"a unit out of {', '.join(BASE_UNITS_PER_UNIT)}")

@@ -37,10 +37,10 @@ class FactorRow:
     fed_in_wh: int
     used_wh: int
     clean_wh: int
-    supply_numerator: int | None = None
-    supply_denominator: int | None = None
-    demand_numerator: int | None = None
-    demand_denominator: int | None = None
+    supply_factor: str | None = None
+    """Equation (1), spelled by `spell_fraction`; none where nothing was supplied under a permit."""
+    demand_factor: str | None = None
+    """Equation (2)."""
 
     @property
     def deeds(self) -> Deeds:
@@ -54,22 +54,13 @@ class FactorRow:
     @property
     def factors(self) -> Factors:
         """The factors as fractions."""
-        return Factors(
-            _fraction(self.supply_numerator, self.supply_denominator),
-            _fraction(self.demand_numerator, self.demand_denominator),
-        )
+        return Factors(_read_fraction(self.supply_factor), _read_fraction(self.demand_factor))
 
 
 def with_factors(row: FactorRow, rule: CarbonRule) -> FactorRow:
     """Work out the factors of a row that has everything else."""
     factors = factors_of(row.deeds, rule)
-    return replace(
-        row,
-        supply_numerator=factors.supply.numerator if factors.supply is not None else None,
-        supply_denominator=factors.supply.denominator if factors.supply is not None else None,
-        demand_numerator=factors.demand.numerator if factors.demand is not None else None,
-        demand_denominator=factors.demand.denominator if factors.demand is not None else None,
-    )
+    return replace(row, supply_factor=spell_fraction(factors.supply), demand_factor=spell_fraction(factors.demand))
 
 
 def factor_leaf(row: FactorRow) -> bytes:
@@ -78,5 +69,10 @@ def factor_leaf(row: FactorRow) -> bytes:
     return encode(["factors", *spell(row)])
 
 
-def _fraction(numerator: int | None, denominator: int | None) -> Fraction | None:
-    return None if numerator is None or denominator is None else Fraction(numerator, denominator)
+def spell_fraction(factor: Fraction | None) -> str | None:
+    """A factor in lowest terms, such as ``-7/20``: its terms may need more than 64 bits."""
+    return None if factor is None else f"{factor.numerator}/{factor.denominator}"
+
+
+def _read_fraction(text: str | None) -> Fraction | None:
+    return None if text is None else Fraction(text)

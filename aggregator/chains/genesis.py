@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from aggregator.ledger.record import Author, Record, Role, open_record
+from aggregator.ledger.record import RECORD_BYTES_MAX, Author, Record, Role, open_record
 from config.grid_model import Grid
 from config.meter_profile import MeterProfile
 from protocol.canonical import Value, decode, encode, fields_of
@@ -107,7 +107,7 @@ def open_genesis(data: bytes) -> Record:
         Refused: the bytes, the signature or the content are not those of a genesis.
         EncodingError: not a genesis at all.
     """
-    envelope = Envelope.parse(data, size_max=GENESIS_BYTES_MAX)
+    envelope = Envelope.parse(data, size_max=RECORD_BYTES_MAX)
     genesis = Genesis.decode(envelope.payload)
     regulator = genesis.regulator
     if envelope.key_id != regulator.key.thumbprint:
@@ -117,7 +117,6 @@ def open_genesis(data: bytes) -> Record:
         region=genesis.link.region,
         author_of={regulator.key.thumbprint: regulator}.get,
         decoders={MessageType.GENESIS: Genesis.decode},
-        size_max=GENESIS_BYTES_MAX,
     )
 
 

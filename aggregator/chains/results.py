@@ -13,11 +13,12 @@ from typing import Final
 from config.grid_model import Source
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.errors import EncodingError
-from protocol.fields import digest, items, name, row, text, uint
+from protocol.fields import digest, integer, items, name, row, text, uint
 from protocol.link import Link
 from protocol.units import PPM
 
-RESULT_BYTES_MAX: Final = 1 << 20
+RESULT_BYTES_MAX: Final = 64 << 20
+"""An interval of a million participants."""
 ROWS_MAX: Final = 1_000_000
 
 
@@ -206,6 +207,4 @@ def _read_source(value: Value) -> tuple[Source, int]:
 
 def _read_branch(value: Value) -> BranchFlow:
     branch, flow_w, loading_ppm = row(value, "branch flow", 3)
-    if type(flow_w) is not int:
-        raise EncodingError("branch flow: expected whole watts")
-    return BranchFlow(name(branch, "branch"), flow_w, uint(loading_ppm, "loading"))
+    return BranchFlow(name(branch, "branch"), integer(flow_w, "flow"), uint(loading_ppm, "loading"))

@@ -41,6 +41,17 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
 }
 
 
+RECORD_BYTES_MAX: Final = 65 << 20
+"""A genesis, or an interval, of a million participants, in its envelope."""
+
+BYTES_MAX: Final[Mapping[Role, int]] = {
+    Role.REGULATOR: RECORD_BYTES_MAX,
+    Role.AGGREGATOR: RECORD_BYTES_MAX,
+    Role.GATEWAY: ENVELOPE_BYTES_MAX,
+}
+"""The largest record of each role. The broker passes nothing above `ENVELOPE_BYTES_MAX`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
     """Somebody whose records count."""
@@ -69,18 +80,19 @@ class Record:
     """What the decoder of its type made of the payload; the chain of that type knows it."""
 
 
-def open_record(
-    data: bytes, *, region: str, author_of: AuthorOf, decoders: Decoders, size_max: int = ENVELOPE_BYTES_MAX
-) -> Record:
+def open_record(data: bytes, *, region: str, author_of: AuthorOf, decoders: Decoders) -> Record:
     """Open one envelope, in the order of trust.
 
     Raises:
         Refused: with the first rule that it breaks.
     """
-    envelope = _parse(data, size_max)
+    envelope = _parse(data)
     author = author_of(envelope.key_id)
     if author is None:
         raise Refused(RefusalCode.UNKNOWN_KEY, f"no admitted key has the thumbprint {envelope.key_id.hex()[:16]}…")
+    if len(data) > BYTES_MAX[author.role]:
+        detail = f"{len(data)} bytes where a {author.role.name.lower()} may send {BYTES_MAX[author.role]}"
+        raise Refused(RefusalCode.OVERSIZED, detail)
     try:
         envelope.verify(author.key, region)
     except SignatureError as error:
@@ -92,9 +104,9 @@ def open_record(
     return _decode(envelope, author, region, decoders)
 
 
-def _parse(data: bytes, size_max: int) -> Envelope:
+def _parse(data: bytes) -> Envelope:
     try:
-        return Envelope.parse(data, size_max=size_max)
+        return Envelope.parse(data, size_max=RECORD_BYTES_MAX)
     except OversizedError as error:
         raise Refused(RefusalCode.OVERSIZED, str(error)) from error
     except TruncatedError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from aggregator.chains.carbon import FactorRow, factor_leaf, with_factors
 from aggregator.economy.factors import Demand, Supply, demand_factor, supply_factor
 from aggregator.economy.settlement import Factors, tokens_of
 from aggregator.economy.tokens import FACTOR_MIN, tokens_for
@@ -34,6 +35,15 @@ def test_the_supply_factor_is_equation_1(case: dict[str, Any]) -> None:
     rule = CarbonRule.model_validate({"alpha": case["alpha"], "beta": 0, "gamma": 0, "sigma": 0})
     supply = Supply(emitted_mg=case["emitted_mg"], permitted_mg=case["permit_mg"])
     assert supply_factor(supply, rule) == Fraction(*case["factor"])
+
+
+def test_a_factor_whose_terms_need_more_than_64_bits_still_has_a_leaf() -> None:
+    rule = CarbonRule.model_validate({"alpha": "0.123456789013", "beta": 0, "gamma": 0, "sigma": 0})
+    deeds = FactorRow("gas", 0, emitted_mg=1, permitted_mg=100_000_007_000, fed_in_wh=1, used_wh=0, clean_wh=0)
+    row = with_factors(deeds, rule)
+    assert row.factors.supply == Fraction("0.123456789013") * Fraction(100_000_006_999, 100_000_007_000)
+    assert row.factors.supply is not None and row.factors.supply.denominator > 1 << 64
+    assert str(row.supply_factor).encode() in factor_leaf(row)
 
 
 @pytest.mark.parametrize("case", cases("demand.yaml"))

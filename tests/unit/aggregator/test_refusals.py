@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.results import PeriodFactors
-from aggregator.ledger.record import Record
-from config.grid_model import Grid
+from aggregator.chains.results import Flows, IntervalResult, ParticipantFlow, PeriodFactors
+from aggregator.ledger.record import RECORD_BYTES_MAX, Record
+from config.grid_model import Grid, Source
 from config.load import check
 from protocol.batch import Batch, MeterBlock
 from protocol.canonical import encode
@@ -52,7 +52,21 @@ def test_a_batch_that_breaks_no_rule_is_accepted(village: Village) -> None:
 
 
 def test_an_oversized_message_is_refused_before_it_is_parsed(village: Village) -> None:
-    assert refusal_at_the_door(village, bytes(ENVELOPE_BYTES_MAX + 1)) is RefusalCode.OVERSIZED
+    assert refusal_at_the_door(village, bytes(RECORD_BYTES_MAX + 1)) is RefusalCode.OVERSIZED
+
+
+def test_what_is_too_large_for_a_gateway_is_refused_before_its_signature_is_looked_at(village: Village) -> None:
+    unsigned = seal(village.keys["gw"], region="elsewhere", type_="batch", payload=bytes(ENVELOPE_BYTES_MAX))
+    assert refusal_at_the_door(village, unsigned) is RefusalCode.OVERSIZED
+
+
+def test_the_interval_of_a_large_region_is_not_too_large(village: Village) -> None:
+    participants = tuple(ParticipantFlow(f"p{n:06}", 10**9, 0, 0, ((Source.GRID, 10**9),)) for n in range(50_000))
+    flows = Flows(participants, (), losses_w=0, findings=())
+    interval = IntervalResult(village.link("node"), START_MS, START_MS + INTERVAL_MS, flows)
+    data = village.sign(interval, MessageType.INTERVAL, "node")
+    assert len(data) > ENVELOPE_BYTES_MAX
+    assert village.five.ledger.check(data).message == interval
 
 
 def test_a_truncated_message_is_refused(village: Village) -> None:
