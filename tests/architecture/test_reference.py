@@ -1,0 +1,66 @@
+"""What docs/reference says of settings and commands is what the programs take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import typer
+
+from agent.cli import app as agent
+from aggregator.cli import app as aggregator
+from firmware_sim.cli import app as fleet
+from firmware_sim.demo.cli import app as demo
+from tests.architecture.house import ROOT, report
+from tests.architecture.reference import PAGES, TODO, brought_up_to_date, pages
+
+COMMANDS = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+APPS = {"este-agent": agent, "este-aggregator": aggregator, "este-fleet": fleet, "este-demo": demo}
+
+
+def options() -> Iterator[tuple[str, set[str]]]:
+    """Every command of every program, and the options that it takes."""
+    for name, app in APPS.items():
+        command = typer.main.get_command(app)
+        verbs = getattr(command, "commands", None)
+        for title, verb in (
+            {f"{name} {key}": verb for key, verb in verbs.items()}.items() if verbs else [(name, command)]
+        ):
+            yield title, {option for parameter in verb.params for option in parameter.opts if option.startswith("-")}
+
+
+def section(title: str) -> str:
+    """What the page says below a heading."""
+    found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", COMMANDS, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def documented(text: str) -> set[str]:
+    """The options in the first column of a section's table."""
+    cells = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
+    return {option for cell in cells for option in re.findall(r"`(--?[\w-]+)`", cell)}
+
+
+def test_the_tables_are_what_the_models_say() -> None:
+    stale = [path.name for path, text, wanted in pages() if text != wanted]
+    report("Run .venv/bin/python -m tests.architecture.reference, then say what new settings mean.", stale)
+
+
+def test_every_setting_has_a_meaning() -> None:
+    report("Say what it means, in docs/reference.", [path.name for path, text, _ in pages() if f"| {TODO} |" in text])
+
+
+@pytest.mark.parametrize(("title", "taken"), list(options()), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_and_option_is_documented(title: str, taken: set[str]) -> None:
+    assert documented(section(title)) == taken, f"docs/reference/commands.md, {title}"
+
+
+def test_a_table_that_has_fallen_behind_is_seen() -> None:
+    (kind, *_) = PAGES["settings.md"]
+    page = f"<!-- fields of {kind.__name__} -->\n\n| `region` | text | none | Where it is. |\n\nMore.\n"
+    renewed = brought_up_to_date(page, (kind,))
+    assert "| `region` | name | **required** | Where it is. |" in renewed
+    assert f"| `gateway` | name | **required** | {TODO} |" in renewed
+    assert renewed.endswith("|\n\nMore.\n")
+    assert brought_up_to_date(renewed, (kind,)) == renewed
