@@ -163,21 +163,25 @@ def _read_yaml(path: Path) -> object:
 def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model]) -> OperatorError:
     key_path = ".".join(map(str, detail["loc"]))
     given = detail["input"]
-    got = f"{given if isinstance(given, Decimal) else repr(given)!s:.60}"
+    got = (
+        "what stands there"
+        if isinstance(given, dict)
+        else f"{given if isinstance(given, Decimal) else repr(given)!s:.60}"
+    )
     match detail["type"]:
         case "missing":
             return OperatorError(place, key_path, "a value", "nothing")
         case "extra_forbidden":
             return OperatorError(place, key_path, f"a known key{_nearest(kind, detail['loc'])}", "one that is unknown")
         case "este":
-            return OperatorError(place, key_path, detail["msg"], got if detail["loc"] else "something else")
+            return OperatorError(place, key_path, detail["msg"], got)
         case _:
             return OperatorError(place, key_path, detail["msg"].removeprefix("Input should be "), got)
 
 
 def _nearest(kind: type[Model], loc: tuple[int | str, ...]) -> str:
     """A guess at the key that was meant."""
-    known = _keys_below(kind)
+    known = _keys_below(kind) - {str(loc[-1])}
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
 from math import ceil
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -142,7 +142,7 @@ class SerialNumber(Model):
     table: Annotated[Table, Field(strict=False)]
     address: Address
     words: Annotated[int, Field(ge=1, le=16)]
-    spelling: Annotated[str, Field(pattern="^(number|text)$")]
+    spelling: Literal["number", "text"]
 
 
 class PowerLimit(Model):
