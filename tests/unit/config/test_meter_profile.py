@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a serial number in Morse": (
         "serial_number",
         {"table": "holding", "address": 0, "words": 2, "spelling": "morse"},
-        "pattern",
+        "'number' or 'text'",
     ),
     "a limit in volts": ("power_limit", LIMITER | {"unit": "V"}, "a unit of power, W or kW"),
     "a limit of no scale": ("power_limit", LIMITER | {"scale": 0}, "a scale above 0"),
