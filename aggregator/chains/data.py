@@ -50,7 +50,7 @@ class MeterState:
     serial: str
     readings: int
     unexplained: int
-    """Readings whose step was no energy."""
+    """Readings whose step was no energy; the first of another meter in the same place is one."""
     imported: EnergyRegister | None
     exported: EnergyRegister | None
 
@@ -168,13 +168,16 @@ class DataChain:
         if state is not None and same_boot and block.first_ms <= state.last_boot_ms:
             raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a reading from before the last one")
         instants = [epoch + start for start in starts]
+        is_replaced = state is not None and _is_other_serial(state.serial, block.serial)
         believed: dict[Quantity, EnergyRegister] = {}
         curves = []
         for quantity, codec, limit in asset.energy_registers:
             values = _decode(codec, block.words[quantity])
             if values is None or len(values) != len(instants):
                 raise Refused(RefusalCode.WORDS_UNREADABLE, f"{asset.meter.id}: the words of {quantity.name.lower()}")
-            before = None if state is None else state.imported if quantity is Quantity.IMPORTED_WH else state.exported
+            before = None
+            if state is not None and not is_replaced:
+                before = state.imported if quantity is Quantity.IMPORTED_WH else state.exported
             believed[quantity], curve = credit(before, instants, values, limit)
             curves.append((quantity, curve))
         self._book(asset.meter, instants, block.column(Quantity.ACTIVE_POWER_W), curves)
@@ -184,9 +187,11 @@ class DataChain:
                 boot_id=batch.boot_id,
                 last_boot_ms=block.first_ms + starts[-1],
                 last_ms=instants[-1],
-                serial=block.serial,
+                serial=block.serial or (state.serial if state else ""),
                 readings=(state.readings if state else 0) + len(instants),
-                unexplained=(state.unexplained if state else 0) + sum(curve.unexplained for _, curve in curves),
+                unexplained=(state.unexplained if state else 0)
+                + sum(curve.unexplained for _, curve in curves)
+                + is_replaced,
                 imported=believed.get(Quantity.IMPORTED_WH),
                 exported=believed.get(Quantity.EXPORTED_WH),
             ),
@@ -260,6 +265,11 @@ def _asset_for(block: MeterBlock, record: Record, region: Region) -> MeterAsset:
     if tuple(block.words) != expected:
         raise Refused(RefusalCode.MISSING_ENERGY, f"{block.meter}: {', '.join(q.name.lower() for q in expected)}")
     return asset
+
+
+def _is_other_serial(before: str, now: str) -> bool:
+    """Whether another meter hangs there now: its registers have nothing to do with those of the one before."""
+    return bool(before and now) and before != now
 
 
 def _decode(codec: RegisterCodec, words: bytes) -> list[int] | None:
