@@ -12,19 +12,19 @@ import asyncio
 import contextlib
 import logging
 import math
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
 import aiomqtt
 
+from agent.log import Log
 from agent.outbox import LinkDown, LinkUp
 from agent.session import Arrived
-from agent.tasks import end
-from config import key_files
-from config.settings import Broker, Tls
+from config import key_files, tls
+from config.settings import Broker
+from config.tasks import end
 from protocol.crypto import digest_of
-from protocol.errors import EncodingError, OperatorError
+from protocol.errors import EncodingError, LinkError
 from protocol.topics import TO_GATEWAY, Kind, Topic, parse
 
 logging.getLogger("mqtt").setLevel(logging.CRITICAL + 1)
@@ -33,6 +33,11 @@ QOS: Final = 1
 
 RECONNECT_MIN_S: Final = 1.0
 RECONNECT_MAX_S: Final = 60.0
+
+FAREWELL_S: Final = 0.5
+"""How long the announcer's last word may take on its way."""
+
+log = Log("mqtt")
 
 ARRIVED_MAX: Final = 1000
 """Messages that may wait to be taken; what comes beyond is dropped, and the aggregator says it again."""
@@ -52,12 +57,10 @@ class MqttPort:
     """
 
     def __init__(self, broker: Broker, *, region: str, gateway: str, last_will: bytes, fetch: Fetch) -> None:
-        self._broker = broker
+        self._way = _Way(broker)
         self._gateway = gateway
         self._topics = {kind: str(Topic(region, gateway, kind)) for kind in Kind}
         self._will = aiomqtt.Will(self._topics[Kind.STATUS], last_will, QOS, retain=True)
-        self._tls = None if broker.tls is None else _tls_context(broker.tls)
-        self._password = None if broker.password_file is None else key_files.load_password(broker.password_file)
         self._fetch = fetch
         self._records: set[int] = set()
         """Asked for and not yet sent. The lowest goes first, so that a record never overtakes one before it."""
@@ -99,20 +102,7 @@ class MqttPort:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
         """A subscribed client; on leaving, a farewell that keeps the broker from publishing the last will."""
-        client = aiomqtt.Client(
-            self._broker.host,
-            self._broker.port,
-            username=self._broker.username,
-            password=self._password,
-            identifier=self._gateway,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            clean_session=False,
-            will=self._will,
-            keepalive=self._broker.keepalive_s,
-            max_queued_incoming_messages=ARRIVED_MAX,
-            tls_context=self._tls,
-        )
-        async with client:
+        async with self._way.client(self._gateway, self._will, clean_session=False) as client:
             await client.subscribe([(self._topics[kind], QOS) for kind in TO_GATEWAY])
             yield client
 
@@ -157,25 +147,121 @@ class MqttPort:
         self._has_work.set()
 
 
-def _no_password() -> str:
-    """An encrypted key file is a mistake that is told, not a question on the terminal."""
-    return ""
+async def leave_request(broker: Broker, *, region: str, gateway: str, pem: bytes, wait_s: float) -> bool:
+    """Leave a request to be admitted at the broker, beside an agent that may be running.
+
+    Returns:
+        Whether the broker keeps it. MQTT 3.1.1 has no word for a refusal, so the request is asked back.
+
+    Raises:
+        OperatorError: a file that the settings name is missing or is not what it should be.
+        LinkError: the broker is away, or lets nobody in with these settings.
+    """
+    topic = str(Topic(region, gateway, Kind.ENROL))
+    client = aiomqtt.Client(
+        broker.host,
+        broker.port,
+        username=broker.username,
+        password=None if broker.password_file is None else key_files.load_password(broker.password_file),
+        protocol=aiomqtt.ProtocolVersion.V311,
+        tls_context=None if broker.tls is None else tls.context_of(broker.tls),
+        timeout=wait_s,
+    )
+    try:
+        async with client, asyncio.timeout(2 * wait_s):
+            await client.publish(topic, pem, QOS, retain=True)
+            await client.subscribe(topic, QOS)
+            async with asyncio.timeout(wait_s):
+                async for message in client.messages:
+                    if message.payload == pem:
+                        return True
+    except aiomqtt.MqttError as error:
+        raise LinkError(f"the broker cannot be reached with these settings: {error}", retry=True) from error
+    except TimeoutError:
+        pass
+    return False
+
+
+class Announcer:
+    """Keeps retained messages at a broker as they should be: newest wins, and what did not change is not sent again.
+
+    Raises:
+        OperatorError: a file that the settings name is missing or is not what it should be.
+    """
+
+    def __init__(self, broker: Broker, *, identifier: str, availability: str, words: tuple[bytes, bytes]) -> None:
+        """`words` say at `availability` that somebody is here, and that nobody is."""
+        self._way = _Way(broker)
+        self._identifier = identifier
+        self._availability = availability
+        self._here, self._gone = words
+        self._wanted: dict[str, bytes] = {}
+        self._has_news = asyncio.Event()
+
+    def put(self, messages: Mapping[str, bytes]) -> None:
+        """These should stand at the broker, by topic."""
+        self._wanted.update(messages)
+        self._has_news.set()
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled; then say that nobody is here."""
+        wait_s, told = RECONNECT_MIN_S, ""
+        will = aiomqtt.Will(self._availability, self._gone, QOS, retain=True)
+        while True:
+            try:
+                async with self._way.client(self._identifier, will, clean_session=True) as client:
+                    wait_s, told = RECONNECT_MIN_S, ""
+                    await self._announce(client)
+            except aiomqtt.MqttError as error:
+                if told != str(error):
+                    told = str(error)
+                    log.warning("no link to the house's broker, trying again", reason=told)
+            await asyncio.sleep(wait_s * _spread(self._identifier))
+            wait_s = min(2 * wait_s, RECONNECT_MAX_S)
+
+    async def _announce(self, client: aiomqtt.Client) -> None:
+        """Send everything once, and from then on what changes."""
+        sent: dict[str, bytes] = {}
+        await client.publish(self._availability, self._here, QOS, retain=True)
+        try:
+            while True:
+                self._has_news.clear()
+                for topic, payload in list(self._wanted.items()):
+                    if sent.get(topic) != payload:
+                        await client.publish(topic, payload, QOS, retain=True)
+                        sent[topic] = payload
+                await self._has_news.wait()
+        except asyncio.CancelledError:
+            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await client.publish(self._availability, self._gone, QOS, retain=True)
+            raise
+
+
+class _Way:
+    """How a broker is reached."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._tls = None if broker.tls is None else tls.context_of(broker.tls)
+        self._password = None if broker.password_file is None else key_files.load_password(broker.password_file)
+
+    def client(self, identifier: str, will: aiomqtt.Will, *, clean_session: bool) -> aiomqtt.Client:
+        return aiomqtt.Client(
+            self._broker.host,
+            self._broker.port,
+            username=self._broker.username,
+            password=self._password,
+            identifier=identifier,
+            protocol=aiomqtt.ProtocolVersion.V311,
+            clean_session=clean_session,
+            will=will,
+            keepalive=self._broker.keepalive_s,
+            max_queued_incoming_messages=ARRIVED_MAX,
+            tls_context=self._tls,
+        )
 
 
 def _spread(gateway: str) -> float:
     """From 0.5 to 1, by name: so that a broker that restarts is not met by all its gateways at once."""
     return 0.5 + digest_of(gateway.encode())[0] / 512
-
-
-def _tls_context(tls: Tls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise OperatorError(tls.ca_file, "", "certificates in PEM that the broker's leads to", str(error)) from error
-    if tls.certificate_file is not None:
-        try:
-            context.load_cert_chain(tls.certificate_file, tls.key_file, password=_no_password)
-        except (OSError, ssl.SSLError) as error:
-            expected = f"a certificate in PEM, and its key in {tls.key_file}"
-            raise OperatorError(tls.certificate_file, "", expected, str(error)) from error
-    return context

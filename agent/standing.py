@@ -2,7 +2,8 @@
 
 Statements are numbered and linked like records, so that an aggregator that tells two histories convicts itself by its
 own signatures: whatever does not follow from the last one is told and not believed. Standing orders come from the
-settings; each buys one right at a time. Given verified statements only; signs and keeps nothing itself.
+settings; each buys the right for the period to come, once. Given verified statements only; signs and keeps nothing
+itself.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def orders_due(
         last = placed.get((order.participant, order.kind))
         if standing is None or (last is not None and not last.is_settled_in(statement)):
             continue
-        if _can_afford(order, standing) and not _holds(order.kind, standing, statement.time_ms):
+        if _can_afford(order, standing) and not _holds_next(order.kind, standing, statement.time_ms):
             due.append(order)
     return due
 
@@ -114,5 +115,6 @@ def _can_afford(order: StandingOrder, standing: Standing) -> bool:
     return standing.balance - order.price_max >= order.balance_min
 
 
-def _holds(kind: RightKind, standing: Standing, time_ms: int) -> bool:
-    return any(right.kind is kind and right.end_ms > time_ms for right in standing.rights)
+def _holds_next(kind: RightKind, standing: Standing, time_ms: int) -> bool:
+    """Whether a right of this kind is yet to begin. One that runs does not count: who waits for its end is too late."""
+    return any(right.kind is kind and right.start_ms > time_ms for right in standing.rights)

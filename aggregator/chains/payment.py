@@ -6,15 +6,16 @@ participant's gateway). State: accounts, totals, rights, ranks. Feeds: the devic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
 from aggregator.chains.results import PeriodSettlement
 from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
-from aggregator.economy.rights import Window, price_of, priority_order
+from aggregator.economy.rights import HeldRight, RightKey, price_of, priority_order
 from aggregator.economy.tokens_many import tokens_of_all
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
@@ -22,7 +23,7 @@ from aggregator.ledger.table import Journal, Table, flat
 from protocol.canonical import encode
 from protocol.checkpoint import ChainName
 from protocol.merkle import root_of
-from protocol.messages import MessageType, Purchase
+from protocol.messages import MessageType, Purchase, Right, RightKind
 from protocol.refusals import RefusalCode, Refused
 
 ACCOUNTS_TABLE: Final = 50
@@ -99,8 +100,8 @@ class PaymentChain:
         self.accounts: Table[str, Account] = Table(ACCOUNTS_TABLE, journal, spell=spell_account, read=read_account)
         spell_totals, read_totals = flat(PaymentTotals)
         self._totals: Table[int, PaymentTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
-        spell_window, read_window = flat(Window)
-        self.rights: Table[tuple[str, int], Window] = Table(RIGHTS_TABLE, journal, spell=spell_window, read=read_window)
+        spell_right, read_right = flat(HeldRight)
+        self.rights: Table[RightKey, HeldRight] = Table(RIGHTS_TABLE, journal, spell=spell_right, read=read_right)
         spell_rank, read_rank = flat(Rank)
         self.ranks: Table[str, Rank] = Table(RANKS_TABLE, journal, spell=spell_rank, read=read_rank)
         self.tables: Mapping[int, Table[Any, Any]] = {
@@ -118,6 +119,13 @@ class PaymentChain:
     def balance(self, participant: str) -> int:
         """Tokens of a participant; below 0 is owed."""
         return (self.accounts.get(participant) or Account()).balance
+
+    def rights_by_holder(self) -> Mapping[str, Sequence[Right]]:
+        """Everybody's rights that are not over, each kind in the order of time; who holds none is left out."""
+        held: dict[str, list[Right]] = {}
+        for (participant, kind, start_ms), right in self.rights.items():
+            held.setdefault(participant, []).append(Right(RightKind(kind), start_ms, right.end_ms))
+        return held
 
     def due_settlement(self) -> DueSettlement | None:
         """What the last period's factors bring to everybody, unless that is settled already."""
@@ -152,7 +160,7 @@ class PaymentChain:
         """The rule says it all; there is no physics here."""
 
     def broken_invariants(self) -> Iterable[str]:
-        """Minted − burned is the sum of all accounts, and no account is above its ceiling."""
+        """Minted − burned is the sum of all accounts; none is above its ceiling; nobody holds a right twice at once."""
         totals = self.totals
         held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
         if totals.minted - totals.burned != held:
@@ -162,6 +170,10 @@ class PaymentChain:
             for participant, account in self.accounts.items():
                 if account.balance > ceiling:
                     yield f"{participant} holds {account.balance}, above the ceiling of {ceiling}"
+        for participant, rights in self.rights_by_holder().items():
+            for earlier, later in pairwise(rights):
+                if earlier.kind is later.kind and later.start_ms < earlier.end_ms:
+                    yield f"{participant} holds {later.kind.name.lower()} twice from {later.start_ms}"
 
     def _settle(self, settlement: PeriodSettlement) -> Iterable[bytes]:
         due = self.due_settlement()
@@ -192,15 +204,16 @@ class PaymentChain:
         if price > purchase.price_max:
             raise Refused(RefusalCode.PRICE_ABOVE_LIMIT, f"it costs {price}, above the limit of {purchase.price_max}")
         following = region.period_of(region.period_of(block.time_ms).span.end_ms).span
-        held = self.rights.get((participant, purchase.right.value))
-        if held is not None and held.end_ms >= following.end_ms:
-            raise Refused(RefusalCode.RIGHT_ALREADY_HELD, f"{participant} holds it until {held.end_ms}")
-        if self.balance(participant) < price:
-            raise Refused(RefusalCode.BALANCE_TOO_LOW, f"it costs {price}, the balance is {self.balance(participant)}")
-        movement = Movement(MovementKind.PURCHASE, participant, price, self.balance(participant) - price)
+        key = (participant, purchase.right.value, int(following.start_ms))
+        if key in self.rights:
+            detail = f"{participant} holds it for the period from {following.start_ms}"
+            raise Refused(RefusalCode.RIGHT_ALREADY_HELD, detail)
+        balance = self.balance(participant)
+        if balance < price:
+            raise Refused(RefusalCode.BALANCE_TOO_LOW, f"it costs {price}, the balance is {balance}")
+        movement = Movement(MovementKind.PURCHASE, participant, price, balance - price)
         self._post(movement)
-        start_ms = held.start_ms if held is not None and held.end_ms >= following.start_ms else following.start_ms
-        self.rights.put((participant, purchase.right.value), Window(start_ms, following.end_ms))
+        self.rights.put(key, HeldRight(following.end_ms))
         totals = self.totals
         self._totals.put(0, replace(totals, purchases=totals.purchases + 1))
         return (movement_leaf(movement, following.start_ms),)
@@ -222,14 +235,14 @@ class PaymentChain:
         )
 
     def _end_rights(self, settled_until_ms: int) -> None:
-        for key in [key for key, window in self.rights.items() if window.end_ms <= settled_until_ms]:
+        for key in [key for key, right in self.rights.items() if right.end_ms <= settled_until_ms]:
             self.rights.remove(key)
 
     def _draw_up_order(self, from_ms: int) -> None:
         holders = {
             participant
-            for (participant, _), window in self.rights.items()
-            if window.start_ms <= from_ms < window.end_ms
+            for (participant, _, start_ms), right in self.rights.items()
+            if start_ms <= from_ms < right.end_ms
         }
         balances = {participant: self.balance(participant) for participant in self._region().participants}
         for place, participant in enumerate(priority_order(balances, holders), start=1):

@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 
 from aggregator.chains.five import Five
-from protocol.messages import Limit, Right, RightKind, Standing
+from protocol.messages import Limit, Right, Standing
 from protocol.units import PPM
 
 
-def standings_behind(gateway: str, five: Five) -> tuple[Standing, ...]:
-    """The standing of every participant behind a gateway, in the order of their names."""
-    participants = five.asset.region.participants_of.get(gateway, ())
-    return tuple(standing_of(participant, gateway, five) for participant in participants)
+class Standings:
+    """How everybody stands after one block. Rights are sorted out once, for all who are asked about."""
 
+    def __init__(self, five: Five) -> None:
+        self._five = five
 
-def standing_of(participant: str, gateway: str, five: Five) -> Standing:
-    """The standing of one participant, with the limits of their devices on one gateway."""
-    row = five.analysis.factors.get(participant)
-    rank = five.payment.ranks.get(participant)
-    balance = five.payment.balance(participant)
-    return Standing(
-        participant=participant,
-        balance=balance,
-        supply_factor_ppm=_ppm(row.factors.supply) if row else None,
-        demand_factor_ppm=_ppm(row.factors.demand) if row else None,
-        rank=rank.place if rank else len(five.asset.region.participants),
-        limits=_limits(participant, gateway, five) if balance < 0 else (),
-        rights=tuple(
-            Right(kind, window.start_ms, window.end_ms)
-            for kind in RightKind
-            if (window := five.payment.rights.get((participant, kind.value))) is not None
-        ),
-    )
+    @cached_property
+    def _rights(self) -> Mapping[str, Sequence[Right]]:
+        return self._five.payment.rights_by_holder()
 
+    def behind(self, gateway: str) -> tuple[Standing, ...]:
+        """The standing of every participant behind a gateway, in the order of their names."""
+        participants = self._five.asset.region.participants_of.get(gateway, ())
+        return tuple(self.of(participant, gateway) for participant in participants)
 
-def _limits(participant: str, gateway: str, five: Five) -> tuple[Limit, ...]:
-    """What is left to the devices of somebody who owes tokens."""
-    region = five.asset.region
-    share_ppm = region.rules.accounts.restricted_ppm
-    return tuple(
-        Limit(device.id, device.rated_w * share_ppm // PPM)
-        for device in region.devices_of.get((gateway, participant), ())
-    )
+    def of(self, participant: str, gateway: str = "") -> Standing:
+        """The standing of one participant, with the limits of their devices on one gateway, if one is named."""
+        five = self._five
+        row = five.analysis.factors.get(participant)
+        rank = five.payment.ranks.get(participant)
+        balance = five.payment.balance(participant)
+        return Standing(
+            participant=participant,
+            balance=balance,
+            supply_factor_ppm=_ppm(row.factors.supply) if row else None,
+            demand_factor_ppm=_ppm(row.factors.demand) if row else None,
+            rank=rank.place if rank else len(five.asset.region.participants),
+            limits=self._limits(participant, gateway) if balance < 0 else (),
+            rights=tuple(self._rights.get(participant, ())),
+        )
+
+    def _limits(self, participant: str, gateway: str) -> tuple[Limit, ...]:
+        """What is left to the devices of somebody who owes tokens."""
+        region = self._five.asset.region
+        share_ppm = region.rules.accounts.restricted_ppm
+        return tuple(
+            Limit(device.id, device.rated_w * share_ppm // PPM)
+            for device in region.devices_of.get((gateway, participant), ())
+        )
 
 
 def _ppm(factor: Fraction | None) -> int | None:

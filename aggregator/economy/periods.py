@@ -38,17 +38,22 @@ def period_of(instant_ms: int, rule: TimeRule, begin_ms: int) -> Period:
     """The settlement period that an instant belongs to, in a region that began at the interval from `begin_ms`.
 
     Periods of a fixed length are counted from there. Months are those of the region's calendar, cut at the interval
-    that midnight falls into; the first one begins with the region.
+    that midnight falls into, which belongs to the new month as a whole; the first one begins with the region.
     """
     if rule.period_ms is not None:
         start = instant_ms - (instant_ms - begin_ms) % rule.period_ms
         return Period(Interval(start_ms=UnixMs(start), end_ms=UnixMs(start + rule.period_ms)), rule.period_ms)
     zone = ZoneInfo(rule.time_zone)
     local = datetime.fromtimestamp(instant_ms // 1000, tz=UTC).astimezone(zone)
-    year, month = local.year, local.month
-    following = (year + 1, 1) if month == 12 else (year, month + 1)
-    start, end = _midnight(year, month, zone, rule), _midnight(*following, zone, rule)
+    month, following = (local.year, local.month), _month_after(local.year, local.month)
+    if instant_ms >= _midnight(*following, zone, rule):
+        month, following = following, _month_after(*following)
+    start, end = _midnight(*month, zone, rule), _midnight(*following, zone, rule)
     return Period(Interval(start_ms=UnixMs(max(start, begin_ms)), end_ms=UnixMs(end)), end - start)
+
+
+def _month_after(year: int, month: int) -> tuple[int, int]:
+    return (year + 1, 1) if month == 12 else (year, month + 1)
 
 
 def _midnight(year: int, month: int, zone: ZoneInfo, rule: TimeRule) -> int:

@@ -1,8 +1,9 @@
 """What tokens buy, and who goes first.
 
-A right is bought for one settlement period. The order of priority is drawn up when a period is settled and holds until
-the next one is: holders of a right come first, participants who owe tokens come last, and among equals the larger
-balance, then the name, decides, so that every node draws up the same order.
+A right is bought for one settlement period, ahead of it; whoever wants to go first month after month buys one in each.
+The order of priority is drawn up when a period is settled and holds until the next one is: holders of a right come
+first, participants who owe tokens come last, and among equals the larger balance, then the name, decides, so that every
+node draws up the same order.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from dataclasses import dataclass
 from config.grid_model import RightPrice
 from protocol.messages import RightKind
 
+RightKey = tuple[str, int, int]
+"""Whose right it is, the number of its kind, and the start of the settlement period that it was bought for."""
+
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """From when to when a right holds; half-open, UTC."""
+class HeldRight:
+    """A right that somebody holds in one settlement period, from its start."""
 
-    start_ms: int
     end_ms: int
+    """End of that period, UTC; does not belong to it."""
 
 
 def price_of(kind: RightKind, prices: Iterable[RightPrice]) -> int | None:

@@ -7,8 +7,9 @@ acknowledgement proves nothing to a gateway: only a receipt does, and that is se
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,14 +19,18 @@ import structlog
 from aggregator.service.notify import Outgoing
 from config.key_files import load_password
 from config.settings import Broker
+from config.tasks import end, wait_for_any
+from config.tls import context_of
 from protocol.envelope import ENVELOPE_BYTES_MAX
-from protocol.errors import EncodingError
+from protocol.errors import EncodingError, LinkError
 from protocol.topics import Kind, everybody, parse
 
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_MAX_S: Final = 30.0
 OUTGOING_MAX: Final = 100_000
 IN_FLIGHT_MAX: Final = 1000
+
+logging.getLogger("mqtt").setLevel(logging.CRITICAL + 1)  # aiomqtt's own log repeats what is raised
 
 log = structlog.get_logger("este.broker")
 
@@ -42,8 +47,14 @@ class BrokerPort:
     """One connection that is renewed for as long as the program runs."""
 
     def __init__(self, broker: Broker, region: str, name: str) -> None:
-        """Nothing is connected yet."""
+        """Nothing is connected yet.
+
+        Raises:
+            OperatorError: a file that the settings name is missing or is not what it should be.
+        """
         self._broker = broker
+        self._password = load_password(broker.password_file) if broker.password_file else None
+        self._tls = context_of(broker.tls) if broker.tls else None
         self._region = region
         self._client_id = f"este-{region}-{name}"
         self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(maxsize=OUTGOING_MAX)
@@ -68,8 +79,8 @@ class BrokerPort:
                     log.info("connected", host=self._broker.host, port=self._broker.port)
                     pause = RECONNECT_FIRST_S
                     await self._serve(client, on_link, receive)
-            except* aiomqtt.MqttError as errors:
-                log.warning("broker away", why=str(errors.exceptions[0]), again_in_s=pause)
+            except aiomqtt.MqttError as error:
+                log.warning("broker away", why=str(error), again_in_s=pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, RECONNECT_MAX_S)
 
@@ -82,14 +93,12 @@ class BrokerPort:
     ) -> None:
         """Move messages both ways until the link breaks."""
         self._is_up = True
+        tasks = [asyncio.create_task(self._send(client)), asyncio.create_task(_receive(client, on_link, receive))]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._send(client))
-                await on_link()
-                async for incoming in _messages(client):
-                    receive(incoming)
+            await wait_for_any([], tasks=tasks)
         finally:
             self._is_up = False
+            await end(*tasks)
             self._forget_outgoing()
 
     def _forget_outgoing(self) -> None:
@@ -107,19 +116,86 @@ class BrokerPort:
 
     def _client(self) -> aiomqtt.Client:
         broker = self._broker
-        password = load_password(broker.password_file) if broker.password_file else None
         return aiomqtt.Client(
             broker.host,
             port=broker.port,
             identifier=self._client_id,
             username=broker.username,
-            password=password,
+            password=self._password,
             clean_session=False,
             protocol=aiomqtt.ProtocolVersion.V311,
             keepalive=broker.keepalive_s,
-            tls_context=_tls_context(broker),
+            tls_context=self._tls,
             max_inflight_messages=IN_FLIGHT_MAX,
         )
+
+
+class Visit:
+    """A short call at the broker, for commands: with the node's settings, and with a session that nobody keeps."""
+
+    def __init__(self, broker: Broker, region: str) -> None:
+        """Nothing is connected yet.
+
+        Raises:
+            OperatorError: a file that the settings name is missing or is not what it should be.
+        """
+        self._broker = broker
+        self._region = region
+        self._password = load_password(broker.password_file) if broker.password_file else None
+        self._tls = context_of(broker.tls) if broker.tls else None
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand one message to the broker.
+
+        Raises:
+            LinkError: the broker is away, or lets nobody in with these settings.
+        """
+        with self._link_errors():
+            async with self._client() as client:
+                await client.publish(topic, payload, qos=1, retain=retain)
+
+    async def retained(self, kind: Kind, listen_s: float) -> dict[str, bytes]:
+        """What the broker keeps of one kind, by name; whatever comes within `listen_s` seconds.
+
+        Raises:
+            LinkError: the broker is away, or lets nobody in with these settings.
+        """
+        found: dict[str, bytes] = {}
+        with self._link_errors(), suppress(TimeoutError):
+            async with self._client() as client, asyncio.timeout(listen_s):
+                await client.subscribe(everybody(self._region, kind), qos=1)
+                async for incoming in _messages(client):
+                    found[incoming.gateway] = incoming.payload
+        return {name: payload for name, payload in found.items() if payload}
+
+    @contextmanager
+    def _link_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except aiomqtt.MqttError as error:
+            place = f"{self._broker.host}:{self._broker.port}"
+            raise LinkError(
+                f"the broker at {place} cannot be reached with these settings: {error}", retry=True
+            ) from error
+
+    def _client(self) -> aiomqtt.Client:
+        broker = self._broker
+        return aiomqtt.Client(
+            broker.host,
+            port=broker.port,
+            username=broker.username,
+            password=self._password,
+            protocol=aiomqtt.ProtocolVersion.V311,
+            tls_context=self._tls,
+        )
+
+
+async def _receive(
+    client: aiomqtt.Client, on_link: Callable[[], Awaitable[None]], receive: Callable[[Incoming], None]
+) -> None:
+    await on_link()
+    async for incoming in _messages(client):
+        receive(incoming)
 
 
 async def _messages(client: aiomqtt.Client) -> AsyncIterator[Incoming]:
@@ -132,12 +208,3 @@ async def _messages(client: aiomqtt.Client) -> AsyncIterator[Incoming]:
         except EncodingError:
             continue
         yield Incoming(topic.name, payload)
-
-
-def _tls_context(broker: Broker) -> ssl.SSLContext | None:
-    if broker.tls is None:
-        return None
-    context = ssl.create_default_context(cafile=str(broker.tls.ca_file))
-    if broker.tls.certificate_file and broker.tls.key_file:
-        context.load_cert_chain(str(broker.tls.certificate_file), str(broker.tls.key_file))
-    return context

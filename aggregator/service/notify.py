@@ -15,7 +15,7 @@ from aggregator.chains.analysis import FACTORS_TABLE
 from aggregator.chains.five import Five
 from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE
 from aggregator.chains.results import IntervalResult
-from aggregator.chains.standing import standing_of, standings_behind
+from aggregator.chains.standing import Standings
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Role
 from protocol.canonical import decode
@@ -74,9 +74,9 @@ class Notifier:
         self._staged = {}
         if not (closes or changes or block.head.height == 1):
             return []
-        made = []
+        made, everybody = [], Standings(five)
         for member in five.asset.members(Role.GATEWAY):
-            standings = standings_behind(member.name, five)
+            standings = everybody.behind(member.name)
             before = self._told.get(member.name)
             if not closes and before is not None and before.standings == standings:
                 continue
@@ -138,9 +138,9 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
     interval = Interval(start_ms=result.start_ms, end_ms=result.end_ms)  # type: ignore[arg-type]
     flows = {flow.participant: flow for flow in result.flows.participants}
     clean = {generator.source for generator in five.asset.region.grid.generators if generator.is_clean}
-    participants = {}
+    participants, everybody = {}, Standings(five)
     for name in five.asset.region.participants:
-        flow, standing = flows.get(name), standing_of(name, "", five)
+        flow, standing = flows.get(name), everybody.of(name)
         used_wh = flow.imported_wh if flow else 0
         clean_wh = sum(energy for source, energy in flow.origin_wh if source in clean) if flow else 0
         net_wh = used_wh - (flow.exported_wh if flow else 0)
@@ -152,7 +152,10 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
             "rank": standing.rank,
             "supply_factor_ppm": standing.supply_factor_ppm,
             "demand_factor_ppm": standing.demand_factor_ppm,
-            "rights": [right.kind.name.lower() for right in standing.rights],
+            "rights": [
+                {"kind": right.kind.name.lower(), "start_ms": right.start_ms, "end_ms": right.end_ms}
+                for right in standing.rights
+            ],
         }
     data, analysis, payment = five.data.totals, five.analysis.cursor, five.payment.totals
     document = {

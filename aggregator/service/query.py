@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.chains.five import Five
-from aggregator.chains.standing import standing_of
+from aggregator.chains.standing import Standings
 from aggregator.ledger.record import Role
 from aggregator.service.node import restore
 from aggregator.service.store import Store
@@ -85,7 +85,8 @@ class LedgerFile:
 
     def standings(self) -> list[Standing]:
         """How everybody stands, first in the order of priority first."""
-        standings = [standing_of(name, "", self.five) for name in self.five.asset.region.participants]
+        everybody = Standings(self.five)
+        standings = [everybody.of(name) for name in self.five.asset.region.participants]
         return sorted(standings, key=lambda standing: (standing.rank, standing.participant))
 
     def meters(self) -> list[MeterView]:
@@ -111,5 +112,14 @@ class LedgerFile:
         return views
 
     def gateways(self) -> list[str]:
-        """Every admitted gateway, in the order of their names."""
+        """Every gateway with a live key, in the order of their names."""
         return [member.name for member in self.five.asset.members(Role.GATEWAY)]
+
+    def not_enrolled(self) -> list[str]:
+        """Every gateway that the grid names and that has no live key, in the order of their names."""
+        enrolled = set(self.gateways())
+        return [name for name in self.five.asset.region.grid.gateways if name not in enrolled]
+
+    def regulator(self) -> str:
+        """The regulator's name."""
+        return self.five.asset.region.genesis.regulator.name

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -20,20 +20,25 @@ import structlog
 
 from aggregator.ledger.record import Record
 from aggregator.service.ingest import Ingest, Opened
+from aggregator.service.log import configure, tell_loop_errors
 from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.store import StoreError
 from config.key_files import load
 from config.settings import AggregatorSettings
+from config.tasks import end, wait_for_any
 from protocol.crypto import digest_of
-from protocol.refusals import Refused
+from protocol.errors import OperatorError
+from protocol.refusals import RefusalCode, Refused
 
 T = TypeVar("T")
 
 DISK_PAUSE_S: Final = 1.0
-DRAIN_S: Final = 5.0
 IDLE_S: Final = 1.0
+
+DRAIN_S: Final = 1.5
+"""How long the last receipts may take on their way to the broker; who misses one asks again."""
 
 log = structlog.get_logger("este.node")
 
@@ -44,20 +49,22 @@ def run(settings: AggregatorSettings) -> None:
     Raises:
         EsteError: it cannot start; the operator can mend it.
     """
+    configure(settings.log_level)
     key = load(settings.key_file)
-    node = Node.open(settings.data, settings.name, key, settings.blocks, settings.pending_max)
-    try:
-        asyncio.run(_Runner(settings, node).run())
-    finally:
-        node.close()
+    broker = BrokerPort(settings.broker, settings.region, settings.name)
+    with closing(Node.open(settings.data, settings.name, key, settings.blocks, settings.pending_max)) as node:
+        region = node.five.ledger.region
+        if region != settings.region:
+            raise OperatorError(settings.data, "region", f"the ledger of {settings.region}", f"the one of {region}")
+        asyncio.run(_Runner(settings, node, broker).run())
 
 
 class _Runner:
     """One node, its broker, and the tasks between them."""
 
-    def __init__(self, settings: AggregatorSettings, node: Node) -> None:
+    def __init__(self, settings: AggregatorSettings, node: Node, broker: BrokerPort) -> None:
         self._node = node
-        self._broker = BrokerPort(settings.broker, settings.region, settings.name)
+        self._broker = broker
         self._ingest = Ingest(node.check, settings.verify_threads, settings.pending_max)
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._wake = asyncio.Event()
@@ -66,28 +73,26 @@ class _Runner:
     async def run(self) -> None:
         """Run until told to stop, then close what waits and say goodbye."""
         loop = asyncio.get_running_loop()
+        tell_loop_errors(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._hear_signal)
         log.info("running", height=self._node.five.ledger.height)
-        tasks = [
-            asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive)),
-            asyncio.create_task(self._take_in()),
-            asyncio.create_task(self._close_blocks()),
-        ]
-        stop = asyncio.create_task(self._stop.wait())
-        done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks[1:], stop):
-            task.cancel()
-        await asyncio.gather(*tasks[1:], stop, return_exceptions=True)
-        failed = [task for task in done if task is not stop and task.exception() is not None]
-        if not failed:
+        linking = asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive))
+        taking = asyncio.create_task(self._take_in())
+        closing_blocks = asyncio.create_task(self._close_blocks())
+        try:
+            await wait_for_any([self._stop], tasks=[linking, taking, closing_blocks])
+            await end(taking)
+            await closing_blocks
             await self._say_goodbye()
-        tasks[0].cancel()
-        await asyncio.gather(tasks[0], return_exceptions=True)
-        self._ingest.close()
-        self._ledger_thread.shutdown(wait=True)
-        for task in failed:
-            await task
+        finally:
+            await end(taking, closing_blocks, linking)
+            self._ingest.close()
+            self._ledger_thread.shutdown(wait=True)
+
+    def _hear_signal(self) -> None:
+        self._stop.set()
+        self._wake.set()
 
     async def _on_link(self) -> None:
         await self._broker.publish(await self._in_ledger_thread(self._node.last_statements))
@@ -108,24 +113,28 @@ class _Runner:
                 log.warning("refused", gateway=incoming.gateway, code=one.code.name, why=one.detail)
                 answers.append(self._node.refusal(incoming.gateway, digest_of(incoming.payload), one))
             else:
-                log.warning("ignored", topic=incoming.gateway, code=one.code.name)
+                again = self._node.answer_again(incoming.payload) if one.code is RefusalCode.UNKNOWN_KEY else []
+                answers += again
+                if not again:
+                    log.warning("ignored", topic=incoming.gateway, code=one.code.name)
         return answers
 
     async def _close_blocks(self) -> None:
-        """Close a block whenever the queue or time alone wants one."""
-        while True:
+        """Close a block whenever the queue or time alone wants one, until told to stop."""
+        while not self._stop.is_set():
             self._wake.clear()
             due_ms = self._node.due_in_ms(_now_ms())
             if due_ms is None or due_ms > 0:
                 wait_s = IDLE_S if due_ms is None else min(IDLE_S, due_ms / 1000)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
                 continue
             await self._close_one_block()
 
     async def _close_one_block(self) -> None:
         try:
-            outgoing = await self._in_ledger_thread(lambda: self._node.close_block(_now_ms()))
+            outgoing = await self._in_ledger_thread(lambda: self._node.close_block(_now_ms(), self._stop.is_set))
         except StoreError as error:
             log.error("nothing can be stored; gateways keep their readings", why=str(error))
             await asyncio.sleep(DISK_PAUSE_S)
@@ -136,7 +145,8 @@ class _Runner:
         """Close what waits in the queue, and let the broker have the receipts."""
         await self._close_one_block()
         try:
-            await asyncio.wait_for(self._broker.drain(), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await self._broker.drain()
         except TimeoutError:
             log.warning("the broker did not take everything; receipts will be asked for again")
         log.info("stopped", height=self._node.five.ledger.height)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,11 +23,13 @@ from typing import Any, Final, Self
 from sqlite_utils import Database
 
 from aggregator.ledger.block import Block
+from config import lock
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.errors import EsteError, OperatorError
 from protocol.merkle import NodeSource, Range, leaf_hash
 
 FILE_NAME: Final = "ledger.sqlite"
+LOCK_NAME: Final = "ledger.lock"
 SCHEMA_VERSION: Final = 1
 PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1 << 14
@@ -76,6 +78,9 @@ class Store:
     def __init__(self, db: sqlite3.Connection) -> None:
         """Use `create`, `open` or `open_read_only`."""
         self._db = db
+        self._held = ExitStack()
+        """What `close` lets go of."""
+        self._held.callback(db.close)
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -102,13 +107,18 @@ class Store:
         """Open a ledger file to go on with it. One process at a time may.
 
         Raises:
-            OperatorError: there is none, or another version of este made it.
+            OperatorError: there is none, another version of este made it, or another process holds it.
         """
-        db = _connect(folder, "rw")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // PAGE_BYTES}")
-        return cls(db)
+        store = cls(_connect(folder, "rw"))
+        with ExitStack() as on_error:
+            on_error.callback(store.close)
+            held = lock.hold(folder / LOCK_NAME, what="a ledger", holder="an aggregator")
+            store._held.callback(lock.release, held)
+            store._db.execute("PRAGMA journal_mode = WAL")
+            store._db.execute("PRAGMA synchronous = FULL")
+            store._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // PAGE_BYTES}")
+            on_error.pop_all()
+        return store
 
     @classmethod
     def open_read_only(cls, folder: Path) -> Self:
@@ -121,7 +131,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        self._held.close()
 
     def write(self, block: Block, checkpoint: bytes, statements: Iterable[tuple[str, int, bytes]]) -> None:
         """Keep a block, what it changed, and what is to be told about it, all or nothing.
@@ -281,8 +291,11 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
     path = folder / FILE_NAME
     if not path.is_file():
         raise OperatorError(path, "", "a ledger", "nothing there; make one with: este-aggregator init")
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False, timeout=30)
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    try:
+        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False, timeout=30)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        raise OperatorError(path, "", "a ledger that can be opened", str(error)) from error
     if version != SCHEMA_VERSION:
         db.close()
         raise OperatorError(path, "", f"a ledger of version {SCHEMA_VERSION}", f"version {version}")

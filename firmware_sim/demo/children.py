@@ -46,17 +46,19 @@ class Child:
         """Ask it to end, and wait.
 
         Raises:
-            ChildError: it did not end in time and was killed, or ended with a status other than 0.
+            ChildError: it did not end in time and was killed, or ended badly. One that dies of the signal, because it
+                had not begun to listen for it, has nothing to put in order.
         """
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            status = await asyncio.wait_for(self.process.wait(), patience_s)
+            async with asyncio.timeout(patience_s):
+                status = await self.process.wait()
         except TimeoutError:
             self.kill()
             await self.process.wait()
             raise ChildError(f"{self.name} did not stop within {patience_s:.0f} s:\n{_tail(self.log_file)}") from None
-        if status != 0:
+        if status not in (0, -signal.SIGTERM):
             raise ChildError(f"{self.name} stopped with status {status}:\n{_tail(self.log_file)}")
 
     def kill(self) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
 from config.settings import Broker
-from firmware_sim.demo.runner import Redraw, tell
+from firmware_sim.demo.runner import Interrupted, Redraw, tell
 from firmware_sim.demo.stage import TIME, Stage
 from firmware_sim.demo.view import Scene, Summary, picture_of, summary_table
 from protocol.errors import EsteError
@@ -24,8 +25,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 out = Console()
 err = Console(stderr=True)
 
-SHORTEST_S = 45
+SHORTEST_S: Final = 45
 """Shorter, and the first settlement period is not over, so the loop cannot close."""
+
+SIGNALLED: Final = 128
+"""Exit status of what a signal ended, before the signal's number is added, as shells count."""
 
 
 @app.command()
@@ -61,6 +65,8 @@ def demo(
         _say_what_to_try(stage)
     if picture is not None:
         picture.write_text(picture_of(scene), encoding="utf-8")
+    if scene.ended_by is not None:
+        sys.exit(SIGNALLED + scene.ended_by)
     if summary.missing:
         for want in summary.missing:
             err.print(f"[red]did not happen:[/] {want}")
@@ -74,8 +80,10 @@ def main() -> None:
     except EsteError as error:
         err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
+    except Interrupted as interrupted:
+        sys.exit(SIGNALLED + interrupted.signal_number)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(SIGNALLED + signal.SIGINT)
 
 
 def _say_what_to_try(stage: Stage) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.settings import Broker
+from config.tasks import end, wait_for_any
 from firmware_sim.demo.children import Child, output_of, program, start
 from firmware_sim.demo.mqtt_port import listen, wait_for_broker
 from firmware_sim.demo.stage import Stage, build, free_port
@@ -27,20 +28,34 @@ from protocol.errors import LinkError
 
 BROKER_PATIENCE_S: Final = 15.0
 STOP_PATIENCE_S: Final = 20.0
+DRAIN_S: Final = 15.0
+"""How long a gateway may wait for its last receipts: in a demo nothing may be left unsent."""
+
 FRAME_S: Final = 0.25
+
+RUNNING: Final = "running"
+"""What the scene's stage is called while meters are read."""
 
 Redraw = Callable[[], None]
 """Called whenever the scene has changed."""
 
 
+class Interrupted(Exception):
+    """A signal ended the demo when there was nothing to be stopped in order, or ended the stopping."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+        super().__init__(signal_number)
+
+
 async def tell(
     folder: Path, scene: Scene, *, meters: int, seed: int, broker: Broker | None, redraw: Redraw
 ) -> tuple[Summary, Stage]:
-    """Run the demo.
+    """Run the demo. A signal while meters are read ends the show before its time, in order; at any other time, at once.
 
     Args:
         folder: where everything is written; must be empty or absent.
-        scene: what there is to show, kept up to date; says how long meters are read.
+        scene: what there is to show, kept up to date; says how long meters are read, and what signal ended that.
         meters: how many.
         seed: which region.
         broker: one that is there already, or None for the demo's own.
@@ -48,13 +63,43 @@ async def tell(
 
     Raises:
         EsteError: something did not start, ended early, or would not stop.
+        Interrupted: a signal ended it at once.
     """
+    curtain, leave = asyncio.Event(), asyncio.Event()
+
+    def hear(number: int) -> None:
+        is_first, scene.ended_by = scene.ended_by is None, number
+        (curtain if is_first and scene.stage == RUNNING else leave).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, hear, number)
+    telling = asyncio.create_task(_tell(folder, scene, curtain, redraw, meters=meters, seed=seed, broker=broker))
+    try:
+        await wait_for_any([leave], tasks=[telling])
+        if scene.ended_by and not telling.done():
+            raise Interrupted(scene.ended_by)
+        return telling.result()
+    finally:
+        await end(telling)
+
+
+async def _tell(
+    folder: Path,
+    scene: Scene,
+    curtain: asyncio.Event,
+    redraw: Redraw,
+    *,
+    meters: int,
+    seed: int,
+    broker: Broker | None,
+) -> tuple[Summary, Stage]:
     own_broker = broker is None
     stage = await build(folder, meters=meters, seed=seed, broker=broker or Broker(host="127.0.0.1", port=free_port()))
     running: list[Child] = []
     try:
         await _start_all(stage, running, own_broker)
-        await _watch(stage, running, scene, redraw)
+        await _watch(stage, running, scene, curtain, redraw)
         scene.stage = "stopping: every reading is being sent and receipted"
         redraw()
         await _stop_all(running)
@@ -80,32 +125,23 @@ async def _start_all(stage: Stage, running: list[Child], own_broker: bool) -> No
     aggregator = [program("este-aggregator"), "run", f"--settings={stage.aggregator_settings}"]
     running.append(await start("aggregator", aggregator, stage.logs))
     for gateway in stage.scenario.gateways:
-        agent = [program("este-agent"), "run", f"--settings={stage.agent_settings(gateway)}"]
+        agent = [program("este-agent"), "run", f"--settings={stage.agent_settings(gateway)}", f"--drain-s={DRAIN_S}"]
         running.append(await start(gateway, agent, stage.logs))
 
 
-async def _watch(stage: Stage, running: list[Child], scene: Scene, redraw: Redraw) -> None:
-    """Show what happens until the time is over, somebody presses Ctrl-C, or a program dies."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    scene.stage = "running"
+async def _watch(stage: Stage, running: list[Child], scene: Scene, curtain: asyncio.Event, redraw: Redraw) -> None:
+    """Show what happens until the time is over, the curtain falls, or a program dies."""
+    scene.stage = RUNNING
     begin = time.monotonic()
     ears = asyncio.create_task(listen(stage.broker.host, stage.broker.port, REGION, scene.hear))
     watches = [asyncio.create_task(child.watch()) for child in running]
     try:
-        while scene.elapsed_s < scene.duration_s and not stop.is_set():
+        while scene.elapsed_s < scene.duration_s and not curtain.is_set():
             redraw()
-            await asyncio.wait([ears, *watches], timeout=FRAME_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in (ears, *watches):
-                if task.done():
-                    task.result()
+            await wait_for_any([curtain], tasks=[ears, *watches], timeout_s=FRAME_S)
             scene.elapsed_s = time.monotonic() - begin
     finally:
-        for task in (ears, *watches):
-            task.cancel()
-        await asyncio.gather(ears, *watches, return_exceptions=True)
+        await end(ears, *watches)
 
 
 async def _stop_all(running: list[Child]) -> None:

@@ -88,9 +88,12 @@ async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stag
 
 def _write_settings(stage: Stage) -> None:
     folder = stage.folder
-    if folder.exists() and any(folder.iterdir()):
-        raise OperatorError(folder, "", "an empty folder, or none yet, for --data", "one that holds something")
-    stage.logs.mkdir(parents=True)
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise OperatorError(folder, "", "an empty folder, or none yet, for --data", "one that holds something")
+        stage.logs.mkdir(parents=True)
+    except OSError as error:
+        raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error
     _write_model(stage.grid_file, stage.scenario.grid(TIME))
     _write_model(stage.fleet_settings, stage.fleet)
     for gateway in stage.scenario.gateways:
@@ -112,8 +115,9 @@ def _make_gateway(stage: Stage, gateway: str) -> None:
         poll_every_ms=POLL_EVERY_MS,
         batch=Batching(age_max_ms=BATCH_AGE_MS),
         resend_after_ms=RESEND_AFTER_MS,
+        clock_wait_max_ms=0,  # a demo does not wait for the time, and says that it is not synchronized
         statement_age_max_ms=60_000,
-        buses=stage.scenario.buses(gateway, stage.fleet.host),
+        buses=stage.scenario.buses(gateway, stage.fleet),
         standing_orders=_standing_orders(stage.scenario, gateway),
     )
     _write_model(stage.agent_settings(gateway), settings)

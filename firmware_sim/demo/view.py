@@ -63,6 +63,8 @@ class Scene:
     duration_s: int
     elapsed_s: float = 0.0
     stage: str = "starting"
+    ended_by: int | None = None
+    """The last signal that came, if one did."""
     latest: dict[str, Any] | None = None
     events: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
 
@@ -98,6 +100,7 @@ class Scene:
             return Text("\n  meters are being read; the first interval closes in a few seconds …\n", style="dim")
         columns = ("rank", "participant", "power", "clean share", "supply F", "demand F", "tokens", "rights", "")
         table = Table(*columns, box=None, padding=(0, 1), header_style="bold dim")
+        at_ms = self.latest["interval"]["end_ms"]
         people = sorted(self.latest["participants"].items(), key=lambda item: (item[1]["rank"], item[0]))
         for name, now in people:
             style = "red" if now["restricted"] else None
@@ -105,7 +108,7 @@ class Scene:
                 str(now["rank"]), name, _power(now["power_w"]), _share(now["clean_ppm"]),
                 _factor(now["supply_factor_ppm"]), _factor(now["demand_factor_ppm"]),
                 Text(str(now["balance"]), style="red" if now["balance"] < 0 else "green"),
-                ", ".join(right.removeprefix("priority_") for right in now["rights"]),
+                ", ".join(_right(right, at_ms) for right in now["rights"]),
                 "restricted" if now["restricted"] else "", style=style,
             )  # fmt: skip
         return table
@@ -146,8 +149,14 @@ def _changes(name: str, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         changes.append(f"[red]{name} owes {-now['balance']} tokens: its devices are limited[/]")
     if then["restricted"] and not now["restricted"]:
         changes.append(f"[green]{name} is back at {now['balance']} tokens: its limit is lifted[/]")
-    changes += [f"{name} bought {right.replace('_', ' ')}" for right in now["rights"] if right not in then["rights"]]
-    return changes
+    bought = [right["kind"].replace("_", " ") for right in now["rights"] if right not in then["rights"]]
+    return changes + [f"{name} bought {kind} for the next period" for kind in bought]
+
+
+def _right(right: dict[str, Any], at_ms: int) -> str:
+    """What is held, and whether that is yet to begin."""
+    kind: str = right["kind"].removeprefix("priority_")
+    return f"next {kind}" if right["start_ms"] > at_ms else kind
 
 
 def _power(power_w: int) -> Text:

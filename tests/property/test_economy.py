@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from aggregator.chains.energy import credit, per_interval
 from aggregator.economy.accounts import effect_of, settle
+from aggregator.economy.periods import Period, period_of
 from aggregator.economy.settlement import factors_of, tokens_of
 from aggregator.economy.tokens import tokens_for
 from aggregator.economy.tokens_many import DeedsOfMany, tokens_of_many
-from config.grid_model import CarbonRule, TokenRule
+from config.grid_model import CarbonRule, TimeRule, TokenRule
 from protocol.energy_register import EnergyRegister, Place, RegisterLimit
 
 RULE = TokenRule.model_validate(
@@ -126,3 +127,32 @@ def test_how_readings_are_cut_into_batches_does_not_matter(moves: list[tuple[int
     assert register == whole
     in_one = {interval: energy for interval, energy in per_interval(whole_curve, 5_000) if energy}
     assert {interval: energy for interval, energy in total.items() if energy} == in_one
+
+
+instants = st.integers(1_600_000_000_000, 2_000_000_000_000)
+time_rules = st.builds(
+    lambda interval_ms, zone: TimeRule(interval_ms=interval_ms, grace_ms=0, time_zone=zone),
+    st.sampled_from([60_000, 900_000, 3_600_000, 86_400_000]),
+    st.sampled_from(
+        ["Etc/UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns", "Asia/Shanghai"]
+    ),
+) | st.builds(
+    lambda interval_ms, count: TimeRule(interval_ms=interval_ms, grace_ms=0, period_ms=interval_ms * count),
+    st.sampled_from([5_000, 900_000]),
+    st.integers(1, 3_000),
+)
+
+
+@given(time_rules, instants, st.integers(0, 40_000_000_000))
+def test_every_instant_has_one_period_and_periods_leave_no_gap(rule: TimeRule, begin: int, later: int) -> None:
+    begin_ms = begin - begin % rule.interval_ms
+
+    def at(instant_ms: int) -> Period:
+        return period_of(instant_ms, rule, begin_ms)
+
+    period = at(begin_ms + later)
+    span = period.span
+    assert span.start_ms <= begin_ms + later < span.end_ms
+    assert (span.end_ms - begin_ms) % rule.interval_ms == 0
+    assert at(span.start_ms) == at(span.end_ms - 1) == period
+    assert at(span.end_ms).span.start_ms == span.end_ms

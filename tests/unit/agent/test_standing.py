@@ -71,7 +71,7 @@ def with_annia(height: int = 2, time_ms: int = EPOCH_MS, **changes: Any) -> Stat
 
 
 class TestOrders:
-    """A standing order buys one right at a time, while the balance allows."""
+    """A standing order buys the right for the period to come, once, while the balance allows."""
 
     def test_one_that_can_be_afforded_buys(self) -> None:
         assert due(with_annia())
@@ -83,16 +83,25 @@ class TestOrders:
     def test_nobody_buys_for_whom_the_statement_does_not_know(self) -> None:
         assert not due(with_annia(participant="borja"))
 
-    def test_who_holds_such_a_right_buys_no_other(self) -> None:
-        right = Right(RightKind.PRIORITY_PURCHASE, EPOCH_MS - 1, EPOCH_MS + 1)
-        assert not due(with_annia(rights=(right,)))
+    def test_while_a_right_runs_the_next_one_is_bought(self) -> None:
+        running = Right(RightKind.PRIORITY_PURCHASE, EPOCH_MS - 1000, EPOCH_MS + 1)
+        assert due(with_annia(rights=(running,)))
+
+    def test_so_it_is_in_the_moment_when_one_begins(self) -> None:
+        beginning = Right(RightKind.PRIORITY_PURCHASE, EPOCH_MS, EPOCH_MS + 1000)
+        assert due(with_annia(rights=(beginning,)))
+
+    def test_who_holds_the_one_to_come_buys_no_other(self) -> None:
+        running = Right(RightKind.PRIORITY_PURCHASE, EPOCH_MS - 1000, EPOCH_MS + 1)
+        to_come = Right(RightKind.PRIORITY_PURCHASE, EPOCH_MS + 1, EPOCH_MS + 1000)
+        assert not due(with_annia(rights=(running, to_come)))
 
     def test_one_that_has_run_out_does_not_count(self) -> None:
         right = Right(RightKind.PRIORITY_PURCHASE, EPOCH_MS - 2, EPOCH_MS)
         assert due(with_annia(rights=(right,)))
 
     def test_nor_does_one_of_another_kind(self) -> None:
-        right = Right(RightKind.PRIORITY_GENERATION, EPOCH_MS, EPOCH_MS + 1000)
+        right = Right(RightKind.PRIORITY_GENERATION, EPOCH_MS + 1, EPOCH_MS + 1000)
         assert due(with_annia(rights=(right,)))
 
     def test_nothing_is_bought_twice_before_the_first_has_its_receipt(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agent.tasks import end, wait_for_any
+from config.tasks import end, wait_for_any
 
 
 async def stubborn(times: int) -> None:

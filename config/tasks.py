@@ -1,4 +1,4 @@
-"""Ending tasks, for certain."""
+"""Waiting for tasks, and ending them for certain. The one asyncio in this room: all three programs need it alike."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 async def wait_for_any(
     events: Collection[asyncio.Event], *, tasks: Collection[asyncio.Task[Any]], timeout_s: float | None = None
 ) -> None:
-    """Wait until one of `events` is set, but no longer than `timeout_s`.
+    """Wait until one of `events` is set or one of `tasks` is over, but no longer than `timeout_s`.
 
     Raises:
-        Exception: one of `tasks`, which go on for ever, broke; what it raised.
+        Exception: one of `tasks` broke; what it raised.
     """
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:

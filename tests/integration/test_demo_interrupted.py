@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM end the demo: in order while meters are read, at once before that; nothing runs on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("este-demo"))
+BOUND_S = 90.0
+
+
+@contextmanager
+def a_demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [COMMAND, "--meters", "4", "--data", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
+
+
+def wait_for(demo: subprocess.Popen[str], path: Path, text: str) -> None:
+    end = time.monotonic() + BOUND_S
+    while not (path.is_file() and text in path.read_text()):
+        assert demo.poll() is None, demo.communicate()
+        assert time.monotonic() < end, f"{path} never said {text!r}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_meters_are_read_everything_is_stopped_in_order_and_counted(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "demo"
+    with a_demo(folder) as demo:
+        for name in ("aggregator", "gw-1"):
+            wait_for(demo, folder / "logs" / f"{name}.log", "connected" if name == "aggregator" else "linked to")
+        demo.send_signal(number)
+        out, err = demo.communicate(timeout=BOUND_S)
+    assert (demo.returncode, err) == (128 + number, "")
+    assert "readings lost          0" in out
+    assert "audit                  ok" in out
+    assert "event=stopped" in (folder / "logs" / "aggregator.log").read_text().splitlines()[-1]
+
+
+def test_while_things_are_being_made_it_ends_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with a_demo(folder) as demo:
+        wait_for(demo, folder / "fleet.yaml", "seed")
+        demo.send_signal(signal.SIGINT)
+        _, err = demo.communicate(timeout=BOUND_S)
+    assert (demo.returncode, err) == (130, "")
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line() -> None:
+    with a_demo(Path("/proc/este-demo")) as demo:
+        _, err = demo.communicate(timeout=BOUND_S)
+    assert demo.returncode == 1
+    assert len(err.splitlines()) == 1
+    assert "expected a folder to write to" in err
