@@ -9,19 +9,25 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from protocol.errors import EsteError
+from aggregator.regulator.cli import app as regulator
+from protocol.errors import EsteError, OperatorError
 
 if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
+    from protocol.messages import Right
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
-out = Console()
+app.add_typer(regulator, name="regulator")
+PIPED_WIDTH: Final = 160
+"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
+
+out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 err = Console(stderr=True)
 
 DataFolder = Annotated[
@@ -35,11 +41,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines."
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
     grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
-    gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; once for each gateway.")] = None,
+    gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; others enrol later.")] = None,
     name: Annotated[str, typer.Option(help="This node's name on the asset chain.")] = "node-1",
-    broker_host: str = "127.0.0.1",
-    broker_port: int = 1883,
-    profiles: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
+    broker_host: Annotated[str, typer.Option(help="Where the MQTT broker listens.")] = "127.0.0.1",
+    broker_port: Annotated[int, typer.Option(min=1, max=65_535, help="And on which port.")] = 1883,
+    profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
 ) -> None:
     """Found a region: make keys and settings, and write the genesis block."""
     from aggregator.service.founding import found
@@ -57,7 +63,7 @@ def init(
         grid,
         name=name,
         gateways=keys,
-        profile_folders=tuple(profiles or ()),
+        profile_folders=tuple(profile_folder or ()),
         broker=(broker_host, broker_port),
         time_ms=time.time_ns() // 1_000_000,
     )
@@ -65,6 +71,8 @@ def init(
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
     out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
+    if founded.not_enrolled:
+        out.print(f"  still to enrol: {', '.join(founded.not_enrolled)} (este-agent enrol)", highlight=False)
     out.print(f"Next: este-aggregator run --settings {founded.settings_file}")
 
 
@@ -94,11 +102,13 @@ def status(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
 
 @app.command()
 def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
-    """Show everybody's tokens, factors and rights, in the order of priority."""
-    standings = _open(data).standings()
+    """Show everybody's tokens, factors and rights, in the order of priority. Instants are UTC."""
+    ledger = _open(data)
+    standings = ledger.standings()
     if as_json:
         _print_json([asdict(standing) for standing in standings])
         return
+    at_ms = ledger.status().last_block_ms
     table = Table("rank", "participant", "balance", "supply factor", "demand factor", "rights", "", box=None)
     for standing in standings:
         table.add_row(
@@ -107,7 +117,7 @@ def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
             f"[red]{standing.balance}[/]" if standing.is_restricted else str(standing.balance),
             _factor(standing.supply_factor_ppm),
             _factor(standing.demand_factor_ppm),
-            ", ".join(right.kind.name.lower() for right in standing.rights),
+            "\n".join(_right(right, at_ms) for right in standing.rights),
             "[red]restricted[/]" if standing.is_restricted else "",
         )
     out.print(table)
@@ -125,7 +135,13 @@ def devices(
 
     ledger = _open(data)
     if acl:
-        print(access_list(ledger.five.ledger.region, ledger.gateways(), aggregator_user=aggregator_user), end="")
+        print(
+            access_list(
+                ledger.five.ledger.region, ledger.gateways(), aggregator_user=aggregator_user,
+                regulator=ledger.regulator(), not_enrolled=ledger.not_enrolled(),
+            ),
+            end="",
+        )  # fmt: skip
         return
     meters = ledger.meters()
     if as_json:
@@ -163,7 +179,10 @@ def prove(
     if output is None:
         print(to_json(document), end="")
         return
-    output.write_text(to_json(document), encoding="utf-8")
+    try:
+        output.write_text(to_json(document), encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(output, "", "a file to write to", error.strerror or str(error)) from error
     out.print(f"Wrote {output}. Check it with: este-aggregator verify {output} --key aggregator.pub.pem")
 
 
@@ -274,6 +293,13 @@ def _parse_instant(text: str | None) -> int | None:
 
 def _instant(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _right(right: Right, at_ms: int) -> str:
+    """What is held, and until when; or from when on, if that is yet to come."""
+    kind = right.kind.name.lower().replace("_", " ")
+    edge = f"from {_instant(right.start_ms)}" if right.start_ms > at_ms else f"until {_instant(right.end_ms)}"
+    return f"{kind} {edge.partition('.')[0]}"
 
 
 def _factor(ppm: int | None) -> str:

@@ -24,8 +24,17 @@ def create(path: Path) -> SoftwareKey:
         OperatorError: there is a file already, or it cannot be written.
     """
     key = SoftwareKey.generate()
-    write_new(path, key.to_pem(), mode=OWNER_ONLY)
+    keep(path, key)
     return key
+
+
+def keep(path: Path, key: SoftwareKey) -> None:
+    """Write a key to `path`, for its owner alone.
+
+    Raises:
+        OperatorError: there is a file already, or it cannot be written.
+    """
+    write_new(path, key.to_pem(), mode=OWNER_ONLY)
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -38,6 +47,8 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
     except FileExistsError as error:
         raise OperatorError(path, "", "no file yet, since nothing is ever overwritten", "one that exists") from error
     except OSError as error:
@@ -51,10 +62,7 @@ def load(path: Path) -> SoftwareKey:
         OperatorError: there is none, others can read it, or it is no P-256 key in PEM.
     """
     pem = _read(path, "a private key, made by this program's init")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        expected = f"a key that only its owner can read: run `chmod 600 {path}`"
-        raise OperatorError(path, "", expected, f"permissions {mode:o}")
+    _see_that_others_cannot_read(path, "a key")
     try:
         return SoftwareKey.from_pem(pem)
     except SignatureError as error:
@@ -84,6 +92,26 @@ def load_password(path: Path) -> str:
     if not lines or not lines[0]:
         raise OperatorError(path, "", "a password in the first line", "none")
     return lines[0]
+
+
+def load_secret(path: Path, what: str) -> str:
+    """Read the first line of a file that only its owner may read, such as the PIN of a chip.
+
+    Raises:
+        OperatorError: there is no such file, nothing in it, or others can read it.
+    """
+    lines = _read(path, f"a file that holds {what}").decode(errors="replace").splitlines()
+    _see_that_others_cannot_read(path, what)
+    if not lines or not lines[0]:
+        raise OperatorError(path, "", f"{what} in the first line", "none")
+    return lines[0]
+
+
+def _see_that_others_cannot_read(path: Path, what: str) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        expected = f"{what} that only its owner can read: run `chmod 600 {path}`"
+        raise OperatorError(path, "", expected, f"permissions {mode:o}")
 
 
 def _read(path: Path, expected: str) -> bytes:

@@ -53,6 +53,10 @@ class OperatorError(EsteError):
         super().__init__(f"{where}: expected {expected}, got {got}")
 
 
+class PinRefused(OperatorError):
+    """A chip refused its PIN. It locks itself after a few wrong ones, so nobody may try again without a person."""
+
+
 class WorldError(EsteError):
     """The world may mend itself: a device, a link. Says whether trying again can help."""
 
@@ -63,6 +67,13 @@ class WorldError(EsteError):
 
 class DeviceError(WorldError):
     """A meter or a controllable device did not answer, or answered nonsense."""
+
+
+class KeyUnavailable(WorldError):
+    """The key cannot sign now: its chip does not answer, or what it signed does not fit."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry=True)
 
 
 class LinkError(WorldError):

@@ -26,6 +26,9 @@ class MessageType(StrEnum):
     """The protected ``typ`` of an envelope. A signature for one type is worthless for another."""
 
     GENESIS = "genesis"
+    ADMISSION = "admission"
+    REVOCATION = "revocation"
+    ROTATION = "rotation"
     BATCH = "batch"
     PURCHASE = "purchase"
     INTERVAL = "interval"

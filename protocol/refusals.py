@@ -56,6 +56,19 @@ class RefusalCode(IntEnum):
     """Not the interval or period that comes next, or not yet due."""
     RESULT_DIFFERS = 71
     """Another node reckons otherwise."""
+    # -- Who may sign.
+    KEY_IN_USE = 80
+    """The key is or was somebody's. A key is used once, and one that has ended never comes back."""
+    OTHER_MEMBER = 81
+    """The name has another role, or the key to replace is another member's."""
+    NO_SUCH_KEY = 82
+    """The key to revoke or replace was never admitted, or has ended already."""
+    NAME_TAKEN = 83
+    """The name has a live key, which the admission does not say to replace."""
+    LAST_OF_ITS_ROLE = 84
+    """The only regulator or aggregator: without it nobody could admit, or keep the chains."""
+    NOT_IN_POSSESSION = 85
+    """The new key does not vouch for the step to it."""
 
     @property
     def is_final(self) -> bool:

@@ -1,11 +1,12 @@
 """MQTT topics, built and parsed in one place: ``este/1/<region>/<name>/<kind>``.
 
-`name` is a gateway, or ``aggregator``, which is a reserved name. A gateway may publish and read only
+`name` is a gateway, the regulator, or ``aggregator``, which is a reserved name. A gateway may publish and read only
 below its own name; the broker's access list is written from the same table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -22,9 +23,11 @@ class Kind(StrEnum):
     """What travels on a topic."""
 
     RECORD = "record"
-    """Gateway → aggregator: batches and purchases, one hash-linked sequence per gateway."""
+    """Gateway or regulator → aggregator: one hash-linked sequence for each."""
     STATUS = "status"
     """Gateway → anybody: alive or gone (the last will), not signed, never trusted."""
+    ENROL = "enrol"
+    """Gateway → regulator, retained: a PKCS #10 request, signed with the key that it asks to have admitted."""
     RECEIPT = "receipt"
     """Aggregator → gateway: these records are on the chain."""
     REFUSAL = "refusal"
@@ -35,7 +38,7 @@ class Kind(StrEnum):
     """Aggregator → operators, retained: the region at a glance."""
 
 
-FROM_GATEWAY: Final = (Kind.RECORD, Kind.STATUS)
+FROM_GATEWAY: Final = (Kind.RECORD, Kind.STATUS, Kind.ENROL)
 TO_GATEWAY: Final = (Kind.RECEIPT, Kind.REFUSAL, Kind.STATEMENT)
 
 
@@ -76,8 +79,23 @@ def everybody(region: str, kind: Kind) -> str:
     return f"este/{VERSION}/{region}/+/{kind}"
 
 
-def access_list(region: str, gateways: list[str], *, aggregator_user: str) -> str:
-    """Mosquitto's ``acl_file``: who may publish and read what. User names are gateway names."""
+def access_list(
+    region: str,
+    gateways: Sequence[str],
+    *,
+    aggregator_user: str,
+    regulator: str = "regulator",
+    not_enrolled: Sequence[str] = (),
+) -> str:
+    """Mosquitto's ``acl_file``: who may publish and read what. User names are gateway names.
+
+    Args:
+        region: whose list it is.
+        gateways: those with a live key.
+        aggregator_user: the node's user name. The regulator speaks through it, too.
+        regulator: the regulator's name on the asset chain.
+        not_enrolled: gateways without a live key, which may leave a request and nothing else.
+    """
     lines = [
         "# Written by este-aggregator from the asset chain. Anything not granted here is denied.",
         "",
@@ -85,12 +103,16 @@ def access_list(region: str, gateways: list[str], *, aggregator_user: str) -> st
         *(f"topic read {everybody(region, kind)}" for kind in FROM_GATEWAY),
         *(f"topic write {everybody(region, kind)}" for kind in TO_GATEWAY),
         f"topic write {Topic(region, AGGREGATOR, Kind.SUMMARY)}",
+        f"topic write {Topic(region, regulator, Kind.RECORD)}",
     ]
     for gateway in gateways:
         lines += [
             "",
             f"user {gateway}",
             *(f"topic write {Topic(region, gateway, kind)}" for kind in FROM_GATEWAY),
-            *(f"topic read {Topic(region, gateway, kind)}" for kind in TO_GATEWAY),
+            *(f"topic read {Topic(region, gateway, kind)}" for kind in (*TO_GATEWAY, Kind.ENROL)),
         ]
+    for gateway in not_enrolled:
+        topic = Topic(region, gateway, Kind.ENROL)
+        lines += ["", f"user {gateway}", f"topic write {topic}", f"topic read {topic}"]
     return "\n".join(lines) + "\n"

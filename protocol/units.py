@@ -43,6 +43,51 @@ class Quantity(IntEnum):
     ACTIVE_POWER_L2_W = 14
     ACTIVE_POWER_L3_W = 15
     POWER_FACTOR_PPM = 16
+    APPARENT_POWER_L1_VA = 17
+    APPARENT_POWER_L2_VA = 18
+    APPARENT_POWER_L3_VA = 19
+    REACTIVE_POWER_L1_VAR = 20
+    REACTIVE_POWER_L2_VAR = 21
+    REACTIVE_POWER_L3_VAR = 22
+    POWER_FACTOR_L1_PPM = 23
+    POWER_FACTOR_L2_PPM = 24
+    POWER_FACTOR_L3_PPM = 25
+    PHASE_ANGLE_MDEG = 26
+    IMPORTED_L1_WH = 27
+    IMPORTED_L2_WH = 28
+    IMPORTED_L3_WH = 29
+    EXPORTED_L1_WH = 30
+    EXPORTED_L2_WH = 31
+    EXPORTED_L3_WH = 32
+    BOTH_WAYS_WH = 33
+    BOTH_WAYS_L1_WH = 34
+    BOTH_WAYS_L2_WH = 35
+    BOTH_WAYS_L3_WH = 36
+    REACTIVE_IMPORTED_VARH = 37
+    REACTIVE_EXPORTED_VARH = 38
+    REACTIVE_BOTH_WAYS_VARH = 39
+    REACTIVE_IMPORTED_L1_VARH = 40
+    REACTIVE_IMPORTED_L2_VARH = 41
+    REACTIVE_IMPORTED_L3_VARH = 42
+    REACTIVE_EXPORTED_L1_VARH = 43
+    REACTIVE_EXPORTED_L2_VARH = 44
+    REACTIVE_EXPORTED_L3_VARH = 45
+    REACTIVE_BOTH_WAYS_L1_VARH = 46
+    REACTIVE_BOTH_WAYS_L2_VARH = 47
+    REACTIVE_BOTH_WAYS_L3_VARH = 48
+    VOLTAGE_THD_PPM = 49
+    VOLTAGE_THD_L1_PPM = 50
+    VOLTAGE_THD_L2_PPM = 51
+    VOLTAGE_THD_L3_PPM = 52
+    HEAT_WH = 53
+    COOLING_WH = 54
+    HEAT_POWER_W = 55
+    HEAT_VOLUME_L = 56
+    HEAT_FLOW_LPH = 57
+    SUPPLY_TEMPERATURE_CENTIC = 58
+    RETURN_TEMPERATURE_CENTIC = 59
+    TEMPERATURE_DIFFERENCE_CENTIK = 60
+    STATE_OF_CHARGE_PPM = 61
 
     @property
     def base_unit(self) -> str:
@@ -59,10 +104,19 @@ BASE_UNITS = {
     "MV": "mV",
     "MA": "mA",
     "PPM": "ppm",
+    "MDEG": "mdeg",
+    "VARH": "varh",
+    "L": "l",
+    "LPH": "l/h",
+    "CENTIC": "0.01 °C",
+    "CENTIK": "0.01 K",
 }
 
 ENERGY_REGISTERS = (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH)
 """The quantities that become money: their raw words travel with every reading."""
+
+HEAT_REGISTERS = (Quantity.HEAT_WH, Quantity.COOLING_WH)
+"""What a heat meter counts. It travels in every reading as an ordinary column: nothing settles heat yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,9 @@ class Village:
         self.now_ms = START_MS
         self._links: dict[str, tuple[int, bytes]] = {}
         self.genesis = a_genesis(self.grid, self.keys)
-        self.close([open_genesis(self.genesis)])
+        first = open_genesis(self.genesis)
+        self._links["regulator"] = (first.link.sequence, first.envelope.digest)
+        self.close([first])
 
     def link(self, author: str = "gw", **changes: Any) -> Link:
         """The link that an author's next record should have."""

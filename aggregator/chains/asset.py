@@ -1,6 +1,7 @@
 """The asset chain: participants, meters, generators, network, permits, rules, and everybody's keys.
 
-Kinds of record: *genesis*. State: the region as it is, and who holds which key. Feeds: every other chain.
+Kinds of record: *genesis*, *admission*, *revocation*, *rotation*. State: the region as it is, and who holds which key.
+Feeds: every other chain.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.genesis import Genesis
+from aggregator.chains.membership import Admission, Membership, Revocation
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Author, Decoders, Record, Role
-from aggregator.ledger.table import Change, Journal, Table
+from aggregator.ledger.table import Journal, Table
 from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
-from protocol.canonical import Value
 from protocol.checkpoint import ChainName
-from protocol.crypto import PublicKey
 from protocol.energy_register import RegisterLimit
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode, Refused
 from protocol.registers import RegisterCodec
+from protocol.rotation import Rotation
 from protocol.units import Quantity
 
 GENESIS_TABLE: Final = 10
-KEYS_TABLE: Final = 11
 MG_PER_GRAM: Final = 1000
 
 
@@ -114,15 +114,20 @@ class AssetChain:
     """Who and what is there."""
 
     name = ChainName.ASSET
-    decoders: ClassVar[Decoders] = {MessageType.GENESIS: Genesis.decode}
+    decoders: ClassVar[Decoders] = {
+        MessageType.GENESIS: Genesis.decode,
+        MessageType.ADMISSION: Admission.decode,
+        MessageType.REVOCATION: Revocation.decode,
+        MessageType.ROTATION: Rotation.decode,
+    }
 
     def __init__(self, journal: Journal) -> None:
         """Before genesis, nobody is admitted."""
         self._genesis: Table[int, Genesis] = Table(
             GENESIS_TABLE, journal, spell=lambda genesis: genesis.encode(), read=Genesis.decode
         )
-        self._keys: Table[bytes, Author] = Table(KEYS_TABLE, journal, spell=_spell_author, read=_read_author)
-        self.tables: Mapping[int, Table[Any, Any]] = {GENESIS_TABLE: self._genesis, KEYS_TABLE: self._keys}
+        self.membership = Membership(journal)
+        self.tables: Mapping[int, Table[Any, Any]] = {GENESIS_TABLE: self._genesis, **self.membership.tables}
         self._region: Region | None = None
 
     @property
@@ -134,45 +139,46 @@ class AssetChain:
         return self._region
 
     def author_of(self, key_id: bytes) -> Author | None:
-        """Who holds the key with this thumbprint, if anybody is admitted with it."""
-        return self._keys.get(key_id)
-
-    def key_row(self, key_id: bytes) -> Change:
-        """The row of the state that admits a key."""
-        return self._keys.change(key_id)
+        """Who signs with the key of this thumbprint now, if anybody does."""
+        return self.membership.author_of(key_id)
 
     def members(self, role: Role) -> list[Author]:
-        """Everybody admitted in a role, in the order of their names."""
-        return sorted((a for _, a in self._keys.items() if a.role is role), key=lambda author: author.name)
+        """Everybody who may sign in a role now, in the order of their names."""
+        return [author for author in self.membership.live() if author.role is role]
 
     def begin_block(self, block: BlockTime) -> None:
         """Time alone changes nothing here."""
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Found the region.
+        """Found the region, or change who may sign in it from the next block on.
 
         Raises:
-            Refused: it is founded already.
+            Refused: it is founded already, or a rule of membership says no.
         """
-        if len(self._genesis):
-            raise Refused(RefusalCode.OUT_OF_TURN, "the region has its genesis")
-        genesis: Genesis = record.message
-        self._genesis.put(0, genesis)
-        for member in genesis.members:
-            self._keys.put(member.key.thumbprint, member)
+        match record.message:
+            case Admission() as admission:
+                self.membership.admit(admission, block.height)
+            case Revocation() as revocation:
+                self.membership.revoke(revocation, block.height)
+            case Rotation():
+                self.membership.rotate(record, block.height)
+            case _:
+                self._found(record.message)
         return ()
 
     def vet(self, record: Record) -> None:
         """The rule says it all; there is no physics here."""
 
     def broken_invariants(self) -> Iterable[str]:
-        """Every meter has one node, one participant and one gateway with a live key."""
-        if not len(self._genesis):
-            return
-        gateways = {member.name for member in self.members(Role.GATEWAY)}
-        for meter in self.region.grid.meters:
-            if meter.gateway not in gateways:
-                yield f"meter {meter.id} hangs on gateway {meter.gateway}, which has no key"
+        """Every name has one live key at most, and somebody regulates and keeps the chains."""
+        if len(self._genesis):
+            yield from self.membership.broken_invariants()
+
+    def _found(self, genesis: Genesis) -> None:
+        if len(self._genesis):
+            raise Refused(RefusalCode.OUT_OF_TURN, "the region has its genesis")
+        self._genesis.put(0, genesis)
+        self.membership.found(genesis.members)
 
 
 def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator]) -> MeterAsset:
@@ -181,12 +187,3 @@ def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Gene
         for quantity in profile.energy_registers
     )
     return MeterAsset(meter, profile.digest, registers, generators.get(meter.id))
-
-
-def _spell_author(author: Author) -> Value:
-    return [author.name, author.role.value, author.key.point]
-
-
-def _read_author(value: Value) -> Author:
-    name, role, point = value
-    return Author(name, Role(role), PublicKey(point))

@@ -22,6 +22,7 @@ from aggregator.ledger.record import AuthorOf, Decoders, Record, open_record
 from aggregator.ledger.state_tree import StateTree
 from aggregator.ledger.table import Change, Journal, Table, flat, load_rows, spell_rows
 from protocol.checkpoint import BlockHead, ChainName, LogHead
+from protocol.errors import ProofError
 from protocol.link import NO_RECORD
 from protocol.merkle import Range, leaf_hash
 from protocol.refusals import RefusalCode, Refused
@@ -97,7 +98,7 @@ class Ledger:
         return self.links.get(author) or NOTHING_YET
 
     def propose(self, pending: Iterable[Record]) -> tuple[list[Record], list[Refusal]]:
-        """Choose the records whose sequence and hash link fit, in the order in which they are given.
+        """Choose the records whose key counts and whose sequence and hash link fit, in the order given.
 
         Returns:
             What fits, and what does not, each with the number its author should send next.
@@ -108,6 +109,7 @@ class Ledger:
             author = record.author.name
             last = heads.get(author) or self.last_record(author)
             try:
+                self._check_author(record)
                 check_link(record, last)
             except Refused as refusal:
                 refused.append(Refusal(record, refusal.code, refusal.detail, last.sequence + 1))
@@ -120,11 +122,15 @@ class Ledger:
         """Let a block take effect in memory. Follow it with `commit` or `abandon`.
 
         `records` come from `propose`, on this node or another: one whose link does not fit is a bug or a lie.
+        Whose key counts is judged by the end of the block before, whatever the records of this one say about keys.
 
         Raises:
-            Refused: a record does not continue its author's sequence; nothing has changed then.
+            Refused: a record's key counts no more, or it does not continue its author's sequence; nothing has changed
+                then.
         """
         assert self._pending is None, "finalize once, then commit or abandon"
+        for record in records:
+            self._check_author(record)
         block = BlockTime(self.height + 1, max(time_ms, self.head.time_ms if self.head else 0))
         logs = {name: log.copy() for name, log in self._logs.items()}
         writer = _LogWriter(logs)
@@ -167,13 +173,15 @@ class Ledger:
         """Take up where a store left off.
 
         Raises:
-            AssertionError: the rows do not add up to the head's state root, or the logs to its roots.
+            ProofError: the rows do not add up to the head's state root, or the logs to its roots.
         """
         stored = [Change(key, value) for key, value in rows]
+        if self._state.apply(stored) != head.state_root:
+            raise ProofError("the stored state does not fit the last block")
         load_rows(self._tables(), ((change.key, change.value or b"") for change in stored))
-        assert self._state.apply(stored) == head.state_root, "the stored state does not fit the last block"
         for name in ChainName:
-            assert LogHead(logs[name].size, logs[name].root()) == head.log(name), f"the {name.name} log does not fit"
+            if LogHead(logs[name].size, logs[name].root()) != head.log(name):
+                raise ProofError(f"the stored {name.name.lower()} log does not fit the last block")
         self.head, self._logs = head, dict(logs)
 
     def vet(self, record: Record) -> None:
@@ -191,6 +199,12 @@ class Ledger:
     def broken_invariants(self) -> list[str]:
         """What should always hold and does not. Empty unless there is a bug."""
         return [f"{c.name.name.lower()}: {broken}" for c in self._chains.values() for broken in c.broken_invariants()]
+
+    def _check_author(self, record: Record) -> None:
+        """See that a record's key counts still: it was opened some time ago, perhaps in another thread."""
+        if self.head is not None and self._author_of(record.envelope.key_id) != record.author:
+            detail = f"the key {record.envelope.key_id.hex()[:16]}… of {record.author.name} counts no more"
+            raise Refused(RefusalCode.UNKNOWN_KEY, detail)
 
     def _tables(self) -> dict[int, Table[Any, Any]]:
         tables: dict[int, Table[Any, Any]] = {LINKS_TABLE: self.links}

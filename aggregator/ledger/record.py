@@ -35,9 +35,9 @@ class Role(IntEnum):
 
 
 MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
-    Role.REGULATOR: frozenset({MessageType.GENESIS}),
+    Role.REGULATOR: frozenset({MessageType.GENESIS, MessageType.ADMISSION, MessageType.REVOCATION}),
     Role.AGGREGATOR: frozenset({MessageType.INTERVAL, MessageType.FACTORS, MessageType.SETTLEMENT}),
-    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE}),
+    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.ROTATION}),
 }
 
 

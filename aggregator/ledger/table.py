@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from protocol.canonical import Value, decode, encode
 
-K = TypeVar("K", str, bytes, int, tuple[str, int], tuple[int, str])
+K = TypeVar("K", str, bytes, int, tuple[str, int], tuple[int, str], tuple[str, int, int])
 V = TypeVar("V")
 
 ROW_BYTES_MAX = 1 << 27

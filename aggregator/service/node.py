@@ -10,7 +10,8 @@ Everything but `check` belongs to one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -26,14 +27,19 @@ from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
 from aggregator.service.store import Store
 from config.settings import Blocks
+from protocol.canonical import decode
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.crypto import SoftwareKey
-from protocol.envelope import seal
-from protocol.errors import OperatorError
+from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, seal
+from protocol.errors import EncodingError, OperatorError, ProofError
+from protocol.link import Link
 from protocol.messages import MessageType, Received, Refusal
 from protocol.refusals import RefusalCode, Refused
 
 FIRST_BLOCK: Final = Blocks(entries_max=1, age_max_ms=10)
+
+_Answer = Outgoing | tuple[str, int, Received]
+"""A refusal, or what a receipt will name: gateway, height and record."""
 
 
 class Node:
@@ -77,10 +83,14 @@ class Node:
             OperatorError: there is none, or this node is not a member of it.
         """
         store = Store.open(folder)
-        five = restore(store, folder)
-        member = five.asset.author_of(key.public_key.thumbprint)
-        if member is None or member.role is not Role.AGGREGATOR or member.name != name:
-            raise OperatorError(folder, "name", f"an aggregator of the region with this key, as {name}", "no such one")
+        with ExitStack() as on_error:
+            on_error.callback(store.close)
+            five = restore(store, folder)
+            member = five.asset.author_of(key.public_key.thumbprint)
+            if member is None or member.role is not Role.AGGREGATOR or member.name != name:
+                expected = f"an aggregator of the region with this key, as {name}"
+                raise OperatorError(folder, "name", expected, "no such one")
+            on_error.pop_all()
         return cls(five, store, name, key, blocks, pending_max)
 
     def close(self) -> None:
@@ -107,8 +117,8 @@ class Node:
         by_queue = self._engine.due_in_ms(now_ms)
         return by_time if by_queue is None else min(by_time, by_queue)
 
-    def close_block(self, now_ms: int) -> list[Outgoing]:
-        """Close a block, then whatever is due because of it.
+    def close_block(self, now_ms: int, is_leaving: Callable[[], bool] = lambda: False) -> list[Outgoing]:
+        """Close a block, then whatever is due because of it, until `is_leaving`; the rest stays due.
 
         Returns:
             What is to be told, in order.
@@ -117,7 +127,7 @@ class Node:
             StoreError: the disk is full or failing; everything still waits.
         """
         outgoing = self._close_one(now_ms)
-        while (data := self._compute.due_record(self.five)) is not None:
+        while not is_leaving() and (data := self._compute.due_record(self.five)) is not None:
             outgoing += self._close_one(now_ms, self.check(data))
         return outgoing
 
@@ -128,11 +138,27 @@ class Node:
             Refusal(self.five.ledger.region, gateway, digest, 0, refused.code, expected, refused.detail)
         )
 
+    def answer_again(self, data: bytes) -> list[Outgoing]:
+        """The answer to a record whose key counts no more, if it came onto the chain while it did; else nothing.
+
+        So a gateway that has gone over to another key still gets the receipts that were lost on the way.
+        """
+        try:
+            envelope = Envelope.parse(data)
+            holder = self.five.asset.membership.holder_of(envelope.key_id)
+            if holder is None or holder.role is not Role.GATEWAY:
+                return []
+            link = Link.from_fields(decode(envelope.payload, size_max=ENVELOPE_BYTES_MAX))
+        except (EncodingError, KeyError, TypeError):
+            return []
+        return self._told([again]) if (again := self._answered_before(link, envelope)) else []
+
     def last_statements(self) -> list[Outgoing]:
         """The last statement to every gateway, for a broker that may have lost them."""
         return [self._notifier.statement(gateway, envelope) for gateway, _, envelope in self._store.statements()]
 
     def _close_one(self, now_ms: int, own: Record | None = None) -> list[Outgoing]:
+        self._check_own_key()
         closed = self._engine.close_block(now_ms, own)
         if own is not None:
             first = closed.block.outcomes[0]
@@ -155,54 +181,73 @@ class Node:
 
     def _answers(self, height: int, outcomes: Iterable[Outcome], not_proposed: Iterable[NotProposed]) -> list[Outgoing]:
         """Receipts and refusals for the records of gateways."""
-        received, outgoing = [], []
+        answers: list[_Answer] = []
         for outcome in outcomes:
-            author, link = outcome.record.author, outcome.record.link
-            if author.role is not Role.GATEWAY:
+            record, link = outcome.record, outcome.record.link
+            if record.author.role is not Role.GATEWAY:
                 continue
             if outcome.refusal is None:
-                digest = outcome.record.envelope.digest
-                received.append((author.name, height, Received(link.sequence, digest, outcome.index)))
+                answers.append((link.author, height, Received(link.sequence, record.envelope.digest, outcome.index)))
             else:
-                outgoing.append(self._final_refusal(outcome.record, outcome.refusal, outcome.detail))
+                answers.append(self._final_refusal(link, record.envelope, outcome.refusal, outcome.detail))
         for refused in not_proposed:
-            again = self._known_already(refused)
-            if isinstance(again, Outgoing):
-                outgoing.append(again)
-            else:
-                received.append(again)
-        return self._notifier.receipts(received) + outgoing
+            record, link = refused.record, refused.record.link
+            again = self._answered_before(link, record.envelope)
+            if again is not None:
+                answers.append(again)
+            elif refused.code.is_from_known_author:
+                expected = refused.expected_sequence
+                answers.append(self._refusal(link, record.envelope, refused.code, expected, refused.detail))
+        return self._told(answers)
 
-    def _known_already(self, refused: NotProposed) -> Outgoing | tuple[str, int, Received]:
-        """A record that came again gets the answer that it got before."""
-        record, link = refused.record, refused.record.link
+    def _told(self, answers: Iterable[_Answer]) -> list[Outgoing]:
+        """Receipts, gathered by gateway and block, and then refusals."""
+        received = [answer for answer in answers if not isinstance(answer, Outgoing)]
+        return self._notifier.receipts(received) + [answer for answer in answers if isinstance(answer, Outgoing)]
+
+    def _answered_before(self, link: Link, envelope: Envelope) -> _Answer | None:
+        """A record that came again gets the answer that it got before; None if it did not come before."""
         entry = self._store.entry_of(link.author, link.sequence)
-        if refused.code is not RefusalCode.SEQUENCE_REPLAYED or entry is None or entry.envelope != record.envelope.data:
-            return self._refusal(record, refused.code, refused.expected_sequence, refused.detail)
+        if entry is None or entry.envelope != envelope.data:
+            return None
         if entry.code:
-            return self._final_refusal(record, RefusalCode(entry.code), "refused before")
-        return link.author, entry.height, Received(link.sequence, record.envelope.digest, entry.index)
+            return self._final_refusal(link, envelope, RefusalCode(entry.code), "refused before")
+        return link.author, entry.height, Received(link.sequence, envelope.digest, entry.index)
 
-    def _final_refusal(self, record: Record, code: RefusalCode, detail: str) -> Outgoing:
-        return self._refusal(record, code, self.five.ledger.last_record(record.author.name).sequence + 1, detail)
+    def _final_refusal(self, link: Link, envelope: Envelope, code: RefusalCode, detail: str) -> Outgoing:
+        expected = self.five.ledger.last_record(link.author).sequence + 1
+        return self._refusal(link, envelope, code, expected, detail)
 
-    def _refusal(self, record: Record, code: RefusalCode, expected: int, detail: str) -> Outgoing:
-        link = record.link
+    def _refusal(self, link: Link, envelope: Envelope, code: RefusalCode, expected: int, detail: str) -> Outgoing:
         return self._notifier.refusal(
-            Refusal(link.region, link.author, record.envelope.digest, link.sequence, code, expected, detail)
+            Refusal(link.region, link.author, envelope.digest, link.sequence, code, expected, detail)
         )
+
+    def _check_own_key(self) -> None:
+        """See that what this node signs counts.
+
+        Raises:
+            OperatorError: the regulator has revoked or replaced this node's key.
+        """
+        if self.five.ledger.head is not None and self.five.asset.author_of(self._key.public_key.thumbprint) is None:
+            raise OperatorError(self._name, "key_file", "a key that the asset chain admits", "one that has ended")
 
 
 def restore(store: Store, folder: Path) -> Five:
     """The chains as the store has them.
 
     Raises:
-        OperatorError: the store has no genesis.
+        OperatorError: the store has no genesis, or does not add up.
     """
     head: BlockHead | None = store.last_block()
     if head is None:
         raise OperatorError(folder, "", "a ledger with a genesis", "an empty one")
     five = wire(head.region, IntervalPhysics())
     logs = {chain: store.log(chain, head.log(chain).size) for chain in ChainName}
-    five.ledger.restore(head, logs, store.state())
+    try:
+        five.ledger.restore(head, logs, store.state())
+    except ProofError as error:
+        raise OperatorError(
+            folder, "", "a ledger that adds up (este-aggregator audit says more)", str(error)
+        ) from error
     return five

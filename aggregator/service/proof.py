@@ -1,8 +1,9 @@
 """One file that proves one thing to somebody who has nothing else but the aggregator's public key.
 
 A *reading* is proven by the gateway's envelope, its place in the data log, and the row of the state that admits the
-gateway's key. A *balance* is proven by its row of the state. Both end in a checkpoint: a block head that the aggregator
-signed. Verification asks nobody.
+gateway's key. Where that key has ended since, a further row says when and why: the log took only what it signed before.
+A *balance* is proven by its row of the state. Both end in a checkpoint: a block head that the aggregator signed.
+Verification asks nobody.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aggregator.chains.asset import KEYS_TABLE
 from aggregator.chains.five import Five
+from aggregator.chains.membership import ENDED_TABLE, KEYS_TABLE, Cause
 from aggregator.chains.payment import ACCOUNTS_TABLE
 from aggregator.ledger.record import Role
 from aggregator.ledger.state_tree import RowProof
@@ -74,7 +75,7 @@ def prove_reading(five: Five, store: Store, meter: str, at_ms: int | None) -> di
         place = _place_of(batch, meter, at_ms)
         if place is None:
             continue
-        key = five.asset.key_row(envelope.key_id)
+        key, ended = five.asset.membership.rows_of(envelope.key_id)
         log = five.ledger.logs[ChainName.DATA]
         path = inclusion_proof(store.node_source(ChainName.DATA), entry.index, log.size)
         return _document(five, store) | {
@@ -83,6 +84,7 @@ def prove_reading(five: Five, store: Store, meter: str, at_ms: int | None) -> di
             "index": entry.index,
             "path": [node.hex() for node in path],
             "key": _row_json(_prove_row(five, key)),
+            "ended": _row_json(_prove_row(five, ended)) if ended.value is not None else None,
             "meter": meter,
             "reading": place,
         }
@@ -98,7 +100,7 @@ def verify(document: object, aggregator: PublicKey) -> Proven:
     try:
         return _verify(document, aggregator)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise EncodingError(f"not a proof of this format: {error!r:.100}") from error
+        raise EncodingError("not a proof of este: a part is missing, or of another kind") from error
 
 
 def to_json(document: dict[str, Any]) -> str:
@@ -146,7 +148,20 @@ def _verify_reading(document: Any, head: BlockHead) -> dict[str, object]:
     envelope.verify(PublicKey(point), head.region)
     batch = Batch.decode(envelope.payload)
     block = next(block for block in batch.meters if block.meter == document["meter"])
-    return {"gateway": gateway, "meter": block.meter} | _reading(batch, block, document["reading"])
+    claim = {"gateway": gateway, "meter": block.meter} | _reading(batch, block, document["reading"])
+    return claim | _verify_end(document.get("ended"), envelope.key_id, head)
+
+
+def _verify_end(document: Any, key_id: bytes, head: BlockHead) -> dict[str, object]:
+    """What there is to say about a key that has ended since it signed the reading."""
+    if document is None:
+        return {}
+    row = _row_from_json(document)
+    row.verify(head.state_root)
+    if row.key != encode([ENDED_TABLE, key_id]):
+        raise ProofError("the row is proven, but it is not the end of the gateway's key")
+    height, cause, _ = decode(row.value, size_max=1 << 10)
+    return {"key_ended": Cause(cause).name.lower(), "key_ended_after_block": height}
 
 
 def _reading(batch: Batch, block: MeterBlock, place: int) -> dict[str, object]:

@@ -97,7 +97,9 @@ class Region:
             case "aggregator":
                 return [este("este-aggregator"), "run", f"--settings={self.stage.aggregator_settings}"]
             case gateway:
-                return [este("este-agent"), "run", f"--settings={self.stage.agent_settings(gateway)}"]
+                return [
+                    este("este-agent"), "run", f"--settings={self.stage.agent_settings(gateway)}", "--drain-s=30",
+                ]  # fmt: skip
 
 
 def a_region(folder: Path, *, meters: int = 12) -> Region:
@@ -106,6 +108,7 @@ def a_region(folder: Path, *, meters: int = 12) -> Region:
     stage = asyncio.run(build(folder, meters=meters, seed=1, broker=Broker(host="localhost", port=port)))
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    ca.private_key_pem.write_to_path(str(folder / "ca.key"))
     _write_certificate(ca.issue_cert("localhost"), folder, "broker")
     users = {stage.aggregator_settings: "node-1"} | {stage.agent_settings(g): g for g in stage.scenario.gateways}
     for settings_file, user in users.items():

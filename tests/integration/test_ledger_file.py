@@ -179,6 +179,22 @@ def test_the_audit_re_derives_everything(ledger: Path) -> None:
     assert report.readings == 280
 
 
+def test_rights_bought_one_after_another_outlive_a_restart_and_are_re_derived(running: Running) -> None:
+    running.live(40)
+    for _ in range(2):
+        running.send(running.village.sign(running.village.a_purchase(), MessageType.PURCHASE))
+        running.live(30)
+    running.node.close()
+    running.node = running.open()
+    running.send(running.village.sign(running.village.a_purchase(), MessageType.PURCHASE))
+    statement = Statement.decode(Envelope.parse(kinds(running.sent, Kind.STATEMENT)[-1]).payload)
+    (wind,) = [standing for standing in statement.standings if standing.participant == "wind"]
+    assert [(right.start_ms, right.end_ms) for right in wind.rights] == [
+        (START_MS + 30_000 * number, START_MS + 30_000 * (number + 1)) for number in (3, 4)
+    ]
+    assert audited(running.folder).refused == 0
+
+
 def test_a_second_library_agrees_on_every_signature(ledger: Path) -> None:
     assert audited(ledger, second_opinion=True) == audited(ledger)
 
@@ -238,7 +254,7 @@ def test_a_flipped_byte_anywhere_in_the_file_fails_the_audit_or_changes_no_row(l
     rows = dump(path)
     chance = random.Random(1)
     failed = 0
-    for _ in range(150):
+    for _ in range(300):
         place = chance.randrange(len(original))
         path.write_bytes(original[:place] + bytes([original[place] ^ 1 << chance.randrange(8)]) + original[place + 1 :])
         try:

@@ -37,6 +37,12 @@ NUMBERS = {
     "RIGHT_ALREADY_HELD": 55,
     "OUT_OF_TURN": 70,
     "RESULT_DIFFERS": 71,
+    "KEY_IN_USE": 80,
+    "OTHER_MEMBER": 81,
+    "NO_SUCH_KEY": 82,
+    "NAME_TAKEN": 83,
+    "LAST_OF_ITS_ROLE": 84,
+    "NOT_IN_POSSESSION": 85,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 

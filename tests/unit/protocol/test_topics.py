@@ -77,7 +77,13 @@ def test_a_gateway_may_publish_and_read_only_below_its_own_name() -> None:
     acl = access_list(REGION, ["gw-1", "gw-2"], aggregator_user="hub")
     grants = granted(acl, "gw-1")
     assert grants["write"] == {str(Topic(REGION, "gw-1", kind)) for kind in FROM_GATEWAY}
-    assert grants["read"] == {str(Topic(REGION, "gw-1", kind)) for kind in TO_GATEWAY}
+    assert grants["read"] == {str(Topic(REGION, "gw-1", kind)) for kind in (*TO_GATEWAY, Kind.ENROL)}
+
+
+def test_a_gateway_without_a_live_key_may_leave_a_request_and_nothing_else() -> None:
+    acl = access_list(REGION, ["gw-1"], aggregator_user="hub", not_enrolled=["gw-2"])
+    topic = str(Topic(REGION, "gw-2", Kind.ENROL))
+    assert granted(acl, "gw-2") == {"read": {topic}, "write": {topic}}
 
 
 def test_the_aggregator_hears_what_gateways_say_and_says_what_they_hear() -> None:
@@ -86,6 +92,7 @@ def test_the_aggregator_hears_what_gateways_say_and_says_what_they_hear() -> Non
     assert grants["write"] == {
         *(everybody(REGION, kind) for kind in TO_GATEWAY),
         str(Topic(REGION, AGGREGATOR, Kind.SUMMARY)),
+        str(Topic(REGION, "regulator", Kind.RECORD)),
     }
 
 

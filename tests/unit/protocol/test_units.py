@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from protocol import errors
-from protocol.units import ENERGY_REGISTERS, Interval, Quantity, UnixMs
+from protocol.units import ENERGY_REGISTERS, HEAT_REGISTERS, Interval, Quantity, UnixMs
 
 NUMBERS = {
     "ACTIVE_POWER_W": (1, "W"),
@@ -26,6 +26,51 @@ NUMBERS = {
     "ACTIVE_POWER_L2_W": (14, "W"),
     "ACTIVE_POWER_L3_W": (15, "W"),
     "POWER_FACTOR_PPM": (16, "ppm"),
+    "APPARENT_POWER_L1_VA": (17, "VA"),
+    "APPARENT_POWER_L2_VA": (18, "VA"),
+    "APPARENT_POWER_L3_VA": (19, "VA"),
+    "REACTIVE_POWER_L1_VAR": (20, "var"),
+    "REACTIVE_POWER_L2_VAR": (21, "var"),
+    "REACTIVE_POWER_L3_VAR": (22, "var"),
+    "POWER_FACTOR_L1_PPM": (23, "ppm"),
+    "POWER_FACTOR_L2_PPM": (24, "ppm"),
+    "POWER_FACTOR_L3_PPM": (25, "ppm"),
+    "PHASE_ANGLE_MDEG": (26, "mdeg"),
+    "IMPORTED_L1_WH": (27, "Wh"),
+    "IMPORTED_L2_WH": (28, "Wh"),
+    "IMPORTED_L3_WH": (29, "Wh"),
+    "EXPORTED_L1_WH": (30, "Wh"),
+    "EXPORTED_L2_WH": (31, "Wh"),
+    "EXPORTED_L3_WH": (32, "Wh"),
+    "BOTH_WAYS_WH": (33, "Wh"),
+    "BOTH_WAYS_L1_WH": (34, "Wh"),
+    "BOTH_WAYS_L2_WH": (35, "Wh"),
+    "BOTH_WAYS_L3_WH": (36, "Wh"),
+    "REACTIVE_IMPORTED_VARH": (37, "varh"),
+    "REACTIVE_EXPORTED_VARH": (38, "varh"),
+    "REACTIVE_BOTH_WAYS_VARH": (39, "varh"),
+    "REACTIVE_IMPORTED_L1_VARH": (40, "varh"),
+    "REACTIVE_IMPORTED_L2_VARH": (41, "varh"),
+    "REACTIVE_IMPORTED_L3_VARH": (42, "varh"),
+    "REACTIVE_EXPORTED_L1_VARH": (43, "varh"),
+    "REACTIVE_EXPORTED_L2_VARH": (44, "varh"),
+    "REACTIVE_EXPORTED_L3_VARH": (45, "varh"),
+    "REACTIVE_BOTH_WAYS_L1_VARH": (46, "varh"),
+    "REACTIVE_BOTH_WAYS_L2_VARH": (47, "varh"),
+    "REACTIVE_BOTH_WAYS_L3_VARH": (48, "varh"),
+    "VOLTAGE_THD_PPM": (49, "ppm"),
+    "VOLTAGE_THD_L1_PPM": (50, "ppm"),
+    "VOLTAGE_THD_L2_PPM": (51, "ppm"),
+    "VOLTAGE_THD_L3_PPM": (52, "ppm"),
+    "HEAT_WH": (53, "Wh"),
+    "COOLING_WH": (54, "Wh"),
+    "HEAT_POWER_W": (55, "W"),
+    "HEAT_VOLUME_L": (56, "l"),
+    "HEAT_FLOW_LPH": (57, "l/h"),
+    "SUPPLY_TEMPERATURE_CENTIC": (58, "0.01 °C"),
+    "RETURN_TEMPERATURE_CENTIC": (59, "0.01 °C"),
+    "TEMPERATURE_DIFFERENCE_CENTIK": (60, "0.01 K"),
+    "STATE_OF_CHARGE_PPM": (61, "ppm"),
 }
 """The golden table: numbers are part of the wire format, and never used again."""
 
@@ -34,12 +79,15 @@ def test_every_quantity_keeps_its_number_and_its_unit() -> None:
     assert {q.name: (q.value, q.base_unit) for q in Quantity} == NUMBERS
 
 
-def test_a_quantity_fits_the_key_of_a_map() -> None:
-    assert all(0 < quantity.value <= 23 for quantity in Quantity)
+def test_what_travels_as_words_fits_the_key_of_a_map() -> None:
+    assert all(0 < quantity.value <= 23 for quantity in ENERGY_REGISTERS)
 
 
-def test_the_energy_registers_are_those_that_count_watt_hours() -> None:
-    assert tuple(quantity for quantity in Quantity if quantity.base_unit == "Wh") == ENERGY_REGISTERS
+def test_nothing_but_electricity_that_flows_in_or_out_becomes_money() -> None:
+    """Not the sum of both ways, not the share of a phase, and not heat."""
+    assert ENERGY_REGISTERS == (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH)
+    assert set(HEAT_REGISTERS).isdisjoint(ENERGY_REGISTERS)
+    assert {quantity.base_unit for quantity in (*ENERGY_REGISTERS, *HEAT_REGISTERS)} == {"Wh"}
 
 
 def test_an_interval_holds_its_start_and_not_its_end() -> None:

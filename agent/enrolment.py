@@ -1,0 +1,223 @@
+"""Becoming a member: the request that a gateway makes, and what it does with the regulator's slip. And other keys.
+
+Keys are changed while no agent runs, with the outbox held, and everything can be done again: after a crash between any
+two steps, the same command leads to the same end. A key file that is not in force yet stands beside the one that is,
+and takes its place in one step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent import succession
+from agent.books import Books
+from agent.keystore import open_key
+from agent.outbox import Entry
+from agent.outbox_file import OutboxFile
+from config import key_files
+from config.admission import AdmissionSlip
+from config.settings import AgentSettings
+from protocol.crypto import PublicKey, SigningKey, SoftwareKey
+from protocol.errors import OperatorError, SignatureError
+from protocol.request import request_for
+
+REQUEST_NAME: Final = "request.csr"
+CERTIFICATE_NAME: Final = "gateway.crt.pem"
+NEW_SUFFIX: Final = ".new"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was made."""
+
+    key: PublicKey
+    pem: bytes
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What came of a slip."""
+
+    aggregator: PublicKey
+    signed_again: int
+    """Records in the outbox that got the admitted key's signature, or other numbers."""
+    is_other_key: bool
+    """Whether the key that waited beside the old one has taken its place."""
+    certificate: Path | None
+
+
+def ask(settings: AgentSettings, folder: Path, *, new_key: bool) -> Asked:
+    """Make the request to be admitted, and write it beside the settings.
+
+    Args:
+        settings: of this gateway.
+        folder: where the request goes.
+        new_key: ask for a key beside the present one, which is made if it is not there.
+
+    Raises:
+        OperatorError: there is no key, or a file cannot be written.
+    """
+    key = _next_key(settings) if new_key else open_key(settings)
+    pem = request_for(key, region=settings.region, gateway=settings.gateway)
+    file = folder / REQUEST_NAME
+    _put(file, pem)
+    return Asked(key.public_key, pem, file)
+
+
+def accept(settings: AgentSettings, slip: AdmissionSlip, folder: Path) -> Accepted:
+    """Take up what the regulator's slip says: the aggregator's key, the place in the sequence, the certificate.
+
+    Raises:
+        OperatorError: the slip is not for this gateway or not for a key of it, another aggregator is believed, or an
+            agent runs.
+        StorageError: the disk is full.
+    """
+    key, is_other = _admitted_key(settings, slip)
+    aggregator = _aggregator_of(settings, slip)
+    with _outbox(settings) as books:
+        last = Entry(slip.sequence, bytes.fromhex(slip.previous))
+        signed_again = succession.take_up(books, last, key)
+        certificate = _put_certificate(settings, slip, folder)
+        if is_other:
+            _put_in_force(settings)
+    return Accepted(aggregator, signed_again, is_other, certificate)
+
+
+def rotate(settings: AgentSettings) -> PublicKey:
+    """Go over to a new key by the gateway's own word: the step is its next record, and what follows has the new key.
+
+    Raises:
+        OperatorError: the key is in a chip or opens the broker's door too, nothing is enrolled yet, or an agent runs.
+        StorageError: the disk is full.
+    """
+    tls = settings.broker.tls
+    if tls is not None and tls.key_file is not None and tls.key_file == settings.key_file:
+        expected = "a TLS key of its own; with one key for both, the regulator issues a certificate for the new one:"
+        raise OperatorError("este-agent rotate", "", f"{expected} este-agent enrol --new-key", "the key that signs")
+    with _outbox(settings) as books:
+        if not books.totals().records_received:
+            expected = "a gateway whose records have been received: an unknown key cannot vouch for another"
+            raise OperatorError(settings.data, "", expected, "no receipt yet")
+        new = _next_key(settings)
+        succession.queue_rotation(books, open_key(settings), new)
+        _put_in_force(settings)
+    return new.public_key
+
+
+def settle(settings: AgentSettings) -> None:
+    """Finish a rotation that a crash has interrupted, before anything is signed.
+
+    Raises:
+        OperatorError: an agent runs, or a file cannot be written.
+    """
+    path = settings.key_file
+    if path is None or not _beside(path, succession.NEXT_SUFFIX).exists():
+        return
+    new = key_files.load(_beside(path, succession.NEXT_SUFFIX))
+    with _outbox(settings) as books:
+        if succession.is_rotation_queued(books, new.public_key.thumbprint):
+            _put_in_force(settings)
+
+
+def _admitted_key(settings: AgentSettings, slip: AdmissionSlip) -> tuple[SigningKey, bool]:
+    """The key that the slip admits, and whether it is the one that waits beside the present one."""
+    if (slip.region, slip.gateway) != (settings.region, settings.gateway):
+        expected = f"the slip of {settings.gateway} in {settings.region}"
+        raise OperatorError("admission", "", expected, f"that of {slip.gateway} in {slip.region}")
+    path = settings.key_file
+    if path is not None and (waiting := _beside(path, succession.NEXT_SUFFIX)).exists():
+        key: SigningKey = key_files.load(waiting)
+        if key.public_key.thumbprint.hex() == slip.key_id:
+            return key, True
+    key = open_key(settings)
+    if key.public_key.thumbprint.hex() != slip.key_id:
+        raise OperatorError("admission", "key_id", "a slip for this gateway's key", "one for another key")
+    return key, False
+
+
+def _aggregator_of(settings: AgentSettings, slip: AdmissionSlip) -> PublicKey:
+    """Whom to believe: as the slip says, unless somebody else is believed already."""
+    try:
+        told = PublicKey.from_pem(slip.aggregator_key)
+    except SignatureError as error:
+        raise OperatorError("admission", "aggregator_key", "a public key in PEM", str(error)) from error
+    path = settings.aggregator_key_file
+    if not path.exists():
+        _put(path, told.to_pem().encode())
+    elif key_files.load_public(path) != told:
+        expected = "the aggregator's key of the slip; move this file away if the slip is right"
+        raise OperatorError(path, "", expected, "another key")
+    return told
+
+
+def _put_certificate(settings: AgentSettings, slip: AdmissionSlip, folder: Path) -> Path | None:
+    if slip.certificate is None:
+        return None
+    tls = settings.broker.tls
+    file = tls.certificate_file if tls is not None and tls.certificate_file is not None else folder / CERTIFICATE_NAME
+    _put(file, slip.certificate.encode())
+    return file
+
+
+def _next_key(settings: AgentSettings) -> SoftwareKey:
+    """The key beside the present one; made, if it is not there."""
+    if settings.key_file is None:
+        expected = "a key file: make a chip's next key with its maker's tools, and enrol it with settings of its own"
+        raise OperatorError("este-agent", "key_file", expected, "a key in a chip")
+    path = _beside(settings.key_file, succession.NEXT_SUFFIX)
+    if path.exists() and not path.stat().st_size:
+        path.unlink()  # a crash came before the key was in it, so nothing can rest on it
+    if path.exists():
+        return key_files.load(path)
+    key = key_files.create(path)
+    _sync_folder(path.parent)
+    return key
+
+
+def _put_in_force(settings: AgentSettings) -> None:
+    assert settings.key_file is not None, "only a key file has another one beside it"
+    waiting = _beside(settings.key_file, succession.NEXT_SUFFIX)
+    try:
+        waiting.replace(settings.key_file)
+        _sync_folder(settings.key_file.parent)
+    except OSError as error:
+        raise OperatorError(waiting, "", "a file that can take its place", error.strerror or str(error)) from error
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a file that anybody may read, whole or not at all."""
+    aside = _beside(path, NEW_SUFFIX)
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(0o644)
+        aside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OperatorError(path, "", "a place to write to", error.strerror or str(error)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+@contextmanager
+def _outbox(settings: AgentSettings) -> Iterator[Books]:
+    with closing(OutboxFile.open(settings.data, region=settings.region, gateway=settings.gateway)) as file:
+        yield Books(file)

@@ -1,0 +1,250 @@
+"""Who may sign: admission, revocation and rotation, and the register of all keys that ever counted.
+
+A row is never deleted: a key that has ended stays, with the block and the cause of its end, so that what it signed
+before can be verified for ever, and so that it can never come back. A name has at most one live key, and keeps its role
+and its sequence whichever key it signs with. Format: docs/spec/este.cddl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+from typing import Any, Final
+
+from aggregator.ledger.record import Author, Record, Role
+from aggregator.ledger.table import Change, Journal, Table
+from protocol.canonical import Value, decode, encode, fields_of
+from protocol.crypto import PublicKey
+from protocol.errors import EncodingError, SignatureError
+from protocol.fields import digest, name, optional, text, uint
+from protocol.link import Link
+from protocol.refusals import RefusalCode, Refused
+from protocol.rotation import Rotation, read_key
+from protocol.topics import AGGREGATOR
+
+KEYS_TABLE: Final = 11
+ENDED_TABLE: Final = 12
+MESSAGE_BYTES_MAX: Final = 4096
+REASON_MAX: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The regulator admits a member with its key, or gives a member another key."""
+
+    link: Link
+    member: Author
+    replaces: bytes | None
+    """Key that ends with this one's beginning: of the same name and role."""
+
+    def encode(self) -> bytes:
+        """Spell the admission."""
+        member = self.member
+        return encode(
+            self.link.to_fields() | {5: member.name, 6: member.role.value, 7: member.key.point, 8: self.replaces}
+        )
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Admission:
+        """Read an admission.
+
+        Raises:
+            EncodingError: not the one spelling of an admission, or nobody who can be admitted.
+        """
+        what = "admission"
+        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7, 8), what)
+        member, role = name(fields[5], "member"), uint(fields[6], "role")
+        if role not in (Role.AGGREGATOR, Role.GATEWAY):
+            raise EncodingError(f"role: an aggregator (2) or a gateway (3) can be admitted, got {role}")
+        if member == AGGREGATOR:
+            raise EncodingError(f"member: the name {AGGREGATOR} is reserved")
+        replaces = optional(fields[8], digest, "replaced key")
+        return cls(Link.from_fields(fields), Author(member, Role(role), read_key(fields[7])), replaces)
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """From the next block on, nothing that this key signs counts, nor any key that it has gone over to."""
+
+    link: Link
+    key_id: bytes
+    reason: str
+    """For people."""
+
+    def encode(self) -> bytes:
+        """Spell the revocation."""
+        return encode(self.link.to_fields() | {5: self.key_id, 6: self.reason})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Revocation:
+        """Read a revocation.
+
+        Raises:
+            EncodingError: not the one spelling of a revocation.
+        """
+        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4, 5, 6), "revocation")
+        return cls(Link.from_fields(fields), digest(fields[5], "key id"), text(fields[6], "reason", REASON_MAX))
+
+
+class Cause(IntEnum):
+    """Why a key has ended."""
+
+    REVOKED = 1
+    REPLACED = 2
+    """By the regulator, with another key of the same member."""
+    ROTATED = 3
+    """By its holder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A key that counts no more."""
+
+    height: int
+    """The last block in which what it signed counted."""
+    cause: Cause
+    heir: bytes | None
+    """The key that its holder went over to."""
+
+
+class Membership:
+    """Every key that was ever admitted, and which of them have ended."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._keys: Table[bytes, Author] = Table(KEYS_TABLE, journal, spell=_spell_author, read=_read_author)
+        self._ended: Table[bytes, Ended] = Table(ENDED_TABLE, journal, spell=_spell_ended, read=_read_ended)
+        self.tables: Mapping[int, Table[Any, Any]] = {KEYS_TABLE: self._keys, ENDED_TABLE: self._ended}
+
+    def author_of(self, key_id: bytes) -> Author | None:
+        """Who signs with this key now, if anybody."""
+        return None if key_id in self._ended else self._keys.get(key_id)
+
+    def holder_of(self, key_id: bytes) -> Author | None:
+        """Who signs, or once signed, with this key."""
+        return self._keys.get(key_id)
+
+    def ended(self, key_id: bytes) -> Ended | None:
+        """When and why a key ended; None for one that is live, or was never admitted."""
+        return self._ended.get(key_id)
+
+    def rows_of(self, key_id: bytes) -> tuple[Change, Change]:
+        """The rows of the state that admit a key and end it; the second has no value while the key is live."""
+        return self._keys.change(key_id), self._ended.change(key_id)
+
+    def live(self) -> list[Author]:
+        """Everybody who may sign now, in the order of their names."""
+        live = (author for key_id, author in self._keys.items() if key_id not in self._ended)
+        return sorted(live, key=lambda author: author.name)
+
+    def all(self) -> list[tuple[Author, Ended | None]]:
+        """Every key that was ever admitted, in the order of the members' names."""
+        everybody = ((author, self._ended.get(key_id)) for key_id, author in self._keys.items())
+        return sorted(everybody, key=lambda row: row[0].name)
+
+    def found(self, members: Iterable[Author]) -> None:
+        """Admit those whom the genesis names."""
+        for member in members:
+            self._keys.put(member.key.thumbprint, member)
+
+    def admit(self, admission: Admission, height: int) -> None:
+        """Let a member sign with its key from the next block on.
+
+        Raises:
+            Refused: the key or the name is taken, or what it replaces is not this member's.
+        """
+        member = admission.member
+        self._check_unused(member.key)
+        of_that_name = [author for _, author in self._keys.items() if author.name == member.name]
+        if any(author.role is not member.role for author in of_that_name):
+            role = of_that_name[0].role.name.lower()
+            raise Refused(RefusalCode.OTHER_MEMBER, f"{member.name} is known as a {role}; a name keeps its role")
+        if admission.replaces is not None:
+            replaced = self._live_heir(admission.replaces)
+            if self._keys[replaced].name != member.name:
+                detail = f"the key to replace is that of {self._keys[replaced].name}, not of {member.name}"
+                raise Refused(RefusalCode.OTHER_MEMBER, detail)
+            self._ended.put(replaced, Ended(height, Cause.REPLACED, None))
+        elif any(self.author_of(author.key.thumbprint) for author in of_that_name):
+            detail = f"{member.name} has a key already: revoke it, or say that this one replaces it"
+            raise Refused(RefusalCode.NAME_TAKEN, detail)
+        self._keys.put(member.key.thumbprint, member)
+
+    def revoke(self, revocation: Revocation, height: int) -> None:
+        """Let a key, and whatever its holder went over to from it, count no more from the next block on.
+
+        Raises:
+            Refused: no such key is live, or the region could not go on without it.
+        """
+        key_id = self._live_heir(revocation.key_id)
+        role = self._keys[key_id].role
+        if role is not Role.GATEWAY and [author.role for author in self.live()].count(role) == 1:
+            detail = f"the region has one {role.name.lower()}, and cannot go on without"
+            raise Refused(RefusalCode.LAST_OF_ITS_ROLE, detail)
+        self._ended.put(key_id, Ended(height, Cause.REVOKED, None))
+
+    def rotate(self, record: Record, height: int) -> None:
+        """Let a gateway go over to another key from the next block on.
+
+        Raises:
+            Refused: its key was ended in this very block, the new one is taken, or does not vouch for the step.
+        """
+        rotation: Rotation = record.message
+        old = record.envelope.key_id
+        if self.author_of(old) is None:
+            raise Refused(RefusalCode.NO_SUCH_KEY, "the key that signs this has just been ended")
+        self._check_unused(rotation.key)
+        try:
+            rotation.verify_possession(old)
+        except SignatureError as error:
+            raise Refused(RefusalCode.NOT_IN_POSSESSION, f"the new key: {error}") from error
+        self._ended.put(old, Ended(height, Cause.ROTATED, rotation.key.thumbprint))
+        self._keys.put(rotation.key.thumbprint, Author(record.author.name, record.author.role, rotation.key))
+
+    def broken_invariants(self) -> Iterable[str]:
+        """One live key per name, one regulator, an aggregator at least, and no end without a beginning."""
+        live = self.live()
+        names = [author.name for author in live]
+        for twice in sorted({one for one, next_ in pairwise(names) if one == next_}):
+            yield f"{twice} has more than one live key"
+        if [author.role for author in live].count(Role.REGULATOR) != 1:
+            yield "there is not exactly one regulator"
+        if not any(author.role is Role.AGGREGATOR for author in live):
+            yield "there is no aggregator"
+        for key_id, ended in self._ended.items():
+            if key_id not in self._keys or (ended.heir is not None and ended.heir not in self._keys):
+                yield f"key {key_id.hex()[:16]}… has ended but was never admitted, or has an heir that was not"
+
+    def _check_unused(self, key: PublicKey) -> None:
+        holder = self._keys.get(key.thumbprint)
+        if holder is not None:
+            detail = f"the key is or was that of {holder.name}: a key is used once, and never comes back"
+            raise Refused(RefusalCode.KEY_IN_USE, detail)
+
+    def _live_heir(self, key_id: bytes) -> bytes:
+        """The key itself, or the one that its holder has meanwhile gone over to: a thief cannot run away from it."""
+        while (ended := self._ended.get(key_id)) is not None and ended.heir is not None:
+            key_id = ended.heir
+        if self.author_of(key_id) is None:
+            what = "has ended already" if ended else "was never admitted"
+            raise Refused(RefusalCode.NO_SUCH_KEY, f"key {key_id.hex()[:16]}… {what}")
+        return key_id
+
+
+def _spell_author(author: Author) -> Value:
+    return [author.name, author.role.value, author.key.point]
+
+
+def _read_author(value: Value) -> Author:
+    name_, role, point = value
+    return Author(name_, Role(role), PublicKey(point))
+
+
+def _spell_ended(ended: Ended) -> Value:
+    return [ended.height, ended.cause.value, ended.heir]
+
+
+def _read_ended(value: Value) -> Ended:
+    height, cause, heir = value
+    return Ended(height, Cause(cause), heir)

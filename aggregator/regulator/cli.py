@@ -1,0 +1,281 @@
+"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, and what the broker must know.
+
+The regulator's key stands in a file and never in an argument; nothing here prints or logs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from protocol.errors import EsteError
+
+if TYPE_CHECKING:
+    from aggregator.service.regulator import Regulator, Sealed
+    from config.settings import AggregatorSettings
+    from protocol.certificates import Authority, Request
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who may sign in the region.")
+out = Console()
+err = Console(stderr=True)
+
+LISTEN_S: Final = 2.0
+"""How long to listen for the requests that the broker keeps."""
+
+TAKEN_EVERY_S: Final = 0.2
+"""How often the ledger is asked whether a record is there."""
+
+SettingsOption = Annotated[Path, typer.Option("--settings", help="aggregator.yaml of the node.")]
+KeyOption = Annotated[Path, typer.Option("--key", help="The regulator's private key.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+WaitOption = Annotated[float, typer.Option("--wait-s", min=0, help="How long to wait until the node has taken it.")]
+AuthorityOption = Annotated[
+    Path | None, typer.Option("--ca", help="Certificate of the authority that the broker trusts.")
+]
+AuthorityKeyOption = Annotated[Path | None, typer.Option("--ca-key", help="And its private key.")]
+FingerprintOption = Annotated[
+    str | None, typer.Option("--fingerprint", help="As the gateway shows it; without it you are asked to compare.")
+]
+
+
+@app.command()
+def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson = False) -> None:
+    """Show who asks to be admitted, as far as the broker keeps their requests."""
+    from protocol.crypto import fingerprint
+
+    with _open(settings) as (read, regulator):
+        rows: list[dict[str, str]] = []
+        for gateway, payload in sorted(_listen(read).items()):
+            try:
+                request = _checked(payload, gateway)
+                regulator.check_request(request)
+            except EsteError as error:
+                rows.append({"gateway": gateway, "fingerprint": "", "note": str(error)})
+                continue
+            member = regulator.member(gateway)
+            is_same = member is not None and member.key == request.key
+            note = "admitted" if is_same else "has another key now: admit with --replace" if member else "new"
+            rows.append({"gateway": gateway, "fingerprint": fingerprint(request.key.thumbprint), "note": note})
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("gateway", "fingerprint", "", box=None)
+    for row in rows:
+        table.add_row(*row.values())
+    out.print(table if rows else "Nobody asks. A request can be carried here as a file, too.")
+
+
+@app.command()
+def members(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson = False) -> None:
+    """Show every key that was ever admitted, what became of it, and which gateways have none."""
+    with _open(settings) as (_, regulator):
+        views = regulator.members()
+    if as_json:
+        print(json.dumps([asdict(view) for view in views], indent=1))
+        return
+    table = Table("name", "role", "fingerprint", "", box=None)
+    for view in views:
+        until = f" after block {view.until_block}" if view.until_block is not None else ""
+        table.add_row(view.name, view.role, view.key or "–", f"{view.state}{until}")
+    out.print(table)
+
+
+@app.command()
+def admit(
+    request: Annotated[
+        str, typer.Argument(help="request.csr, or the name of a gateway whose request the broker keeps.")
+    ],
+    key: KeyOption,
+    settings: SettingsOption = Path("aggregator.yaml"),
+    told: FingerprintOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="End the key that the gateway has now.")] = False,
+    ca: AuthorityOption = None,
+    ca_key: AuthorityKeyOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Slip to write; NAME.admission.yaml.")] = None,
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """Admit a gateway, or give it another key, and write the slip that it needs to go on."""
+    from config.key_files import load, write_new
+    from protocol.crypto import fingerprint
+
+    regulators_key, authority = load(key), _authority(ca, ca_key)
+    with _open(settings) as (read, regulator):
+        found = _find(request, read)
+        regulator.check_request(found)
+        slip_file = output or Path(f"{found.gateway}.admission.yaml")
+        _must_be_new(slip_file)
+        out.print(f"{found.gateway} asks with the key [bold]{fingerprint(found.key.thumbprint)}[/]", highlight=False)
+        _compare(found, told)
+        certificate = _certificate(found, authority)
+        sealed = regulator.admission(found, regulators_key, replace=replace)
+        if sealed is None:
+            out.print(f"{found.gateway} is admitted with this key already.")
+        else:
+            _bring_about(sealed, read, regulator, wait_s)
+    with _open(settings) as (_, regulator):
+        write_new(slip_file, regulator.slip(found, certificate).to_yaml().encode())
+    out.print(f"{found.gateway} is a member. Carry {slip_file} to it, and there:", soft_wrap=True)
+    out.print(f"  este-agent enrol --settings agent.yaml --admission {slip_file.name}", soft_wrap=True)
+    _tell_broker(replace=replace)
+
+
+@app.command()
+def revoke(
+    name: Annotated[str, typer.Argument(help="Gateway, or aggregator, whose key is to end.")],
+    key: KeyOption,
+    settings: SettingsOption = Path("aggregator.yaml"),
+    reason: Annotated[str, typer.Option(help="For people; it stands on the asset chain for ever.")] = "",
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """End a member's key: from the next block on, nothing that it signs counts."""
+    from aggregator.chains.membership import REASON_MAX
+    from config.key_files import load
+
+    if len(reason) > REASON_MAX:
+        raise typer.BadParameter(f"at most {REASON_MAX} characters", param_hint="--reason")
+    regulators_key = load(key)
+    with _open(settings) as (read, regulator):
+        sealed = regulator.revocation(name, reason, regulators_key)
+        _bring_about(sealed, read, regulator, wait_s)
+    out.print(f"The key of {name} has ended.")
+    _tell_broker(replace=True)
+
+
+@app.command()
+def crl(
+    ca: Annotated[Path, typer.Option("--ca", help="Certificate of the authority that the broker trusts.")],
+    ca_key: Annotated[Path, typer.Option("--ca-key", help="And its private key.")],
+    settings: SettingsOption = Path("aggregator.yaml"),
+) -> None:
+    """Print the list of certificates that the broker must not accept: Mosquitto's `crlfile`."""
+    from aggregator.service.regulator import load_authority
+
+    authority = load_authority(ca, ca_key)
+    with _open(settings) as (_, regulator):
+        print(regulator.revoked_certificates(authority, _now()).decode("ascii"), end="")
+
+
+@contextmanager
+def _open(settings: Path) -> Iterator[tuple[AggregatorSettings, Regulator]]:
+    from aggregator.service.regulator import Regulator
+    from config.load import load
+    from config.settings import AggregatorSettings
+
+    read = load(settings, AggregatorSettings)
+    regulator = Regulator(read)
+    try:
+        yield read, regulator
+    finally:
+        regulator.close()
+
+
+def _listen(settings: AggregatorSettings) -> dict[str, bytes]:
+    from aggregator.service.mqtt_port import Visit
+    from protocol.topics import Kind
+
+    with err.status("listening to the broker …"):
+        return asyncio.run(Visit(settings.broker, settings.region).retained(Kind.ENROL, LISTEN_S))
+
+
+def _find(request: str, settings: AggregatorSettings) -> Request:
+    """The request in a file, or the one that the broker keeps under a gateway's name."""
+    from aggregator.service.regulator import RegulatorError, read_file
+    from protocol.certificates import read_request
+    from protocol.fields import is_name
+
+    path = Path(request)
+    if path.exists() or not is_name(request):
+        return read_request(read_file(path))
+    payload = _listen(settings).get(request)
+    if payload is None:
+        raise RegulatorError(f"there is no file {request}, and the broker keeps no request of a gateway of that name")
+    return _checked(payload, request)
+
+
+def _checked(payload: bytes, gateway: str) -> Request:
+    """A request that came over the broker: it must be about whoever's topic it stands on."""
+    from aggregator.service.regulator import RegulatorError
+    from protocol.certificates import read_request
+
+    request = read_request(payload)
+    if request.gateway != gateway:
+        raise RegulatorError(f"on the topic of {gateway} stands a request of {request.gateway}")
+    return request
+
+
+def _compare(request: Request, told: str | None) -> None:
+    """See that a person has seen this key's fingerprint on the gateway itself."""
+    from aggregator.service.regulator import RegulatorError, is_fingerprint_of
+
+    if told is not None:
+        if not is_fingerprint_of(request.key.thumbprint, told):
+            raise RegulatorError("the request's key has another fingerprint than the one that was given")
+        return
+    if not sys.stdin.isatty():
+        raise RegulatorError("nobody is here to compare: give --fingerprint as the gateway shows it")
+    if not typer.confirm("Does the gateway show the same?"):
+        raise RegulatorError("not admitted: the fingerprints differ")
+
+
+def _bring_about(sealed: Sealed, settings: AggregatorSettings, regulator: Regulator, wait_s: float) -> None:
+    """Publish a record, and wait until the ledger has it."""
+    from aggregator.service.mqtt_port import Visit
+    from aggregator.service.regulator import RegulatorError
+
+    regulator.check_running()
+    asyncio.run(Visit(settings.broker, settings.region).publish(sealed.topic, sealed.envelope))
+    until_s = time.monotonic() + wait_s
+    with err.status(f"record {sealed.sequence} is at the broker; waiting for the node's next block …"):
+        while not regulator.is_taken(sealed):
+            if time.monotonic() > until_s:
+                raise RegulatorError(
+                    f"the node has not taken the record within {wait_s:g} s: see its log, and whether the broker's"
+                    f" access list lets it write {sealed.topic}; the command can be repeated"
+                )
+            time.sleep(TAKEN_EVERY_S)
+
+
+def _authority(ca: Path | None, ca_key: Path | None) -> Authority | None:
+    from aggregator.service.regulator import load_authority
+
+    if (ca is None) != (ca_key is None):
+        raise typer.BadParameter("--ca and --ca-key together, or neither")
+    return load_authority(ca, ca_key) if ca and ca_key else None
+
+
+def _certificate(request: Request, authority: Authority | None) -> bytes | None:
+    from aggregator.service.regulator import certificate_for
+
+    return certificate_for(request, authority, _now()) if authority else None
+
+
+def _must_be_new(path: Path) -> None:
+    """Before anything is signed: nothing is overwritten, and nothing is admitted that cannot be handed out."""
+    from protocol.errors import OperatorError
+
+    if path.exists():
+        raise OperatorError(path, "", "no file yet, since nothing is ever overwritten", "one that exists")
+    if not path.absolute().parent.is_dir():
+        raise OperatorError(path.parent, "", "a folder to write the slip to", "no such folder")
+
+
+def _tell_broker(*, replace: bool) -> None:
+    out.print("For the broker, if it has an access list: este-aggregator devices --acl", soft_wrap=True)
+    if replace:
+        out.print("and if it wants certificates: este-aggregator regulator crl, then restart it", soft_wrap=True)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

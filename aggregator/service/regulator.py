@@ -1,0 +1,270 @@
+"""What a regulator does, beside founding: admits gateways, gives them other keys, revokes, and issues certificates.
+
+It reads the ledger's file and speaks through the node's broker, as a gateway does: its records are one hash-linked
+sequence, and the next number is read from the ledger. Signing is deterministic, so a command that is repeated before
+the node has taken the record signs the same bytes again, never two records with one number. Reads no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from aggregator.chains.membership import Admission, Cause, Ended, Revocation
+from aggregator.ledger.record import Author, Role
+from aggregator.service.query import LedgerFile
+from aggregator.service.store import LOCK_NAME
+from config import lock
+from config.admission import AdmissionSlip
+from config.key_files import load as load_key
+from config.settings import AggregatorSettings
+from protocol.certificates import Authority, Request, issue, revocation_list
+from protocol.crypto import SigningKey, fingerprint
+from protocol.envelope import seal
+from protocol.errors import EncodingError, EsteError, OperatorError
+from protocol.link import Link
+from protocol.messages import MessageType
+from protocol.refusals import RefusalCode
+from protocol.topics import Kind, Topic
+
+FINGERPRINT_DIGITS: Final = 32
+"""As many hexadecimal digits as `protocol.crypto.fingerprint` shows."""
+
+PEM_BYTES_MAX: Final = 1 << 20
+
+CERTIFICATE_LASTS: Final = timedelta(days=825)
+
+_Payload = Callable[[Link], bytes]
+
+
+class RegulatorError(EsteError):
+    """What the regulator asks for cannot be, or has not come about."""
+
+
+class State(StrEnum):
+    """How a member, or somebody who could be one, stands."""
+
+    LIVE = "live"
+    REVOKED = "revoked"
+    REPLACED = "replaced"
+    ROTATED = "rotated"
+    NOT_ENROLLED = "not enrolled"
+    """The grid names this gateway, and it has no live key."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One key of the register, or a gateway that has none."""
+
+    name: str
+    role: str
+    key: str
+    """Fingerprint; empty where there is no key."""
+    state: State
+    until_block: int | None
+    """The last block in which the key counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A record that waits to be published and to appear in the ledger."""
+
+    sequence: int
+    envelope: bytes
+    topic: str
+
+
+class Regulator:
+    """The regulator of one region, in front of its ledger."""
+
+    def __init__(self, settings: AggregatorSettings) -> None:
+        """Read the state as of the last block.
+
+        Raises:
+            OperatorError: there is no ledger, or it is another region's.
+        """
+        self._settings = settings
+        self._ledger = LedgerFile(settings.data)
+        self._asset = self._ledger.five.asset
+        self.region: str = self._ledger.five.ledger.region
+        if self.region != settings.region:
+            raise OperatorError(settings.data, "", f"the ledger of {settings.region}", f"that of {self.region}")
+
+    def close(self) -> None:
+        """Let go of the ledger's file."""
+        self._ledger.close()
+
+    # -- Who is there.
+
+    def members(self) -> list[MemberView]:
+        """Every key that was ever admitted, and every gateway that has none, in the order of their names."""
+        views = [
+            MemberView(
+                author.name, author.role.name.lower(), fingerprint(author.key.thumbprint), _state(ended),
+                ended.height if ended else None,
+            )
+            for author, ended in self._asset.membership.all()
+        ]  # fmt: skip
+        views += [MemberView(name, "gateway", "", State.NOT_ENROLLED, None) for name in self._ledger.not_enrolled()]
+        return sorted(views, key=lambda view: (view.name, view.until_block or 0))
+
+    def member(self, name: str) -> Author | None:
+        """The member of this name, with its live key."""
+        return next((author for author in self._asset.membership.live() if author.name == name), None)
+
+    def check_request(self, request: Request) -> None:
+        """See that a request is for a gateway of this region.
+
+        Raises:
+            RegulatorError: it is not.
+        """
+        if request.region != self.region:
+            raise RegulatorError(f"the request is for region {request.region}, this is {self.region}")
+        gateways = self._asset.region.grid.gateways
+        if request.gateway not in gateways:
+            named = ", ".join(gateways)
+            raise RegulatorError(f"no meter or device of the grid hangs on {request.gateway}; it names {named}")
+
+    # -- Records.
+
+    def admission(self, request: Request, key: SigningKey, *, replace: bool) -> Sealed | None:
+        """Sign the admission of a gateway; None if it is admitted with this very key already.
+
+        Raises:
+            RegulatorError: the name is taken and is not to be replaced, or `key` is not the regulator's.
+        """
+        self.check_request(request)
+        present = self.member(request.gateway)
+        if present is not None and present.key == request.key:
+            return None
+        if present is not None and not replace:
+            known = fingerprint(present.key.thumbprint)
+            raise RegulatorError(f"{request.gateway} is admitted with the key {known}: say --replace to end that one")
+        member = Author(request.gateway, Role.GATEWAY, request.key)
+        replaces = present.key.thumbprint if present else None
+        return self._seal(lambda link: Admission(link, member, replaces).encode(), MessageType.ADMISSION, key)
+
+    def revocation(self, name: str, reason: str, key: SigningKey) -> Sealed:
+        """Sign the revocation of a member's live key.
+
+        Raises:
+            RegulatorError: nobody of that name has one, or `key` is not the regulator's.
+        """
+        member = self.member(name)
+        if member is None:
+            raise RegulatorError(f"nobody by the name {name} has a live key: see este-aggregator regulator members")
+        key_id = member.key.thumbprint
+        return self._seal(lambda link: Revocation(link, key_id, reason).encode(), MessageType.REVOCATION, key)
+
+    def check_running(self) -> None:
+        """See that a node is there to take a record.
+
+        Raises:
+            OperatorError: none runs on this ledger.
+        """
+        if not lock.is_held(self._settings.data / LOCK_NAME):
+            expected = "a node that runs on this ledger and takes the record: este-aggregator run"
+            raise OperatorError(self._settings.data, "", expected, "none")
+
+    def is_taken(self, sealed: Sealed) -> bool:
+        """Whether the record stands in the ledger, so that it counts from the next block on.
+
+        Raises:
+            RegulatorError: it was refused, or another record got its number.
+        """
+        entry = self._ledger.store.entry_of(self._name, sealed.sequence)
+        if entry is None:
+            return False
+        if entry.envelope != sealed.envelope:
+            raise RegulatorError("the regulator's key was used elsewhere meanwhile: look at the members, and try again")
+        if entry.code:
+            raise RegulatorError(f"the ledger refuses it: {RefusalCode(entry.code).name}")
+        return True
+
+    # -- What is handed out.
+
+    def slip(self, request: Request, certificate: bytes | None) -> AdmissionSlip:
+        """What an admitted gateway needs. Open the ledger anew after the admission has been taken."""
+        last = self._ledger.five.ledger.last_record(request.gateway)
+        node = self._asset.author_of(load_key(self._settings.key_file).public_key.thumbprint)
+        if node is None:
+            raise RegulatorError("the key of this node is not that of an aggregator of the region")
+        return AdmissionSlip(
+            region=self.region,
+            gateway=request.gateway,
+            key_id=request.key.thumbprint.hex(),
+            sequence=last.sequence,
+            previous=last.digest.hex(),
+            aggregator_key=node.key.to_pem(),
+            certificate=certificate.decode("ascii") if certificate else None,
+        )
+
+    def revoked_certificates(self, authority: Authority, now: datetime) -> bytes:
+        """The list of certificates that the broker must not accept: those of every key that has ended."""
+        ended = sorted(a.key.thumbprint for a, end in self._asset.membership.all() if end is not None)
+        return revocation_list(authority, ended, now=now)
+
+    @property
+    def _name(self) -> str:
+        return self._asset.region.genesis.regulator.name
+
+    def _seal(self, payload: _Payload, type_: MessageType, key: SigningKey) -> Sealed:
+        author = self._asset.author_of(key.public_key.thumbprint)
+        if author is None or author.role is not Role.REGULATOR:
+            wanted = fingerprint(self._asset.region.genesis.regulator.key.thumbprint)
+            raise RegulatorError(f"the key is not the regulator's of {self.region}, whose fingerprint is {wanted}")
+        last = self._ledger.five.ledger.last_record(author.name)
+        link = Link(self.region, author.name, last.sequence + 1, last.digest)
+        envelope = seal(key, region=self.region, type_=type_, payload=payload(link))
+        return Sealed(link.sequence, envelope, str(Topic(self.region, author.name, Kind.RECORD)))
+
+
+def load_authority(certificate: Path, key: Path) -> Authority:
+    """Read the certificate and key of the authority that the broker trusts.
+
+    Raises:
+        OperatorError: one of them is missing or none, or they do not belong together.
+    """
+    try:
+        return Authority.from_pem(_read(certificate), _read(key))
+    except EncodingError as error:
+        expected = f"the certificate of an authority in PEM, and its unencrypted key in {key}"
+        raise OperatorError(certificate, "", expected, str(error)) from error
+
+
+def certificate_for(request: Request, authority: Authority, now: datetime) -> bytes:
+    """The TLS client certificate of an admitted gateway, for the key that it signs with."""
+    return issue(request, authority, now=now, lasts=CERTIFICATE_LASTS)
+
+
+def is_fingerprint_of(key_id: bytes, told: str) -> bool:
+    """Whether somebody read out this key's fingerprint, however they grouped the digits."""
+    digits = "".join(told.split()).replace(":", "").lower()
+    return digits == key_id.hex()[:FINGERPRINT_DIGITS]
+
+
+def read_file(path: Path) -> bytes:
+    """Read a request that was carried here.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    return _read(path)
+
+
+def _state(ended: Ended | None) -> State:
+    if ended is None:
+        return State.LIVE
+    return {Cause.REVOKED: State.REVOKED, Cause.REPLACED: State.REPLACED, Cause.ROTATED: State.ROTATED}[ended.cause]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(PEM_BYTES_MAX)
+    except OSError as error:
+        raise OperatorError(path, "", "a file in PEM", error.strerror or str(error)) from error

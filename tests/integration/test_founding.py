@@ -1,0 +1,64 @@
+"""Founding a region: all of it or nothing, and a ledger that was meddled with is not opened."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aggregator.service.founding import Founded, found
+from aggregator.service.query import LedgerFile
+from aggregator.service.store import FILE_NAME
+from protocol.crypto import PublicKey
+from protocol.errors import OperatorError
+from tests.village import START_MS, a_grid_document, some_keys
+
+
+def a_grid_file(folder: Path) -> Path:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(a_grid_document()))
+    return path
+
+
+def found_in(folder: Path, *, name: str = "node-1", gateways: dict[str, PublicKey] | None = None) -> Founded:
+    keys = {"gw": some_keys("gw")["gw"].public_key} if gateways is None else gateways
+    return found(
+        folder / "region",
+        a_grid_file(folder),
+        name=name,
+        gateways=keys,
+        profile_folders=(),
+        broker=("127.0.0.1", 1883),
+        time_ms=START_MS,
+    )
+
+
+@pytest.mark.parametrize("name", ["a b", "gw", "regulator", "aggregator", ""])
+def test_a_name_that_cannot_be_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OperatorError, match="--name"):
+        found_in(tmp_path, name=name)
+    assert not (tmp_path / "region").exists()
+    assert found_in(tmp_path).region == "village"
+
+
+def test_a_key_for_a_gateway_that_nobody_knows_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"expected a --gateway out of gw, got gw-9"):
+        found_in(tmp_path, gateways={"gw-9": some_keys("gw-9")["gw-9"].public_key})
+
+
+def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    found_in(tmp_path)
+    for name in ("regulator.key", "aggregator.key", f"data/{FILE_NAME}"):
+        assert (tmp_path / "region" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_state_that_was_meddled_with_is_not_opened(tmp_path: Path) -> None:
+    found_in(tmp_path)
+    data = tmp_path / "region" / "data"
+    with sqlite3.connect(data / FILE_NAME) as db:
+        db.execute("UPDATE state SET value = x'00' WHERE key = (SELECT min(key) FROM state)")
+    db.close()
+    with pytest.raises(OperatorError, match=r"a ledger that adds up .*, got the stored state does not fit"):
+        LedgerFile(data)

@@ -1,0 +1,237 @@
+"""The regulator's commands: every wrong input is one clear sentence, nothing secret is told, nothing happens twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from aggregator.regulator import cli
+from aggregator.service.founding import found
+from aggregator.service.node import Node
+from aggregator.service.regulator import Regulator, RegulatorError, Sealed, is_fingerprint_of
+from config import key_files
+from config.load import load
+from config.settings import AggregatorSettings
+from protocol.certificates import Request
+from protocol.crypto import SoftwareKey, fingerprint
+from protocol.errors import EsteError, OperatorError
+from protocol.request import request_for
+from tests.village import REGION, START_MS, a_grid_document
+
+COMMAND = str(Path(sys.executable).with_name("este-aggregator"))
+KEY, OTHER = SoftwareKey.from_secret(700), SoftwareKey.from_secret(701)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A founded region whose only gateway has yet to enrol, and that gateway's request."""
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(a_grid_document()))
+    founded = found(
+        tmp_path / "agg",
+        tmp_path / "grid.yaml",
+        name="node-1",
+        gateways={},
+        profile_folders=(),
+        broker=("127.0.0.1", 9),
+        time_ms=START_MS,
+    )
+    assert founded.not_enrolled == ("gw",)
+    (tmp_path / "request.csr").write_bytes(request_for(KEY, region=REGION, gateway="gw"))
+    return tmp_path
+
+
+def settings_of(home: Path) -> AggregatorSettings:
+    return load(home / "agg" / "aggregator.yaml", AggregatorSettings)
+
+
+@pytest.fixture
+def regulator(home: Path) -> Iterator[Regulator]:
+    opened = Regulator(settings_of(home))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def regulators_key(home: Path) -> SoftwareKey:
+    return key_files.load(home / "agg" / "regulator.key")
+
+
+def take(home: Path, sealed: Sealed) -> None:
+    """What a running node does with a record."""
+    settings = settings_of(home)
+    node = Node.open(settings.data, settings.name, key_files.load(settings.key_file), settings.blocks, 10)
+    node.submit(node.check(sealed.envelope), START_MS)
+    node.close_block(START_MS)
+    node.close()
+
+
+def anew(home: Path) -> Regulator:
+    return Regulator(settings_of(home))
+
+
+def a_request(key: SoftwareKey = KEY, **changes: Any) -> Request:
+    return Request(**{"region": REGION, "gateway": "gw", "key": key.public_key} | changes)
+
+
+def admitted(home: Path, regulators_key: SoftwareKey, key: SoftwareKey = KEY, *, replace: bool = False) -> Sealed:
+    regulator = anew(home)
+    sealed = regulator.admission(a_request(key), regulators_key, replace=replace)
+    assert sealed is not None
+    take(home, sealed)
+    assert regulator.is_taken(sealed)
+    regulator.close()
+    return sealed
+
+
+def test_an_admission_that_is_repeated_before_it_is_taken_is_the_same_record(
+    regulator: Regulator, regulators_key: SoftwareKey
+) -> None:
+    first, again = (regulator.admission(a_request(), regulators_key, replace=False) for _ in range(2))
+    assert first is not None and first == again
+    assert not regulator.is_taken(first)
+
+
+def test_an_admission_that_is_repeated_after_it_was_taken_is_none(home: Path, regulators_key: SoftwareKey) -> None:
+    admitted(home, regulators_key)
+    regulator = anew(home)
+    assert regulator.admission(a_request(), regulators_key, replace=False) is None
+    slip = regulator.slip(a_request(), None)
+    regulator.close()
+    assert (slip.gateway, slip.sequence, slip.previous) == ("gw", 0, "00" * 32)
+
+
+def test_a_gateway_that_has_a_key_gets_another_only_where_that_is_said(home: Path, regulators_key: SoftwareKey) -> None:
+    admitted(home, regulators_key)
+    regulator = anew(home)
+    with pytest.raises(RegulatorError, match="say --replace to end that one"):
+        regulator.admission(a_request(OTHER), regulators_key, replace=False)
+    regulator.close()
+    admitted(home, regulators_key, OTHER, replace=True)
+    regulator = anew(home)
+    views = [(view.name, view.state.value) for view in regulator.members() if view.name == "gw"]
+    regulator.close()
+    assert views == [("gw", "live"), ("gw", "replaced")]
+
+
+def test_a_key_that_has_ended_is_refused_by_the_ledger_and_the_regulator_is_told(
+    home: Path, regulators_key: SoftwareKey
+) -> None:
+    admitted(home, regulators_key)
+    regulator = anew(home)
+    sealed = regulator.revocation("gw", "stolen", regulators_key)
+    take(home, sealed)
+    regulator.close()
+    regulator = anew(home)
+    back = regulator.admission(a_request(), regulators_key, replace=False)
+    assert back is not None
+    take(home, back)
+    with pytest.raises(RegulatorError, match="the ledger refuses it: KEY_IN_USE"):
+        regulator.is_taken(back)
+    regulator.close()
+
+
+def test_a_number_that_another_command_has_used_meanwhile_is_told(home: Path, regulators_key: SoftwareKey) -> None:
+    regulator = anew(home)
+    late = regulator.admission(a_request(OTHER), regulators_key, replace=False)
+    assert late is not None
+    admitted(home, regulators_key)
+    with pytest.raises(RegulatorError, match="used elsewhere meanwhile"):
+        regulator.is_taken(late)
+    regulator.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"region": "elsewhere"}, "the request is for region elsewhere, this is village"),
+        ({"gateway": "gw-7"}, "no meter or device of the grid hangs on gw-7; it names gw"),
+    ],
+)
+def test_a_request_that_does_not_belong_here_is_told(
+    regulator: Regulator, regulators_key: SoftwareKey, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RegulatorError, match=message):
+        regulator.admission(a_request(**changes), regulators_key, replace=False)
+
+
+def test_only_the_regulators_key_admits(regulator: Regulator) -> None:
+    with pytest.raises(RegulatorError, match="the key is not the regulator's of village, whose fingerprint is"):
+        regulator.admission(a_request(), OTHER, replace=False)
+
+
+def test_whoever_has_no_key_cannot_be_revoked(regulator: Regulator, regulators_key: SoftwareKey) -> None:
+    with pytest.raises(RegulatorError, match="nobody by the name gw has a live key"):
+        regulator.revocation("gw", "", regulators_key)
+
+
+def test_nothing_is_published_while_no_node_runs(home: Path, regulator: Regulator) -> None:
+    with pytest.raises(OperatorError, match="a node that runs on this ledger"):
+        regulator.check_running()
+    settings = settings_of(home)
+    node = Node.open(settings.data, settings.name, key_files.load(settings.key_file), settings.blocks, 10)
+    regulator.check_running()
+    node.close()
+
+
+@pytest.mark.parametrize("spelled", [str, str.upper, lambda text: text.replace(" ", ""), lambda t: t.replace(" ", ":")])
+def test_a_fingerprint_may_be_told_in_any_grouping(spelled: Any) -> None:
+    key_id = KEY.public_key.thumbprint
+    assert is_fingerprint_of(key_id, spelled(fingerprint(key_id)))
+    assert not is_fingerprint_of(key_id, spelled(fingerprint(OTHER.public_key.thumbprint)))
+    assert not is_fingerprint_of(key_id, fingerprint(key_id)[:-1])
+
+
+# -- the commands
+
+
+def este(home: Path, *command: str, status: int) -> str:
+    """Run a command; what it says of a mistake is one sentence, and never a secret or a traceback."""
+    whole = [COMMAND, "regulator", *command, f"--settings={home / 'agg' / 'aggregator.yaml'}"]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and "PRIVATE" not in done.stdout + done.stderr
+    if status == 1:
+        assert done.stderr.count("\n") == 1, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_every_wrong_input_of_admit_is_one_sentence(home: Path) -> None:
+    request, key = str(home / "request.csr"), f"--key={home / 'agg' / 'regulator.key'}"
+    right = f"--fingerprint={fingerprint(KEY.public_key.thumbprint)}"
+    assert "no such file" in este(home, "admit", request, f"--key={home / 'none.key'}", status=1)
+    assert "nobody is here to compare" in este(home, "admit", request, key, status=1)
+    assert "another fingerprint" in este(home, "admit", request, key, "--fingerprint=0123", status=1)
+    assert "No such file" in este(home, "admit", str(home / "none.csr"), key, right, status=1)
+    assert "PKCS #10" in este(home, "admit", str(home / "grid.yaml"), key, right, status=1)
+    assert "not the regulator's" in este(
+        home, "admit", request, f"--key={home / 'agg' / 'aggregator.key'}", right, status=1
+    )
+    assert "nothing is ever overwritten" in este(home, "admit", request, key, right, f"-o{request}", status=1)
+    assert "a folder to write" in este(home, "admit", request, key, right, f"-o{home / 'none' / 'slip'}", status=1)
+    assert "got none" in este(home, "admit", request, key, right, f"-o{home / 'slip'}", status=1)
+    assert "--ca and --ca-key together" in este(home, "admit", request, key, right, f"--ca={request}", status=2)
+    both = [f"--ca={request}", f"--ca-key={request}"]
+    assert "the certificate of an authority" in este(home, "admit", request, key, right, *both, status=1)
+
+
+def test_the_other_commands_tell_what_they_find_and_what_they_lack(home: Path) -> None:
+    key = f"--key={home / 'agg' / 'regulator.key'}"
+    assert "not enrolled" in este(home, "members", status=0)
+    assert '"state": "not enrolled"' in este(home, "members", "--json", status=0)
+    assert "cannot be reached" in este(home, "requests", status=1)
+    assert "cannot be reached" in este(home, "admit", "gw", key, status=1)
+    assert "nobody by the name gw has a live key" in este(home, "revoke", "gw", key, status=1)
+    assert "at most 300 characters" in este(home, "revoke", "gw", key, f"--reason={'x' * 301}", status=2)
+    assert "Is a directory" in este(home, "crl", f"--ca={home}", f"--ca-key={home}", status=1)
+
+
+def test_a_request_on_the_topic_of_another_gateway_is_not_taken() -> None:
+    pem = request_for(KEY, region=REGION, gateway="gw")
+    with pytest.raises(EsteError, match="on the topic of gw-2 stands a request of gw"):
+        cli._checked(pem, "gw-2")
