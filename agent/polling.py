@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from agent.clock_port import Clocks
 from agent.control import Command, DevicePlan, command_for, is_obeyed
 from agent.events import Confirmed, Event, Failing, Read, Recovered
-from agent.isolation import Health, impatient_ms, next_slot_ms, probe_timeout_ms, turn
+from agent.isolation import Health, Patience, ProbeCredit, impatient_ms, next_slot_ms, turn
 from agent.metering import MeterPlan, Watch, reading_of, serial_of, watched
 from agent.modbus_port import BusError
 from agent.planner import ReadRequest, serial_request
+from protocol.batch import Quality
 from protocol.errors import DeviceError
+from protocol.units import BootMs
 
 
 class Port(Protocol):
@@ -54,6 +57,17 @@ class Desk(Protocol):
         """What a device is held to now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The words of one answer, and the instants between which they were so."""
+
+    words: Sequence[int]
+    start_ms: BootMs
+    """Before the request went out."""
+    end_ms: BootMs
+    """When the answer was complete."""
+
+
 class BusPoller:
     """Everything that is done on one bus."""
 
@@ -79,10 +93,12 @@ class BusPoller:
         self._timeout_ms = timeout_ms
         self._bus = Health()
         self._health = {name: Health() for name in (*self._devices, *self._meters)}
+        self._patience = {name: Patience() for name in self._health}
+        self._credit = ProbeCredit(timeout_ms, timeout_ms)
         self._told: dict[str, str] = {}
         """What the clerk knows to fail, and why: meters and devices by name, or the bus alone."""
         self._serials: dict[str, str] = {}
-        """Serial numbers as told since the meter last failed: who was exchanged did not answer in between."""
+        """Serial numbers as told since the meter last failed or did what no counter may: it may be another by now."""
         self._watch: dict[str, Watch] = {}
         self._held: dict[str, Command] = {}
         """What each device confirmed on this connection."""
@@ -118,30 +134,49 @@ class BusPoller:
 
     async def _share_out(self, end_ms: int) -> None:
         may_read = not self._desk.is_paused
-        order = turn({name: health for name, health in self._health.items() if may_read or name in self._devices})
-        timeout_ms = self._timeout_ms
+        health = {name: health for name, health in self._health.items() if may_read or name in self._devices}
+        order = turn(health, self._every_ms)
+        bound_ms = self._timeout_ms
+        start_ms = self._clocks.now_ms()
         for name in order.healthy:
-            if not await self._attend(name, timeout_ms):
-                timeout_ms = impatient_ms(self._timeout_ms)
-        for name in order.probed:
-            left_ms = end_ms - self._clocks.now_ms()
-            await self._attend(name, probe_timeout_ms(self._timeout_ms, left_ms))
+            if not await self._attend(name, self._patience[name].timeout_ms(bound_ms)):
+                bound_ms = impatient_ms(self._timeout_ms)
+        for name in (*order.slow, *order.probed):
+            await self._attend_if_affordable(name, end_ms)
         for name in order.resting:
             self._health[name] = self._health[name].after_cycle_off()
+        self._credit = self._credit.after_cycle(max(self._every_ms, self._clocks.now_ms() - start_ms))
+
+    async def _attend_if_affordable(self, name: str, end_ms: int) -> None:
+        """Ask somebody slow, or who failed, if there is time: what the healthy left, and what was saved up."""
+        health, start_ms = self._health[name], self._clocks.now_ms()
+        left_ms = end_ms - start_ms
+        if health.is_failing:
+            is_patient = health.failures % 2 == 0
+            timeout_ms = self._credit.timeout_ms(self._timeout_ms, left_ms, is_patient=is_patient)
+        else:
+            timeout_ms = self._timeout_ms if self._credit.affords(health.took_ms, left_ms) else 0
+        if not timeout_ms:
+            self._health[name] = health.after_cycle_off()
+            return
+        await self._attend(name, timeout_ms)
+        self._credit = self._credit.after_use(self._clocks.now_ms() - start_ms, left_ms)
 
     async def _attend(self, name: str, timeout_ms: int) -> bool:
         """Do what there is to do with one meter or device; say whether it went well."""
+        start_ms = self._clocks.now_ms()
         try:
             await self._errand(name)(timeout_ms)
         except BusError:
             raise
         except DeviceError as error:
             self._health[name] = self._health[name].after_failure()
+            self._patience[name] = Patience()
             self._serials.pop(name, None)
             self._held.pop(name, None)
             await self._tell_failing(name, (name,), str(error))
             return False
-        self._health[name] = self._health[name].after_success()
+        self._health[name] = self._health[name].after_success(self._clocks.now_ms() - start_ms)
         await self._tell_recovered(name, (name,))
         return True
 
@@ -153,13 +188,24 @@ class BusPoller:
     async def _read(self, meter: MeterPlan, timeout_ms: int) -> None:
         if meter.meter not in self._serials:
             self._serials[meter.meter] = await self._ask_serial(meter, timeout_ms)
-        start_ms = self._clocks.now_ms()
-        answers = {request: await self._port.read(meter.unit, request, timeout_ms) for request in meter.requests}
-        end_ms = self._clocks.now_ms()
+        blocks = {request: await self._ask(meter.meter, meter.unit, request, timeout_ms) for request in meter.requests}
+        start_ms = min(block.start_ms for block in blocks.values())
+        end_ms = max(block.end_ms for block in blocks.values())
+        answers = {request: block.words for request, block in blocks.items()}
         reading = reading_of(meter, self._serials[meter.meter], start_ms, end_ms, answers)
         watch, reading = watched(self._watch.get(meter.meter, {}), reading, meter.profile)
         self._watch[meter.meter] = watch
+        if reading.quality & Quality.UNEXPLAINED_STEP:
+            self._serials.pop(meter.meter)  # it may be another meter, which came without missing a cycle
         await self._desk.hand(Read(reading))
+
+    async def _ask(self, name: str, unit: int, request: ReadRequest, timeout_ms: int) -> Block:
+        """Ask for one block, and note when: what it tells was so at some instant in between."""
+        start_ms = self._clocks.now_ms()
+        words = await self._port.read(unit, request, timeout_ms)
+        end_ms = self._clocks.now_ms()
+        self._patience[name] = self._patience[name].after_answer(end_ms - start_ms)
+        return Block(words, start_ms, end_ms)
 
     async def _ask_serial(self, meter: MeterPlan, timeout_ms: int) -> str:
         """The serial number that the meter tells; empty where it has none to tell."""
@@ -167,7 +213,7 @@ class BusPoller:
         told = ""
         if request is not None:
             try:
-                told = serial_of(meter.profile, await self._port.read(meter.unit, request, timeout_ms))
+                told = serial_of(meter.profile, (await self._ask(meter.meter, meter.unit, request, timeout_ms)).words)
             except DeviceError as error:
                 if error.retry:
                     raise

@@ -17,11 +17,9 @@ from rich.table import Table
 
 from config.grid_model import TimeRule
 from config.load import check, load
-from config.settings import FleetSettings
-from firmware_sim.dump import dump as dump_meter
-from firmware_sim.dump import mbpoll_command
-from firmware_sim.runner import run as run_fleet
-from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, compose
+from config.settings import FleetSettings, Transport
+from firmware_sim.faults import faults_in_words
+from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, compose, serial_device
 from firmware_sim.sites import Limiter
 from protocol.errors import EsteError, OperatorError
 
@@ -32,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
-    help="Simulated meters: a region of households, sun, wind and a gas engine, served over Modbus TCP. "
+    help="Simulated meters: a region of households, sun, wind and a gas engine, served over Modbus. "
     "The same --meters and --seed always give the same region.",
 )
 
@@ -49,6 +47,23 @@ FirstPort = Annotated[
         "--first-port", help="TCP port of the first bus; the others follow it.", show_default=str(_DEFAULT.first_port)
     ),
 ]
+TransportOption = Annotated[
+    str | None,
+    typer.Option(
+        "--transport",
+        help="How buses are reached: tcp (Modbus TCP), rtu (RTU frames over TCP) or serial (pseudo-terminals).",
+        show_default=_DEFAULT.transport.value,
+    ),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--run-folder", help="Folder in which a running fleet takes orders, and serial buses are linked."),
+]
+HEADINGS: Final = {
+    Transport.TCP: "Modbus TCP",
+    Transport.RTU: "RTU over TCP",
+    Transport.SERIAL: "serial port",
+}
 Settings = Annotated[
     Path | None, typer.Option("--settings", help="YAML file with fleet settings; the options above go before it.")
 ]
@@ -66,11 +81,20 @@ def run(
             help="How much faster the day goes by. Energy always follows real time.", show_default=str(_DEFAULT.speed)
         ),
     ] = None,
+    transport: TransportOption = None,
+    serial: Annotated[bool, typer.Option("--serial", help="The same as --transport serial.")] = False,
+    run_folder: RunFolder = None,
     settings: Settings = None,
 ) -> None:
-    """Serve the meters until Ctrl-C or SIGTERM."""
+    """Serve the meters until Ctrl-C or SIGTERM. Serial buses are pseudo-terminals; their paths are printed."""
+    from firmware_sim.runner import run as run_fleet
+
     with _told_in_one_sentence():
-        chosen = _settings(settings, meters=meters, seed=seed, host=host, first_port=first_port, speed=speed)
+        chosen = _settings(
+            settings,
+            **{"meters": meters, "seed": seed, "host": host, "first_port": first_port, "speed": speed},
+            **_reached(transport, run_folder, serial=serial),
+        )
         requests = asyncio.run(run_fleet(chosen, on_ready=lambda scenario: _tell_ready(scenario, chosen)))
         typer.echo(f"Stopped after {requests} requests.")
 
@@ -81,6 +105,8 @@ def list_meters(
     seed: Seed = None,
     host: Host = None,
     first_port: FirstPort = None,
+    transport: TransportOption = None,
+    run_folder: RunFolder = None,
     settings: Settings = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="For machines; 'gateways' has each agent's buses, ready for its settings.")
@@ -88,12 +114,16 @@ def list_meters(
 ) -> None:
     """Print every meter and limiter, and where it is found."""
     with _told_in_one_sentence():
-        chosen = _settings(settings, meters=meters, seed=seed, host=host, first_port=first_port)
+        chosen = _settings(
+            settings,
+            **{"meters": meters, "seed": seed, "host": host, "first_port": first_port},
+            **_reached(transport, run_folder),
+        )
         scenario = compose(chosen)
     if as_json:
-        typer.echo(json.dumps(_as_document(scenario, chosen.host), indent=2))
+        typer.echo(json.dumps(_as_document(scenario, chosen), indent=2))
     else:
-        _console().print(_table_of_meters(scenario, chosen.host))
+        _console().print(_table_of_meters(scenario, chosen))
 
 
 @app.command()
@@ -130,9 +160,14 @@ def dump(
     settings: Settings = None,
 ) -> None:
     """Read one meter of a running fleet and print its registers, to lay beside its manual."""
+    from firmware_sim.dump import dump as dump_meter
+    from firmware_sim.dump import mbpoll_command
+
     with _told_in_one_sentence():
         chosen = _settings(settings, meters=meters, seed=seed, host=host, first_port=first_port)
         connection = _find(compose(chosen), meter)
+        if chosen.transport is not Transport.TCP:
+            raise OperatorError("fleet", "transport", "tcp; este-agent read reads over the others", chosen.transport)
         rows = asyncio.run(dump_meter(connection, chosen.host))
     place = connection.place
     table = Table(title=f"{meter}, {connection.site.model}, unit {place.unit} on {chosen.host}:{place.port}")
@@ -145,6 +180,31 @@ def dump(
         table.add_row(row.printed, row.address, row.words, row.value, row.unit, row.shows)
     _console().print(table)
     typer.echo(f"Active power, read by other means:\n  {mbpoll_command(connection, chosen.host)}")
+
+
+@app.command(epilog=faults_in_words())
+def inject(
+    meter: Annotated[str, typer.Argument(metavar="METER", help="Name of the meter, see este-fleet list.")],
+    fault: Annotated[str, typer.Argument(metavar="FAULT", help="One of the list below, or none: to mend the meter.")],
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, help="How many seconds it lasts.", show_default="until it is lifted")
+    ] = None,
+    number: Annotated[
+        int | None, typer.Option("--number", min=0, help="How much of it, for the faults that take a number.")
+    ] = None,
+    run_folder: RunFolder = None,
+    settings: Settings = None,
+) -> None:
+    """Break a meter of a running fleet, or mend it. The fleet must have been started with a run folder."""
+    from firmware_sim.control_port import order
+
+    with _told_in_one_sentence():
+        folder = _settings(settings, run_folder=_absolute(run_folder)).run_folder
+        if folder is None:
+            raise OperatorError("command line", "--run-folder", "the run folder of the running fleet", "nothing")
+        for_ms = None if for_s is None else round(1000 * for_s)
+        what = {"meter": meter, "fault": fault, "for_ms": for_ms, "number": number}
+        typer.echo(asyncio.run(order(folder, what)))
 
 
 def main() -> None:
@@ -162,6 +222,16 @@ def _told_in_one_sentence() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+def _reached(transport: str | None, run_folder: Path | None, *, serial: bool = False) -> dict[str, str | None]:
+    """What was said about how buses are reached, as settings."""
+    return {"transport": Transport.SERIAL if serial else transport, "run_folder": _absolute(run_folder)}
+
+
+def _absolute(folder: Path | None) -> str | None:
+    """A folder of the command line is meant from where one stands."""
+    return None if folder is None else str(folder.absolute())
+
+
 def _settings(file: Path | None, **options: int | str | None) -> FleetSettings:
     """The file's settings, or else the defaults, with what was said on the command line put over them.
 
@@ -176,9 +246,14 @@ def _settings(file: Path | None, **options: int | str | None) -> FleetSettings:
 def _tell_ready(scenario: Scenario, settings: FleetSettings) -> None:
     ports = sorted({connection.place.port for connection in scenario.connections})
     others = f" to {ports[-1]}" if len(ports) > 1 else ""
+    where = f"{settings.host}:{ports[0]}{others}"
+    if settings.transport is Transport.SERIAL:
+        links = [serial_device(settings, port) for port in ports]
+        where = ", ".join(f"{link} ({link.readlink()})" for link in links)
+    elif settings.transport is Transport.RTU:
+        where += " (RTU frames)"
     typer.echo(
-        f"{len(scenario.connections)} meters on {settings.host}:{ports[0]}{others}, "
-        f"seed {settings.seed}, speed {settings.speed}. Ctrl-C stops."
+        f"{len(scenario.connections)} meters on {where}, seed {settings.seed}, speed {settings.speed}. Ctrl-C stops."
     )
 
 
@@ -195,17 +270,17 @@ def _find(scenario: Scenario, meter: str) -> Connection:
     return by_name[meter]
 
 
-def _as_document(scenario: Scenario, host: str) -> dict[str, Any]:
+def _as_document(scenario: Scenario, fleet: FleetSettings) -> dict[str, Any]:
     """What `list --json` prints."""
     return {
         "region": REGION,
         "seed": scenario.seed,
-        "meters": [_meter_entry(connection, host) for connection in scenario.connections],
+        "meters": [_meter_entry(connection, fleet.host) for connection in scenario.connections],
         "gateways": [
             {
                 "id": gateway,
                 "participants": [c.site.participant for c in scenario.connections if c.place.gateway == gateway],
-                "buses": [bus.model_dump(mode="json") for bus in scenario.buses(gateway, host)],
+                "buses": [bus.model_dump(mode="json") for bus in scenario.buses(gateway, fleet)],
             }
             for gateway in scenario.gateways
         ],
@@ -238,14 +313,15 @@ def _limiter_entry(connection: Connection, limiter: Limiter) -> dict[str, Any]:
     }
 
 
-def _table_of_meters(scenario: Scenario, host: str) -> Table:
+def _table_of_meters(scenario: Scenario, fleet: FleetSettings) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("meter", "participant", "gateway", "profile", "Modbus TCP", "unit", "limiter", "unit"):
+    for column in ("meter", "participant", "gateway", "profile", HEADINGS[fleet.transport], "unit", "limiter", "unit"):
         table.add_column(column, overflow="fold", justify="right" if column == "unit" else "left")
     for connection in scenario.connections:
         site, place = connection.site, connection.place
         limiter = (site.limiter.name, str(place.limiter_unit)) if site.limiter else ("", "")
-        address = f"{host}:{place.port}"
+        is_serial = fleet.transport is Transport.SERIAL
+        address = str(serial_device(fleet, place.port)) if is_serial else f"{fleet.host}:{place.port}"
         table.add_row(site.meter, site.participant, place.gateway, site.model, address, str(place.unit), *limiter)
     return table
 

@@ -61,6 +61,11 @@ class Fleet:
         """Simulated time, in seconds since the midnight before the fleet began."""
         return BEGIN_S + self._speed * self._elapsed_ms / MILLI
 
+    @property
+    def elapsed_ms(self) -> int:
+        """Real time that has gone by since the fleet began."""
+        return self._elapsed_ms
+
     def step(self, span_ms: int) -> None:
         """Let `span_ms` of real time go by: count the power that was shown all the while, then show the next.
 

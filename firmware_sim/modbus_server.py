@@ -1,8 +1,10 @@
-"""The wire: every meter and limiter of a fleet as a unit on a Modbus TCP port. The only importer of pymodbus.
+"""The wire: every meter and limiter of a fleet as a unit on a bus. The only importer of pymodbus.
 
-A meter's words are worked out when it is first asked after a step of the fleet, all of them at once, so that one answer
-never mixes two moments. Whoever asks a unit that is not there is answered with exception 11, as by a gateway whose bus
-stays silent. A function that a device does not have is exception 1, an address outside its blocks 2, a wrong length 3.
+A bus is a TCP port that speaks Modbus TCP or RTU frames, or a pseudo-terminal that speaks RTU. A meter's words are
+worked out when it is first asked after a step of the fleet, all of them at once, so that one answer never mixes two
+moments. Whoever asks a unit that is not there is answered with exception 11, as by a gateway whose bus stays silent; on
+RTU nobody answers. A function that a device does not have is exception 1, an address outside its blocks 2, a wrong
+length 3. What a meter says goes through its faults.
 """
 
 from __future__ import annotations
@@ -10,20 +12,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.constants import ExcCodes
 from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 from pymodbus.server import ModbusTcpServer
+from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
 
+from config.settings import FleetSettings, Transport
+from firmware_sim.faults import Active, Fault, Faults, said, serial_of, shown
 from firmware_sim.firmware import FIRMWARE, Area, Format, Span
 from firmware_sim.fleet import Fleet
-from firmware_sim.scenario import Connection
-from protocol.errors import DeviceError, LinkError, OperatorError
+from firmware_sim.free_port import see_that_free
+from firmware_sim.scenario import Connection, serial_device
+from firmware_sim.serial_port import SerialBus
+from protocol.errors import DeviceError, LinkError
 
 READ: Final = {Area.HOLDING: 3, Area.INPUT: 4}
 """The function that reads each table."""
@@ -36,6 +44,18 @@ LIFTED: Final = 0xFFFF_FFFF
 CLIENT_TIMEOUT_S: Final = 3.0
 
 Words = list[int]
+
+NO_NUMBER: Final[Mapping[Format, Words]] = {
+    Format.FLOAT32: [0x7FC0, 0],
+    Format.INT16: [0x8000],
+    Format.UINT16: [0xFFFF],
+    Format.INT32: [0x8000, 0],
+    Format.UINT32: [0xFFFF, 0xFFFF],
+    Format.INT64: [0x8000, 0, 0, 0],
+    Format.UINT64: [0xFFFF] * 4,
+}
+"""What meters show where they have no number."""
+
 Written = list[int] | list[bool] | None
 """What a request wants to write; None where it reads."""
 
@@ -61,13 +81,15 @@ def from_words(words: Sequence[int], format_: Format, *, low_word_first: bool = 
 class MeterUnit:
     """One meter: shows the fleet's present moment, and lets nobody write."""
 
-    def __init__(self, fleet: Fleet, connection: Connection) -> None:
+    def __init__(self, fleet: Fleet, connection: Connection, faults: Faults) -> None:
         self._fleet = fleet
+        self._faults = faults
         self._meter = connection.site.meter
         self._firmware = FIRMWARE[connection.site.model]
         self._serial = connection.serial
-        self._tick_shown = -1
         self._unit = connection.place.unit
+        self._moment: object = None
+        """What the words were worked out for."""
 
     def device(self) -> SimDevice:
         """The meter as pymodbus serves it."""
@@ -76,36 +98,42 @@ class MeterUnit:
         for first, last in firmware.blocks:
             readable[firmware.area].append(_zeros(firmware.address(first), last - first + 1))
         if firmware.serial and self._serial is not None:
-            readable[firmware.serial.area].append(
-                SimData(
-                    firmware.serial.first,
-                    values=to_words(self._serial, Format.UINT32),
-                    datatype=DataType.REGISTERS,
-                )
-            )
+            readable[firmware.serial.area].append(_zeros(firmware.serial.first, firmware.serial.count))
         return _device(self._unit, readable[Area.HOLDING], readable[Area.INPUT], self._answer)
 
     async def _answer(
         self, function: int, first: int, _address: int, count: int, words: Words, written: Written
     ) -> ExcCodes | None:
         """Called by pymodbus before it answers from `words`, whose address is `first`."""
+        active = self._faults.of(self._meter, self._fleet.elapsed_ms)
+        if Fault.EXCEPTION in active:
+            return ExcCodes(active[Fault.EXCEPTION].number)
         if function not in READ.values() or written is not None:
             return ExcCodes.ILLEGAL_FUNCTION
         if count > self._firmware.words_max:
             return ExcCodes.ILLEGAL_VALUE
-        if function == READ[self._firmware.area] and self._tick_shown != self._fleet.tick:
-            self._show(first, words)
+        serial = self._firmware.serial
+        if serial and function == READ[serial.area] and (number := serial_of(active, self._serial)) is not None:
+            words[serial.first - first : serial.first - first + serial.count] = to_words(number, Format.UINT32)
+        if function == READ[self._firmware.area]:
+            self._show(first, words, active)
         return None
 
-    def _show(self, first: int, words: Words) -> None:
-        """Bring all words up to the present moment. The serial number stays as it is."""
-        measured = self._fleet.measured(self._meter)
+    def _show(self, first: int, words: Words, active: Mapping[Fault, Active]) -> None:
+        """Bring all words up to the present moment, which lasts until the fleet's next step or fault."""
+        moment = (self._fleet.tick, tuple(active.values()))
+        if self._moment == moment:
+            return
+        self._moment = moment
+        measured = shown(active, self._fleet.measured(self._meter))
         for printed in self._firmware.registers:
-            count = printed.count(measured[printed.shown])
             at = self._firmware.address(printed.number) - first
-            spelled = to_words(count, printed.format, low_word_first=self._firmware.low_word_first)
+            if Fault.NAN in active:
+                spelled = NO_NUMBER[printed.format]
+            else:
+                count = printed.count(measured[printed.shown])
+                spelled = to_words(count, printed.format, low_word_first=self._firmware.low_word_first)
             words[at : at + printed.format.words] = spelled
-        self._tick_shown = self._fleet.tick
 
 
 class LimiterUnit:
@@ -137,13 +165,53 @@ class LimiterUnit:
         return None
 
 
-class Buses:
-    """All ports of a fleet."""
+Door = Callable[[int, bytes], list[tuple[int, bytes]]]
+"""What a unit says instead of a packet, and in how many milliseconds."""
 
-    def __init__(self, fleet: Fleet, host: str) -> None:
+
+class _Conversation(ServerRequestHandler):
+    """One connection: says what the units really say, when they say it."""
+
+    def __init__(self, *arguments: Any, door: Door) -> None:
+        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        self._door = door
+
+    def server_send(self, pdu: ModbusPDU, addr: tuple[Any, ...] | None) -> None:
+        """Called by pymodbus with an answer."""
+        packet = self.framer.buildFrame(pdu)
+        for delay_ms, data in self._door(pdu.dev_id, packet):
+            if delay_ms:
+                self.loop.call_later(delay_ms / 1000, self._send_late, data)
+            else:
+                self.send(data)
+
+    def _send_late(self, data: bytes) -> None:
+        if self.transport:
+            self.send(data)
+
+
+class _Server(ModbusTcpServer):
+    """A bus. Where it is a serial one, it never listens."""
+
+    def __init__(self, devices: list[SimDevice], door: Door, **arguments: Any) -> None:
+        super().__init__(devices, **arguments)
+        self._door = door
+
+    def callback_new_connection(self) -> _Conversation:
+        """Called by pymodbus for every connection."""
+        return _Conversation(self, self.trace_packet, self.trace_pdu, self.trace_connect, door=self._door)
+
+
+class Buses:
+    """All buses of a fleet."""
+
+    def __init__(self, fleet: Fleet, settings: FleetSettings, faults: Faults) -> None:
         self._fleet = fleet
-        self._host = host
-        self._servers: list[ModbusTcpServer] = []
+        self._settings = settings
+        self._faults = faults
+        self._servers: list[_Server] = []
+        self.serial: list[SerialBus] = []
+        """The serial buses, in the order of the ports that they stand for."""
         self.requests: Counter[int] = Counter()
         """How many requests came to each port, whatever the answer."""
 
@@ -151,36 +219,65 @@ class Buses:
         """Listen on every port of the fleet, or on none.
 
         Raises:
-            OperatorError: a port is taken, or the host is not one of this machine.
+            OperatorError: a port is taken, the host is not one of this machine, or a serial bus cannot be linked.
         """
         try:
             for port in dict.fromkeys(c.place.port for c in self._fleet.scenario.connections):
-                await _see_that_free(self._host, port)
-                server = ModbusTcpServer(
-                    self._devices_on(port), address=(self._host, port), trace_pdu=self._counter_of(port)
-                )
-                await server.serve_forever(background=True)
-                self._servers.append(server)
+                await self._open(port)
         except Exception:
             await self.close()
             raise
 
     async def close(self) -> None:
         """Stop listening, and end all connections."""
+        for bus in self.serial:
+            bus.close()
         for server in self._servers:
             server.close()
         self._servers.clear()
         await asyncio.sleep(0)  # lets the transports tell their protocols that they are closed
 
+    async def _open(self, port: int) -> None:
+        transport, host = self._settings.transport, self._settings.host
+        server = _Server(
+            self._devices_on(port),
+            self._door_of(port),
+            framer=FramerType.SOCKET if transport is Transport.TCP else FramerType.RTU,
+            address=(host, port),
+            trace_pdu=self._counter_of(port),
+        )
+        self._servers.append(server)
+        if transport is Transport.SERIAL:
+            bus = SerialBus(serial_device(self._settings, port))
+            self.serial.append(bus)
+            bus.serve(server.callback_new_connection())
+        else:
+            await see_that_free(host, port)
+            await server.serve_forever(background=True)
+
     def _devices_on(self, port: int) -> list[SimDevice]:
         devices = [_nobody()]
-        for connection in self._fleet.scenario.connections:
-            if connection.place.port != port:
-                continue
-            devices.append(MeterUnit(self._fleet, connection).device())
+        for connection in self._on(port):
+            devices.append(MeterUnit(self._fleet, connection, self._faults).device())
             if limiter := connection.site.limiter:
                 devices.append(LimiterUnit(self._fleet, limiter.name, connection.place.limiter_unit).device())
         return devices
+
+    def _on(self, port: int) -> list[Connection]:
+        return [c for c in self._fleet.scenario.connections if c.place.port == port]
+
+    def _door_of(self, port: int) -> Door:
+        is_rtu = self._settings.transport is not Transport.TCP
+        meters = {c.place.unit: c.site.meter for c in self._on(port)}
+        limiters = {c.place.limiter_unit for c in self._on(port) if c.site.limiter}
+
+        def door(unit: int, packet: bytes) -> list[tuple[int, bytes]]:
+            if unit in meters:
+                active = self._faults.of(meters[unit], self._fleet.elapsed_ms)
+                return said(self._faults, active, packet, is_rtu=is_rtu) if active else [(0, packet)]
+            return [] if is_rtu and unit not in limiters else [(0, packet)]
+
+        return door
 
     def _counter_of(self, port: int) -> Callable[[bool, ModbusPDU], ModbusPDU]:
         def count(is_sent: bool, pdu: ModbusPDU) -> ModbusPDU:
@@ -240,20 +337,3 @@ def _nobody() -> SimDevice:
         return ExcCodes.GATEWAY_NO_RESPONSE
 
     return SimDevice(0, simdata=[SimData(0, values=[0] * (1 << 14), datatype=DataType.UINT64)], action=answer)
-
-
-async def _see_that_free(host: str, port: int) -> None:
-    """Ask the system for the port, and give it back: pymodbus would not say why it did not get it.
-
-    Raises:
-        OperatorError: the port is taken, or the host is not one of this machine.
-    """
-    try:
-        probe = await asyncio.get_running_loop().create_server(asyncio.Protocol, host, port)
-    except OSError as error:
-        reason = (error.strerror or str(error)).rpartition(": ")[2]
-        raise OperatorError(
-            f"{host}:{port}", "", "a port that is free (choose others with --first-port, --host)", reason
-        ) from error
-    probe.close()
-    await probe.wait_closed()

@@ -6,12 +6,14 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 from config.settings import FleetSettings
+from firmware_sim.control_port import listening, make_folder
 from firmware_sim.fleet import Fleet
 from firmware_sim.modbus_server import Buses
+from firmware_sim.orders import Orders
 from firmware_sim.scenario import Scenario, compose
 
 TICK_S: Final = 0.25
@@ -29,20 +31,24 @@ async def run(settings: FleetSettings, *, on_ready: Callable[[Scenario], None]) 
         How many requests came.
 
     Raises:
-        OperatorError: a port is taken, there are too few ports, or the host is not one of this machine.
+        OperatorError: a port is taken, there are too few ports, the host is not one of this machine, or the run folder
+            cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     fleet = Fleet(compose(settings), speed=settings.speed)
-    buses = Buses(fleet, settings.host)
-    await buses.open()
-    try:
+    orders = Orders(fleet)
+    buses = Buses(fleet, settings, orders.faults)
+    async with AsyncExitStack() as stack:
+        if settings.run_folder is not None:
+            make_folder(settings.run_folder)
+            await stack.enter_async_context(listening(settings.run_folder, orders.obey))
+        stack.push_async_callback(buses.close)
+        await buses.open()
         on_ready(fleet.scenario)
         await _live(fleet, stop)
-    finally:
-        await buses.close()
     return buses.requests.total()
 
 
@@ -51,7 +57,8 @@ async def _live(fleet: Fleet, stop: asyncio.Event) -> None:
     before_ms = _now_ms()
     while not stop.is_set():
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TICK_S)
+            async with asyncio.timeout(TICK_S):
+                await stop.wait()
         now_ms = _now_ms()
         if now_ms > before_ms:
             fleet.step(now_ms - before_ms)

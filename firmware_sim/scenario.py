@@ -6,10 +6,11 @@ The same settings give the same region, byte for byte. The simulator serves it; 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source, TimeRule
-from config.settings import Bus, DeviceAddress, FleetSettings, MeterAddress
+from config.settings import Bus, DeviceAddress, FleetSettings, Framing, MeterAddress, SerialPort, Transport
 from firmware_sim.chance import between
 from firmware_sim.feeders import REFERENCE_NODE, lay
 from firmware_sim.firmware import FIRMWARE
@@ -21,6 +22,9 @@ REGION: Final = "valley"
 
 LIMITER_MODEL: Final = "este_power_limiter"
 """Profile of every limiter."""
+
+SERIAL_BAUD: Final = 19_200
+"""What an agent is told to set; a pseudo-terminal is as fast as it can be."""
 
 _NAMES: Final = {
     Kind.GRID: "Grid operator",
@@ -86,11 +90,11 @@ class Scenario:
             permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind in PLANTS),
         )
 
-    def buses(self, gateway: str, host: str) -> tuple[Bus, ...]:
+    def buses(self, gateway: str, fleet: FleetSettings) -> tuple[Bus, ...]:
         """What is on a gateway's wires, as the settings of its agent say it."""
         here = [connection for connection in self.connections if connection.place.gateway == gateway]
         ports = dict.fromkeys(connection.place.port for connection in here)
-        return tuple(_bus(host, port, [c for c in here if c.place.port == port]) for port in ports)
+        return tuple(_bus(fleet, port, [c for c in here if c.place.port == port]) for port in ports)
 
 
 def compose(settings: FleetSettings) -> Scenario:
@@ -155,10 +159,22 @@ def _permit(site: Site, time: TimeRule) -> Permit:
     return Permit(participant=site.participant, grams=permit_g(site.export_max_w, time))
 
 
-def _bus(host: str, port: int, connections: list[Connection]) -> Bus:
+def serial_device(fleet: FleetSettings, port: int) -> Path:
+    """Where the serial bus is linked that stands for a TCP port."""
+    assert fleet.run_folder is not None, "the settings see to it"
+    return fleet.run_folder / f"bus-{port}"
+
+
+def _line(fleet: FleetSettings, port: int) -> dict[str, Any]:
+    if fleet.transport is Transport.SERIAL:
+        return {"serial": SerialPort(device=serial_device(fleet, port), baud=SERIAL_BAUD)}
+    framing = Framing.RTU if fleet.transport is Transport.RTU else Framing.TCP
+    return {"host": fleet.host, "port": port, "framing": framing}
+
+
+def _bus(fleet: FleetSettings, port: int, connections: list[Connection]) -> Bus:
     return Bus(
-        host=host,
-        port=port,
+        **_line(fleet, port),
         meters=tuple(
             MeterAddress(
                 id=c.site.meter,

@@ -12,11 +12,12 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from agent.modbus_port import BusError, ModbusBus
+from agent.modbus_port import SILENCES_MAX, BusError, ModbusBus
 from agent.planner import ReadRequest
 from agent.single_read import read_once
 from config.load import load_profiles
 from config.meter_profile import Table
+from config.settings import Bus
 from protocol.errors import DeviceError
 
 HOST = "127.0.0.1"
@@ -37,7 +38,7 @@ def a_free_port() -> int:
 
 @asynccontextmanager
 async def a_bus(port: int, timeout_ms: int = TIMEOUT_MS) -> AsyncIterator[ModbusBus]:
-    bus = ModbusBus(HOST, port, timeout_ms)
+    bus = ModbusBus(Bus(host=HOST, port=port, timeout_ms=timeout_ms))
     try:
         yield bus
     finally:
@@ -199,10 +200,40 @@ class TestNonsense:
             return answer
 
         async with a_device_per_connection(one_behind) as port, a_bus(port) as bus:
-            for _ in range(3):
-                with pytest.raises(DeviceError):
+            for _ in range(4):
+                with pytest.raises(DeviceError, match="no whole answer in time"):
                     await bus.read(9, INPUT, SHORT_MS)
-            assert bus.connections == 3
+
+    async def test_a_late_answer_is_dropped_and_the_right_one_behind_it_is_taken(self) -> None:
+        def first_late() -> Answer:
+            asked: list[bytes] = []
+
+            def answer(request: bytes) -> bytes:
+                asked.append(request)
+                return b"" if len(asked) == 1 else b"".join(map(right, asked[-2:]))
+
+            return answer
+
+        async with a_device_per_connection(first_late) as port, a_bus(port) as bus:
+            with pytest.raises(DeviceError):
+                await bus.read(9, INPUT, SHORT_MS)
+            assert await bus.read(8, HOLDING, TIMEOUT_MS) == [1, 2]
+            assert bus.connections == 1
+
+    async def test_one_silent_unit_does_not_cost_the_others_their_connection(self) -> None:
+        async with a_device(lambda request: right(request) if request[6] != 8 else b"") as port, a_bus(port) as bus:
+            for _ in range(5):
+                with pytest.raises(DeviceError):
+                    await bus.read(8, INPUT, 20)
+                await bus.read(9, INPUT, TIMEOUT_MS)
+            assert bus.connections == 1
+
+    async def test_a_connection_on_which_nobody_answers_is_made_anew(self) -> None:
+        async with a_device(NONSENSE["silence"]) as port, a_bus(port) as bus:
+            for _ in range(SILENCES_MAX + 1):
+                with pytest.raises(DeviceError):
+                    await bus.read(9, INPUT, 20)
+            assert bus.connections == 2
 
     async def test_a_connection_that_ends_is_made_again_for_the_next_question(self) -> None:
         async with a_device(right, hang_up=True) as port, a_bus(port) as bus:
@@ -234,7 +265,7 @@ class TestNoBus:
                 await bus.read(9, INPUT, TIMEOUT_MS)
 
     async def test_a_name_that_nobody_knows(self) -> None:
-        bus = ModbusBus("nowhere.invalid", 502, 1000)
+        bus = ModbusBus(Bus(host="nowhere.invalid"))
         with pytest.raises(BusError, match=r"nowhere\.invalid:502"):
             await bus.connect()
         bus.close()
@@ -244,7 +275,8 @@ class TestSingleRead:
     """`este-agent read`: what an installer sees."""
 
     async def read(self, port: int, profile: str = "eastron_sdm630", timeout_ms: int = TIMEOUT_MS) -> list[str]:
-        return await read_once(load_profiles(), profile, host=HOST, port=port, unit=9, timeout_ms=timeout_ms)
+        settings = Bus(host=HOST, port=port, timeout_ms=timeout_ms)
+        return await read_once(load_profiles(), profile, settings=settings, unit=9)
 
     async def test_every_quantity_is_told_with_its_words(self) -> None:
         async with a_device(right) as port:

@@ -28,6 +28,7 @@ from firmware_sim.dump import dump, mbpoll_command
 from firmware_sim.fleet import Fleet
 from firmware_sim.meter import UJ_PER_WH, Shown
 from firmware_sim.modbus_server import Buses
+from firmware_sim.orders import Orders
 from firmware_sim.scenario import Connection, compose
 from protocol.errors import DeviceError, LinkError, OperatorError
 from protocol.registers import RegisterCodec, WordType
@@ -72,9 +73,10 @@ class Served:
 async def serve(meters: int = 12) -> AsyncIterator[Served]:
     probe = compose(FleetSettings(meters=meters, first_port=20_000))
     ports = len({connection.place.port for connection in probe.connections})
-    fleet = Fleet(compose(FleetSettings(meters=meters, first_port=free_ports(ports))))
+    settings = FleetSettings(meters=meters, first_port=free_ports(ports))
+    fleet = Fleet(compose(settings))
     fleet.step(1_000)
-    buses = Buses(fleet, HOST)
+    buses = Buses(fleet, settings, Orders(fleet).faults)
     await buses.open()
     try:
         yield Served(fleet, buses)
@@ -261,7 +263,9 @@ async def test_requests_are_counted_per_port_whatever_the_answer() -> None:
 async def test_a_taken_port_is_told_and_none_is_left_open() -> None:
     async with serve() as served:
         taken = served.at("m-grid").place.port
-        rival = Buses(Fleet(compose(FleetSettings(first_port=taken - 1))), HOST)
+        settings = FleetSettings(first_port=taken - 1)
+        fleet = Fleet(compose(settings))
+        rival = Buses(fleet, settings, Orders(fleet).faults)
         with pytest.raises(OperatorError, match="address already in use"):
             await rival.open()
         assert is_free(taken - 1), "it had been opened before the taken one was met"

@@ -192,7 +192,7 @@ def test_a_gateways_buses_are_good_settings_for_its_agent() -> None:
     scenario = a_scenario()
     profiles = load_profiles()
     for gateway in scenario.gateways:
-        buses = [bus.model_dump(mode="json") for bus in scenario.buses(gateway, "127.0.0.1")]
+        buses = [bus.model_dump(mode="json") for bus in scenario.buses(gateway, FleetSettings())]
         settings = AgentSettings.model_validate(
             {
                 "region": "valley",
