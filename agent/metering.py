@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final
 
 from agent.planner import ReadRequest, plan
@@ -29,7 +30,7 @@ SERIAL_MAX: Final = 32
 """Characters of a serial number in a batch."""
 
 READING_BYTES_MAX: Final = 4096
-"""A journaled reading is far smaller: sixteen quantities and some names."""
+"""A journaled reading is far smaller: sixty quantities and some names."""
 
 Answers = Mapping[ReadRequest, Sequence[int]]
 """The words that came back for each request."""
@@ -69,7 +70,7 @@ class Reading:
 
     def encode(self) -> bytes:
         """Spell the reading for the journal. This spelling never leaves the gateway."""
-        values = {quantity.value: value for quantity, value in self.values.items()}
+        values = [[quantity.value, value] for quantity, value in self.values.items()]
         words = {quantity.value: data for quantity, data in self.words.items()}
         span = [int(self.start_ms), int(self.end_ms)]
         return encode([self.meter, self.profile, self.serial, span, self.quality.value, values, words])
@@ -89,7 +90,7 @@ class Reading:
             start_ms=BootMs(start_ms),
             end_ms=BootMs(end_ms),
             quality=Quality(quality),
-            values={Quantity(key): value for key, value in values.items()},
+            values={Quantity(key): value for key, value in values},
             words={Quantity(key): value for key, value in words.items()},
         )
 
@@ -106,9 +107,11 @@ def plan_for(address: MeterAddress, profiles: Mapping[str, MeterProfile], wanted
     """
     profile = profiles.get(address.profile)
     if profile is None or not profile.registers:
-        known = ", ".join(sorted(name for name, other in profiles.items() if other.registers))
-        raise OperatorError(f"meter {address.id}", "profile", f"one of {known}", repr(address.profile))
-    quantities = tuple(sorted({*wanted, *profile.energy_registers} & profile.codecs.keys()))
+        near = get_close_matches(address.profile, sorted(profiles.keys() - {address.profile}), n=1)
+        guess = f" (did you mean {near[0]!r}?)" if near else ""
+        expected = f"the profile of a meter, as este-agent profiles list has them{guess}"
+        raise OperatorError(f"meter {address.id}", "profile", expected, repr(address.profile))
+    quantities = tuple(sorted({*wanted, *profile.always} & profile.codecs.keys()))
     return MeterPlan(
         meter=address.id,
         unit=address.unit,
@@ -123,8 +126,10 @@ def reading_of(meter: MeterPlan, serial: str, start_ms: BootMs, end_ms: BootMs, 
     """What `meter` showed, out of its answers.
 
     Raises:
-        DeviceError: an answer is missing or too short, or an energy register has no value.
+        DeviceError: an answer is missing or too short, an energy register has no value, or the meter is not the one
+            that the profile was written for.
     """
+    check_fixed_words(meter.profile, answers)
     values, words, quality = {}, {}, Quality.NONE
     for quantity in meter.quantities:
         raw = words_of(meter.profile, quantity, answers)
@@ -178,10 +183,30 @@ def serial_of(profile: MeterProfile, words: Sequence[int]) -> str:
     if len(words) != number.words:
         raise DeviceError(f"serial number: {len(words)} words where {number.words} were asked for", retry=True)
     ordered = words if profile.word_order is WordOrder.HIGH_FIRST else words[::-1]
+    if number.spelling == "digits":
+        return "".join(f"{word:04x}" for word in ordered)[:SERIAL_MAX]
     if number.spelling == "number":
         return str(int.from_bytes(struct.pack(f">{len(ordered)}H", *ordered)))[:SERIAL_MAX]
     spelled = struct.pack(f">{len(words)}H", *words).decode("ascii", errors="replace")
     return "".join(c for c in spelled if c.isprintable() and c.isascii()).strip()[:SERIAL_MAX]
+
+
+def check_fixed_words(profile: MeterProfile, answers: Answers) -> None:
+    """See that the meter holds what it held when its profile was written.
+
+    Raises:
+        DeviceError: it holds something else, or no answer tells.
+    """
+    for word in profile.fixed_words:
+        told = (request.word_at(word.address, words) for request, words in answers.items())
+        held = next((value for value in told if value is not None), None)
+        if held != word.value:
+            found = "untold" if held is None else f"{held:#06x}"
+            raise DeviceError(
+                f"{word.meaning} at {word.address:#06x} is {found}, not {word.value:#06x} as the profile says: "
+                "the two do not fit, write the profile anew",
+                retry=True,
+            )
 
 
 def words_of(profile: MeterProfile, quantity: Quantity, answers: Answers) -> Sequence[int]:

@@ -3,6 +3,9 @@
 Given a profile and the quantities wanted, says which requests bring them all. Never asks for more than the profile's
 `words_max` at once, never reaches out of a block, and never asks twice for what one answer can hold: on a slow bus
 a request costs more than the words in it, so a gap inside a block is read along. Asks nobody: that is the port's work.
+
+On a bus that is too slow for everything in every cycle, `plan_groups` says what has to come every time and what may
+come more rarely.
 """
 
 from __future__ import annotations
@@ -31,28 +34,80 @@ class ReadRequest:
         """Whether the answer contains all words of `register`."""
         return self.address <= register.address and register.last <= self.last
 
+    def word_at(self, address: int, answer: Sequence[int]) -> int | None:
+        """One word out of the answer, if it reaches that far."""
+        place = address - self.address
+        return answer[place] if 0 <= place < min(self.words, len(answer)) else None
+
     def cut(self, register: Register, answer: Sequence[int]) -> Sequence[int]:
         """The words of `register` out of the whole answer."""
         start = register.address - self.address
         return answer[start : start + register.type.words]
 
 
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The requests of one meter by how often they are worth their time."""
+
+    fast: tuple[ReadRequest, ...]
+    """Bring what the profile calls fast: energy and power."""
+    slow: tuple[ReadRequest, ...]
+    """Bring the rest of what is wanted, as far as the fast answers do not hold it anyway."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Span:
+    """Addresses that one answer has to hold together, both ends included."""
+
+    first: int
+    last: int
+
+
 def plan(profile: MeterProfile, wanted: Collection[Quantity]) -> tuple[ReadRequest, ...]:
     """The fewest requests that bring all of `wanted` that the meter has, in rising order of address.
 
-    The register with the lowest address must be in some request, and no request that holds it reaches further than
+    Where any is wanted, the words that have to be what the profile says come along.
+    """
+    registers = _registers(profile, wanted)
+    return _requests(profile, _spans(registers) | (_fixed_spans(profile) if registers else set()))
+
+
+def plan_groups(profile: MeterProfile, wanted: Collection[Quantity]) -> Groups:
+    """What of `wanted` to ask for in every cycle, and what may be asked for more rarely."""
+    fast = plan(profile, {quantity for quantity in wanted if quantity.name.lower() in profile.fast})
+    rest = [r for r in _registers(profile, wanted) if not any(request.holds(r) for request in fast)]
+    slow = _requests(profile, _spans(rest)) if fast else plan(profile, wanted)
+    return Groups(fast, slow)
+
+
+def _requests(profile: MeterProfile, spans: set[_Span]) -> tuple[ReadRequest, ...]:
+    """The fewest requests that hold every span.
+
+    The span with the lowest address must be in some request, and no request that holds it reaches further than
     the one that starts there in the block with the furthest end. So to take that one is never wrong.
     """
-    waiting = sorted((r for r in profile.registers if r.id in wanted), key=lambda r: (r.address, r.last))
+    waiting = sorted(spans)
     requests = []
     while waiting:
         reach = _reach(profile, waiting[0])
-        covered = [register for register in waiting if register.last <= reach]
-        assert covered, f"{profile.id}: {waiting[0].quantity} is wider than words_max allows to read"
-        first, last = covered[0].address, max(register.last for register in covered)
+        covered = [span for span in waiting if span.last <= reach]
+        assert covered, f"{profile.id}: what is at {waiting[0].first:#06x} is wider than words_max allows to read"
+        first, last = covered[0].first, max(span.last for span in covered)
         requests.append(ReadRequest(profile.table, first, last - first + 1))
-        waiting = [register for register in waiting if register.last > reach]
+        waiting = [span for span in waiting if span.last > reach]
     return tuple(requests)
+
+
+def _registers(profile: MeterProfile, wanted: Collection[Quantity]) -> list[Register]:
+    return [register for register in profile.registers if register.id in wanted]
+
+
+def _spans(registers: Collection[Register]) -> set[_Span]:
+    return {_Span(register.address, register.last) for register in registers}
+
+
+def _fixed_spans(profile: MeterProfile) -> set[_Span]:
+    return {_Span(word.address, word.address) for word in profile.fixed_words}
 
 
 def serial_request(profile: MeterProfile) -> ReadRequest | None:
@@ -61,7 +116,7 @@ def serial_request(profile: MeterProfile) -> ReadRequest | None:
     return None if serial is None else ReadRequest(serial.table, serial.address, serial.words)
 
 
-def _reach(profile: MeterProfile, register: Register) -> int:
-    """The last address that one request may hold which starts at `register`."""
-    ends = [b.last for b in profile.blocks if b.first <= register.address and register.last <= b.last]
-    return min(max(ends), register.address + profile.words_max - 1)
+def _reach(profile: MeterProfile, span: _Span) -> int:
+    """The last address that one request may hold which starts at `span`."""
+    ends = [block.last for block in profile.blocks if block.first <= span.first and span.last <= block.last]
+    return min(max(ends), span.first + profile.words_max - 1)

@@ -70,6 +70,9 @@ class Profiles(Mapping[str, MeterProfile]):
     def __getitem__(self, id_: str) -> MeterProfile:
         return self._replaced[id_] if id_ in self._replaced else _shipped_profile(self._shipped[id_])
 
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self._replaced or id_ in self._shipped
+
     def __iter__(self) -> Iterator[str]:
         return iter({**self._shipped, **self._replaced})
 
@@ -87,16 +90,21 @@ def load_profiles(folders: tuple[Path, ...] = ()) -> Profiles:
     for folder in folders:
         if not folder.is_dir():
             raise SettingsError((OperatorError(folder, "", "a folder of meter profiles", "no such folder"),))
-        own.update({path.stem: _profile_in(path) for path in sorted(folder.glob("*.yaml"))})
+        own.update({path.stem: load_profile(path) for path in sorted(folder.glob("*.yaml"))})
     return Profiles(own)
 
 
 @cache
 def _shipped_profile(path: Path) -> MeterProfile:
-    return _profile_in(path)
+    return load_profile(path)
 
 
-def _profile_in(path: Path) -> MeterProfile:
+def load_profile(path: Path) -> MeterProfile:
+    """Read one meter profile.
+
+    Raises:
+        SettingsError: it is wrong, or its file is not named after it; all mistakes are told.
+    """
     profile = load(path, MeterProfile)
     if profile.id != path.stem:
         raise SettingsError((OperatorError(path, "id", f"the file's own name {path.stem!r}", repr(profile.id)),))

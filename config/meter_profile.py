@@ -6,26 +6,29 @@ every batch, so that nobody can read a meter by another map than the one on the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from math import ceil
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from config.model import Exact, Listed, Model, Name, Positive, mistake
+from config.self_check import LAW_NEEDS, Address, FixedWord, SelfCheck
 from protocol.canonical import encode
 from protocol.crypto import digest_of
 from protocol.energy_register import RegisterLimit
 from protocol.registers import RegisterCodec, WordOrder, WordType
-from protocol.units import ENERGY_REGISTERS, Quantity
+from protocol.units import ENERGY_REGISTERS, HEAT_REGISTERS, Quantity
 
 MODBUS_WORDS_MAX: Final = 125
 """Modbus Application Protocol 1.1b3 §6.3 and §6.4: the most words in one answer."""
 
-BASE_UNITS_PER_UNIT: Final = {
+BASE_UNITS_PER_UNIT: Final[Mapping[str, tuple[str, int | Fraction]]] = {
     "W": ("W", 1),
     "kW": ("W", 1000),
     "var": ("var", 1),
@@ -39,6 +42,18 @@ BASE_UNITS_PER_UNIT: Final = {
     "A": ("mA", 1000),
     "Hz": ("mHz", 1000),
     "1": ("ppm", 1_000_000),
+    "%": ("ppm", 10_000),
+    "deg": ("mdeg", 1000),
+    "varh": ("varh", 1),
+    "kvarh": ("varh", 1000),
+    "MJ": ("Wh", Fraction(2500, 9)),
+    "GJ": ("Wh", Fraction(2_500_000, 9)),
+    "l": ("l", 1),
+    "m3": ("l", 1000),
+    "l/h": ("l/h", 1),
+    "m3/h": ("l/h", 1000),
+    "°C": ("0.01 °C", 100),
+    "K": ("0.01 K", 100),
 }
 """Units that a profile may name, and what they are in base units."""
 
@@ -62,10 +77,6 @@ class Table(StrEnum):
     """Function 3, read holding registers."""
     INPUT = "input"
     """Function 4, read input registers."""
-
-
-Address = Annotated[int, Field(ge=0, le=0xFFFF)]
-"""As on the wire, counted from 0."""
 
 
 class Block(Model):
@@ -128,10 +139,12 @@ class NotAvailable(Model):
 
     unsigned: Annotated[tuple[Pattern, ...], Listed] = ()
     signed: Annotated[tuple[Pattern, ...], Listed] = ()
+    floats: Annotated[tuple[Pattern, ...], Listed] = ()
+    """Of a number that stands for none, such as 999999; what is no number at all needs no pattern."""
 
     def for_type(self, type_: WordType) -> frozenset[int]:
-        """The patterns of one register type. A float that is no number needs none."""
-        patterns = {"u": self.unsigned, "i": self.signed, "f": ()}[type_[0]]
+        """The patterns of one register type."""
+        patterns = {"u": self.unsigned, "i": self.signed, "f": self.floats}[type_[0]]
         high = 16 * type_.words
         return frozenset(pattern for pattern in patterns if high - 16 < pattern.bit_length() <= high)
 
@@ -142,7 +155,8 @@ class SerialNumber(Model):
     table: Annotated[Table, Field(strict=False)]
     address: Address
     words: Annotated[int, Field(ge=1, le=16)]
-    spelling: Literal["number", "text"]
+    spelling: Literal["number", "digits", "text"]
+    """`digits`: four to a word, one in every half byte, as the hexadecimal spelling of the words shows them."""
 
 
 class PowerLimit(Model):
@@ -172,6 +186,12 @@ class PowerLimit(Model):
         return Fraction(self.scale) * BASE_UNITS_PER_UNIT[self.unit][1]
 
 
+ALWAYS: Final = (*ENERGY_REGISTERS, *HEAT_REGISTERS, Quantity.HEAT_POWER_W)
+"""What a meter is there for: one of these makes it a meter, and each that it has is read and sent."""
+
+FAST: Final = tuple(quantity.name.lower() for quantity in (*ALWAYS, Quantity.ACTIVE_POWER_W))
+
+
 class MeterProfile(Model):
     """Everything that has to be known to read one kind of meter."""
 
@@ -193,23 +213,57 @@ class MeterProfile(Model):
     """The most that the meter can measure; a faster rise of its counters is no energy."""
     registers: Annotated[tuple[Register, ...], Listed]
     power_limit: PowerLimit | None = None
+    fixed_words: Annotated[tuple[FixedWord, ...], Listed] = ()
+    self_checks: Annotated[tuple[SelfCheck, ...], Listed] = ()
+    refresh_ms: Positive | None = None
+    """How often the meter renews what it shows: asking more often tells nothing new."""
+    fast: Annotated[tuple[str, ...], Listed] = FAST
+    """Quantities to read in every cycle; all others may be read more rarely on a slow bus."""
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
-        seen: set[str] = set()
+        if found := "; ".join(self._complaints()):
+            raise mistake(found)
+        return self
+
+    def _complaints(self) -> Iterator[str]:
+        """Everything that does not fit together, each as what was expected."""
+        seen: dict[str, Register] = {}
         for register in self.registers:
             if register.quantity in seen:
-                raise mistake(f"each quantity once, but {register.quantity} stands twice")
-            seen.add(register.quantity)
+                yield f"each quantity once, but {register.quantity} stands twice"
+            seen[register.quantity] = register
             if register.type.words > self.words_max:
-                raise mistake(f"words_max of at least {register.type.words}, which {register.quantity} spans")
-            if not any(block.first <= register.address and register.last <= block.last for block in self.blocks):
-                raise mistake(f"{register.quantity} at {register.address:#06x} to lie inside one block")
-        if self.registers and not seen & {quantity.name.lower() for quantity in ENERGY_REGISTERS}:
-            raise mistake("at least one energy register, imported_wh or exported_wh")
+                yield f"words_max of at least {register.type.words}, which {register.quantity} spans"
+            if not self._is_readable(register.address, register.last):
+                yield f"{register.quantity} at {register.address:#06x} to lie inside one block"
+        yield from self._overlaps()
+        if self.registers and self._quantities().isdisjoint(ALWAYS):
+            yield "at least one energy register, imported_wh or exported_wh, or a heat meter's own"
         if not self.registers and self.power_limit is None:
-            raise mistake("registers to read, or a power limit to write")
-        return self
+            yield "registers to read, or a power limit to write"
+        for word in self.fixed_words:
+            if not self._is_readable(word.address, word.address):
+                yield f"the fixed word at {word.address:#06x} to lie inside one block"
+        for check in self.self_checks:
+            if not any(needs <= self._quantities() for needs in LAW_NEEDS[check.law]):
+                yield f"the registers that the law {check.law.value!r} is about"
+        if unknown := [name for name in self.fast if name.upper() not in Quantity.__members__]:
+            yield f"only quantities among the fast ones, not {unknown[0]!r}"
+
+    def _overlaps(self) -> Iterator[str]:
+        """Registers that share words without being the same: one of them is at a wrong address."""
+        places = {(r.address, r.last): r for r in self.registers}
+        in_order = [places[place] for place in sorted(places)]
+        for one, other in pairwise(in_order):
+            if other.address <= one.last:
+                yield f"{one.quantity} and {other.quantity} not to share words at {other.address:#06x}"
+
+    def _is_readable(self, first: int, last: int) -> bool:
+        return any(block.first <= first and last <= block.last for block in self.blocks)
+
+    def _quantities(self) -> frozenset[Quantity]:
+        return frozenset(register.id for register in self.registers)
 
     @cached_property
     def digest(self) -> bytes:
@@ -233,6 +287,11 @@ class MeterProfile(Model):
     def energy_registers(self) -> tuple[Quantity, ...]:
         """The energy registers that the meter has."""
         return tuple(quantity for quantity in ENERGY_REGISTERS if quantity in self.codecs)
+
+    @cached_property
+    def always(self) -> tuple[Quantity, ...]:
+        """What leaves the house whatever the settings name."""
+        return tuple(quantity for quantity in ALWAYS if quantity in self.codecs)
 
     def register_limit(self, quantity: Quantity, power_max_w: int) -> RegisterLimit:
         """How fast an energy register can honestly move behind a connection of `power_max_w`."""

@@ -6,8 +6,9 @@ Secrets are never settings, only the paths of the files that hold them.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -85,14 +86,75 @@ class DeviceAddress(Model):
     power_max_w: Positive
 
 
-class Bus(Model):
-    """A Modbus TCP server and what is behind it."""
+class Parity(StrEnum):
+    """The check bit of a character on a serial line."""
 
-    host: Host
+    NONE = "none"
+    EVEN = "even"
+    ODD = "odd"
+
+
+class SerialPort(Model):
+    """A serial port of this machine, with an RS-485 adapter behind it. All meters on a bus are set alike."""
+
+    device: FilePath
+    """Such as /dev/serial/by-id/…, which stays the same whatever is plugged in first."""
+    baud: Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+    parity: Annotated[Parity, Field(strict=False)] = Parity.NONE
+    stop_bits: Annotated[int, Field(ge=1, le=2)] = 1
+
+
+class Framing(StrEnum):
+    """How Modbus is framed on a TCP connection."""
+
+    TCP = "tcp"
+    """Modbus TCP: answers have numbers."""
+    RTU = "rtu"
+    """Serial frames, as a serial server passes them on."""
+
+
+RTU_UNIT_MAX: Final = 247
+
+
+class Bus(Model):
+    """One Modbus bus: a Modbus TCP server, a serial server, or a serial port of this machine. And what is on it."""
+
+    host: Host | None = None
     port: Port = 502
+    framing: Annotated[Framing, Field(strict=False)] = Framing.TCP
+    """A serial port always speaks RTU."""
+    serial: SerialPort | None = None
+    turnaround_ms: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Least silence before each request, for meters that are slow to listen again; never less than 3.5 characters."""
     timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 1000
+    """How long a unit may think before it answers, at most."""
     meters: Annotated[tuple[MeterAddress, ...], Listed] = ()
     devices: Annotated[tuple[DeviceAddress, ...], Listed] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_way(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            return given
+        has_host, has_serial = (given.get(key) is not None for key in ("host", "serial"))
+        if has_host == has_serial:
+            raise mistake("either host, for a TCP connection, or serial, for a port of this machine")
+        if has_serial and (given.get("framing") or Framing.RTU) != Framing.RTU:
+            raise mistake("framing rtu, or none told: a serial port speaks nothing else")
+        return {**given, "framing": Framing.RTU} if has_serial else given
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        if self.framing is Framing.RTU:
+            for unit in (*(meter.unit for meter in self.meters), *(device.unit for device in self.devices)):
+                if not 1 <= unit <= RTU_UNIT_MAX:
+                    raise mistake(f"units from 1 to {RTU_UNIT_MAX}, as on every serial line, not {unit}")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where it is, as people say it."""
+        return str(self.serial.device) if self.serial else f"{self.host}:{self.port}"
 
 
 class StandingOrder(Model):
@@ -106,7 +168,7 @@ class StandingOrder(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.right.upper() not in RightKind.__members__:
+        if self.right not in (kind.name.lower() for kind in RightKind):
             raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}")
         return self
 
@@ -124,6 +186,43 @@ class Batching(Model):
     age_max_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 60_000
 
 
+class ChipKey(Model):
+    """A private key that never leaves its chip, behind PKCS#11."""
+
+    module: FilePath
+    """The library that its maker brings, such as /usr/lib/softhsm/libsofthsm2.so."""
+    token_label: str
+    key_label: str
+    pin_file: FilePath | None = None
+    """Readable by its owner alone; the PIN is its first line. For a token that asks for none, left out."""
+
+
+class AtBound(StrEnum):
+    """What happens as the outbox fills: nothing unsent is ever dropped."""
+
+    PAUSE = "pause"
+    """Every reading is kept, until there is no room; then nothing more is read."""
+    THIN = "thin"
+    """From three quarters of the bound on, one reading of each meter is kept in a quarter of an hour."""
+
+
+class HomeAssistant(Model):
+    """Tell Home Assistant, or whoever else understands its MQTT discovery, what the meters show."""
+
+    prefix: Name = "homeassistant"
+    """The discovery prefix that Home Assistant listens to."""
+    broker: Broker | None = None
+    """The house's own broker; without it, the gateway's."""
+    every_ms: Annotated[int, Field(ge=1000, le=3_600_000)] = 10_000
+
+
+class Metrics(Model):
+    """Figures for Prometheus, on this machine alone."""
+
+    port: Port
+    host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
+
+
 class AgentSettings(Model):
     """A gateway."""
 
@@ -131,7 +230,10 @@ class AgentSettings(Model):
     gateway: Name
     data: FilePath
     """Folder of the outbox and of what was last heard; must survive a restart."""
-    key_file: FilePath
+    key_file: FilePath | None = None
+    """The gateway's private key in a file, or"""
+    pkcs11: ChipKey | None = None
+    """in a chip: one of the two. Never both, so that one never silently stands in for the other."""
     aggregator_key_file: FilePath
     """Public key of whoever keeps the chains: nothing else is believed."""
     broker: Broker
@@ -144,12 +246,23 @@ class AgentSettings(Model):
     in_flight_max: Annotated[int, Field(ge=1, le=1000)] = 32
     outbox_bytes_max: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1 << 30
     """Bound of the outbox. At the bound no more is read, and the status says so: nothing unsent is dropped."""
-    statement_age_max_ms: Annotated[int, Field(ge=1000, le=7 * 86_400_000)] = 900_000
+    at_bound: Annotated[AtBound, Field(strict=False)] = AtBound.PAUSE
+    clock_wait_max_ms: Annotated[int, Field(ge=0, le=7 * 86_400_000)] = 7_200_000
+    """How long readings wait, unsigned, for a clock that may still be found after a boot."""
+    statement_age_max_ms: Annotated[int, Field(ge=1000, le=7 * 86_400_000)] = 3_600_000
     """A limit whose statement is older than this is lifted: a silent aggregator must not leave a house cold."""
     profile_folders: Annotated[tuple[FilePath, ...], Listed] = ()
     """Further meter profiles, beside those that este brings."""
     buses: Annotated[tuple[Bus, ...], Listed]
     standing_orders: Annotated[tuple[StandingOrder, ...], Listed] = ()
+    home_assistant: HomeAssistant | None = None
+    metrics: Metrics | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if (self.key_file is None) == (self.pkcs11 is None):
+            raise mistake("either key_file, for a key in a file, or pkcs11, for one in a chip")
+        return self
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
@@ -160,9 +273,9 @@ class AgentSettings(Model):
         if len(names) != len(set(names)):
             raise mistake("each meter and device once")
         for quantity in self.quantities:
-            if quantity.upper() not in Quantity.__members__:
+            if quantity not in (q.name.lower() for q in Quantity):
                 raise mistake(f"quantities out of {', '.join(q.name.lower() for q in Quantity)}")
-        places = [(bus.host, bus.port) for bus in self.buses]
+        places = [bus.place for bus in self.buses]
         if len(places) != len(set(places)):
             raise mistake("each bus once, with all its meters")
         return self
@@ -189,6 +302,19 @@ class AggregatorSettings(Model):
     verify_threads: Annotated[int, Field(ge=1, le=64)] = 2
     pending_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Messages that may wait for a block; what comes beyond is left to be sent again."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """From which level on events are logged, to standard error."""
+
+
+class Transport(StrEnum):
+    """How a simulated bus is reached."""
+
+    TCP = "tcp"
+    """Modbus TCP."""
+    RTU = "rtu"
+    """RTU frames over TCP, as a serial server passes them on."""
+    SERIAL = "serial"
+    """RTU on a pseudo-terminal of this machine."""
 
 
 class FleetSettings(Model):
@@ -201,3 +327,12 @@ class FleetSettings(Model):
     units_per_port: Annotated[int, Field(ge=1, le=247)] = 200
     speed: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How much faster the day goes by for sun, wind and habits. Energy always follows power in real time."""
+    transport: Annotated[Transport, Field(strict=False)] = Transport.TCP
+    run_folder: FilePath | None = None
+    """Where este-fleet inject finds a running fleet, and where serial buses are linked: bus-15020, …"""
+
+    @model_validator(mode="after")
+    def _linked(self) -> Self:
+        if self.transport is Transport.SERIAL and self.run_folder is None:
+            raise mistake("a run_folder, in which serial buses are linked")
+        return self

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.load import FILE_BYTES_MAX, METERS_FOLDER, SettingsError, check, load, load_profiles
+from config.meter_profile import MeterProfile
 from config.model import Exact, Model
 from config.settings import AgentSettings, FleetSettings
 from protocol.errors import EsteError
@@ -224,6 +225,24 @@ def test_absolute_paths_stay_as_they_are(file: Path) -> None:
 
 def test_the_profiles_that_come_with_este_are_right_and_named_after_their_files() -> None:
     assert set(load_profiles()) == {path.stem for path in METERS_FOLDER.glob("*.yaml")}
+
+
+def test_of_the_profiles_that_come_with_este_only_those_asked_for_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that starts needs two of them, and not the time that fifty take."""
+    read: list[str] = []
+
+    def noting(path: Path) -> MeterProfile:
+        read.append(path.stem)
+        return load(path, MeterProfile)
+
+    monkeypatch.setattr("config.load.load_profile", noting)
+    monkeypatch.setattr("config.load._shipped_profile", noting)
+    profiles = load_profiles()
+    assert "abb_b23" in profiles
+    assert len(profiles) >= 30
+    assert read == []
+    assert profiles["abb_b23"].id == "abb_b23"
+    assert read == ["abb_b23"]
 
 
 def test_a_folder_of_profiles_adds_and_replaces(tmp_path: Path) -> None:

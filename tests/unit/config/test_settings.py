@@ -107,6 +107,11 @@ def test_a_bus_may_have_two_ports_behind_one_host() -> None:
     assert len(check(an_agent_document(buses=buses), AgentSettings, "agent.yaml").buses) == 2
 
 
+def test_limits_outlast_a_few_intervals_of_a_quarter_of_an_hour_without_a_statement() -> None:
+    interval_and_grace_ms = 900_000 + 60_000
+    assert check(an_agent_document(), AgentSettings, "agent.yaml").statement_age_max_ms > 3 * interval_and_grace_ms
+
+
 def test_a_path_is_taken_as_a_path() -> None:
     settings = check(an_aggregator_document(data=Path("/var/lib/este")), AggregatorSettings, "hub.yaml")
     assert settings.data == Path("/var/lib/este")

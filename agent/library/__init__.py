@@ -1,0 +1,1 @@
+"""Meter profiles from the operator's side: list, check, try on a live meter, write one for a SunSpec device."""

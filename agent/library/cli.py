@@ -1,0 +1,118 @@
+"""``este-agent profiles``, ``doctor`` and ``sunspec``: parses, looks, prints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from protocol.errors import EsteError, OperatorError
+
+EXIT_EXPECTED: Final = 1
+
+profiles = typer.Typer(
+    help="Meter profiles: which there are, and whether one of your own is right.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+PortOption = Annotated[int, typer.Option(min=1, max=65535)]
+UnitOption = Annotated[int, typer.Option(min=0, max=255, help="Modbus unit identifier.")]
+TimeoutOption = Annotated[int, typer.Option(min=10, max=60_000, help="How long to wait for an answer.")]
+FoldersOption = Annotated[list[Path] | None, typer.Option("--profile-folder", help="Folder of further meter profiles.")]
+
+
+@profiles.command("list")
+def list_profiles(profile_folder: FoldersOption = None) -> None:
+    """List all meter profiles, each with its grade: how far its map may be trusted."""
+    from agent.library.desk import listed
+    from config.load import load_profiles
+
+    with _expected_errors():
+        for line in listed(load_profiles(tuple(profile_folder or ()))):
+            typer.echo(line)
+
+
+@profiles.command("check")
+def check_profile(file: Annotated[Path, typer.Argument(metavar="FILE", help="A meter profile.")]) -> None:
+    """Explain every mistake of a meter profile: where, what was expected, what stands there, what to do."""
+    from agent.library.desk import checked, explained
+    from config.load import SettingsError
+
+    try:
+        for line in checked(file):
+            typer.echo(line)
+    except SettingsError as error:
+        for line in explained(error):
+            typer.echo(line, err=True)
+        raise typer.Exit(EXIT_EXPECTED) from error
+
+
+def doctor(
+    profile: Annotated[str | None, typer.Option(help="Meter profile, with --host.")] = None,
+    host: Annotated[str | None, typer.Option(help="Modbus TCP server.")] = None,
+    port: PortOption = 502,
+    unit: UnitOption = 1,
+    settings: Annotated[Path | None, typer.Option(help="Instead of all these: an agent.yaml, with --meter.")] = None,
+    meter: Annotated[
+        str | None, typer.Option(help="A meter of the settings. On a serial port, stop the agent.")
+    ] = None,
+    wait_s: Annotated[float, typer.Option(min=0, max=86_400, help="Between the two looks.")] = 10.0,
+    timeout_ms: TimeoutOption = 1000,
+    profile_folder: FoldersOption = None,
+) -> None:
+    """Look at a live meter twice and hold it to the laws of its profile. Status 1 if one fails."""
+    from agent.checkup import examine, patient_at, patient_of
+    from agent.clock_port import SystemClocks
+    from agent.doctor import Verdict, lines
+    from agent.scan.ways import bus_at
+    from config.load import load, load_profiles
+    from config.settings import AgentSettings
+
+    with _expected_errors():
+        folders = tuple(profile_folder or ())
+        if settings is not None and meter is not None and host is None:
+            given = load(settings, AgentSettings)
+            patient, folders = patient_of(given, meter), (*given.profile_folders, *folders)
+        elif profile is not None and host is not None and settings is None:
+            patient = patient_at(bus_at(host, port, None, timeout_ms=timeout_ms), unit, profile)
+        else:
+            raise OperatorError(
+                "command line", "", "--host with --profile, or --settings with --meter", "something else"
+            )
+        examined = examine(patient, load_profiles(folders), wait_ms=round(wait_s * 1000), clock=SystemClocks())
+        who, findings = asyncio.run(examined)
+    for told in (who, *lines(findings)):
+        typer.echo(told)
+    if any(finding.verdict is Verdict.FAILS for finding in findings):
+        raise typer.Exit(EXIT_EXPECTED)
+
+
+def sunspec(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Modbus TCP server of a SunSpec device.")],
+    folder: Annotated[Path, typer.Option(help="Where to write profiles: one of your profile_folders.")],
+    port: PortOption = 502,
+    unit: UnitOption = 1,
+    timeout_ms: TimeoutOption = 1000,
+) -> None:
+    """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
+    from agent.sunspec import survey, write_profiles
+
+    with _expected_errors():
+        for line in write_profiles(asyncio.run(survey(host, port=port, unit=unit, timeout_ms=timeout_ms)), folder):
+            typer.echo(line)
+
+
+@contextmanager
+def _expected_errors() -> Iterator[None]:
+    """One sentence and an exit code for what an operator or the world can mend."""
+    try:
+        yield
+    except EsteError as error:
+        typer.echo(f"este-agent: {error}", err=True)
+        raise typer.Exit(EXIT_EXPECTED) from error
