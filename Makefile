@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup agent demo check test bench lock clean
+.PHONY: help setup agent demo check test bench soak lock clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,9 +16,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-agent: ## On a gateway: only what este-agent needs, without numpy and the like
+agent: ## On a gateway: only what este-agent needs; HSM=1 for a key in a chip
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-agent.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-agent$(if $(HSM),-hsm).lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
 demo: setup ## Run the whole loop in one terminal
@@ -37,11 +37,16 @@ test: setup ## Every test; needs mosquitto and mbpoll (see README)
 bench: setup ## Measure, each figure as a ratio beside its limit
 	$(BIN)/python -m benchmarks
 
+soak: setup ## Ten minutes of random kills, cut links and lying meters; ESTE_SOAK_S and ESTE_SOAK_SEED choose others
+	ESTE_SOAK_S=$${ESTE_SOAK_S:-600} $(BIN)/pytest -q -s tests/e2e/test_soak.py
+
 lock: setup ## Choose versions anew and pin their hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--all-extras pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--extra agent --extra build pyproject.toml -o requirements-agent.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--extra agent --extra hsm --extra build pyproject.toml -o requirements-agent-hsm.lock
 
 clean: ## Remove what the verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -22,7 +22,6 @@ from protocol.batch import (
     WORDS_BYTES_MAX,
     Batch,
     Clock,
-    ClockState,
     MeterBlock,
 )
 from protocol.link import Link
@@ -44,8 +43,9 @@ READING_BYTES_MAX: Final = (
 )
 """The most that any one reading can add, its meter's first."""
 
-CLOCK_STEP_MS: Final = 1000
-"""A clock that moved by more than this against the boot's clock was set, not trimmed."""
+LEFT_MAX: Final = 4096
+"""Readings that may be left in a row while a batch is laid out. However much waits behind them, a batch costs the
+same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,9 @@ class OpenBatch:
         self._shapes: dict[str, _Shape] = {}
         self._counts: dict[str, int] = {}
         self._bytes = HEAD_BYTES_MAX
-        self._since_ms: int | None = None
         self._has_change = False
+        self.since_ms: int | None = None
+        """When the first of it was read, on the boot's clock."""
 
     def __len__(self) -> int:
         return sum(self._counts.values())
@@ -97,11 +98,19 @@ class OpenBatch:
         self._has_change = self._has_change or before != shape
         self._bytes += _bytes_max(reading) + (0 if reading.meter in self._counts else BLOCK_BYTES_MAX)
         self._counts[reading.meter] = self._counts.get(reading.meter, 0) + 1
-        self._since_ms = reading.start_ms if self._since_ms is None else self._since_ms
+        self.since_ms = reading.start_ms if self.since_ms is None else self.since_ms
 
     def due(self, now_ms: int) -> Due | None:
         """Why the batch should be closed at `now_ms` on the boot's clock, if it should."""
-        if self._since_ms is None:
+        if self.since_ms is None:
+            return None
+        is_old = now_ms - self.since_ms >= self._limits.age_max_ms
+        return self.is_enough or (Due.AGE if is_old else None)
+
+    @property
+    def is_enough(self) -> Due | None:
+        """Why it should be closed at any time, if it should."""
+        if not self._counts:
             return None
         if self._has_change:
             return Due.CHANGE
@@ -109,7 +118,7 @@ class OpenBatch:
             return Due.READINGS
         if self._bytes + READING_BYTES_MAX > BATCH_BYTES_MAX:
             return Due.SIZE
-        return Due.AGE if now_ms - self._since_ms >= self._limits.age_max_ms else None
+        return None
 
 
 class Layout:
@@ -128,21 +137,22 @@ class Layout:
         self._left: set[str] = set()
         self._bytes = HEAD_BYTES_MAX
 
-    def offer(self, row: Journaled) -> None:
-        """Take the next reading, or leave it."""
+    def offer(self, row: Journaled) -> bool:
+        """Take the next reading, or leave it; say which."""
         reading = row.reading
         block = self._blocks.get(reading.meter)
         if reading.meter in self._left or (block is not None and not self._may_follow(block, reading)):
             self._left.add(reading.meter)
-            return
+            return False
         self._bytes += _bytes_max(reading) + (BLOCK_BYTES_MAX if block is None else 0)
         if self._bytes > BATCH_BYTES_MAX:
             self.is_full = True
-            return
+            return False
         if block is None:
             block = self._blocks[reading.meter] = _Columns(reading)
         block.add(reading)
         self.rows.append(row.row)
+        return True
 
     def build(self, link: Link, boot: Boot) -> Batch:
         """The batch, one block per meter, in rising order of name."""
@@ -160,27 +170,12 @@ class Layout:
 
 def lay_out(rows: Iterable[Journaled], readings_max: int) -> Layout:
     """Fill the next batch from `rows`, taking no more of them than needed."""
-    layout = Layout(readings_max)
+    layout, left = Layout(readings_max), 0
     for row in rows:
-        layout.offer(row)
-        if layout.is_full:
+        left = 0 if layout.offer(row) else left + 1
+        if layout.is_full or left >= LEFT_MAX:
             break
     return layout
-
-
-def is_other_clock(known: Clock, now: Clock) -> bool:
-    """Whether the clock changed its state or was set, so that readings before and after belong in two batches."""
-    return known.state is not now.state or abs(known.epoch_ms - now.epoch_ms) > CLOCK_STEP_MS
-
-
-def clock_of_the_past(known: Clock, now: Clock) -> Clock:
-    """The clock that readings before a change are stamped with.
-
-    The boot's own clock runs evenly, so a clock that is at last synchronized tells the time of what came before it
-    too. In every other case the clock of their own time is what is known about them.
-    """
-    was_found = known.state is ClockState.UNSYNCHRONIZED and now.state is ClockState.SYNCHRONIZED
-    return now if was_found else known
 
 
 @dataclass(frozen=True, slots=True)

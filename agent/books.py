@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.batching import Boot, Journaled, lay_out
+from agent.batching import Boot, Journaled, OpenBatch, lay_out
 from agent.metering import Reading
 from agent.outbox import Entry
 from agent.outbox_file import OutboxFile
-from protocol.batch import Clock, ClockState
+from config.settings import Batching
+from protocol.batch import Batch, Clock, ClockState
 from protocol.crypto import digest_of
+from protocol.envelope import Envelope
 from protocol.link import Link
+from protocol.messages import MessageType
 
 Seal = Callable[[bytes], bytes]
 """Signs a payload and hands back its envelope."""
@@ -73,6 +76,20 @@ class Books:
         number = self._oldest_boot()
         return None if number is None else (self.boot(number), [row.reading for row in self._rows_of(number)])
 
+    def oldest_boot(self) -> Boot | None:
+        """The oldest boot that has readings in the journal; None if the journal is empty."""
+        number = self._oldest_boot()
+        return None if number is None else self.boot(number)
+
+    def gathered(self, limits: Batching) -> OpenBatch:
+        """What the journal has for the next batch, no further than to where it is enough: that many may wait."""
+        gathered, number = OpenBatch(limits), self._oldest_boot()
+        for row in () if number is None else self._rows_of(number):
+            gathered.add(row.reading)
+            if gathered.is_enough:
+                break
+        return gathered
+
     def close_batch(self, readings_max: int, seal: Seal) -> Entry | None:
         """Turn journaled readings of the oldest boot into one signed record; None if the journal is empty.
 
@@ -109,6 +126,24 @@ class Books:
         """One record as signed, if it still waits."""
         rows = self.file.rows("SELECT envelope FROM record WHERE sequence = ?", sequence)
         return rows[0][0] if rows else None
+
+    def oldest_waiting_ms(self) -> int | None:
+        """When the oldest reading was read that waits for its receipt, UTC as its boot knew it; None if none does.
+
+        Purchases tell no time, so one at the head of the sequence hides the age of the batch behind it for a while.
+        """
+        rows = self.file.rows("SELECT envelope FROM record ORDER BY sequence LIMIT 1")
+        if rows:
+            envelope = Envelope.parse(rows[0][0])
+            if envelope.type != MessageType.BATCH:
+                return None
+            batch = Batch.decode(envelope.payload)
+            return batch.clock.epoch_ms + min(block.first_ms for block in batch.meters)
+        journaled = self.file.rows("SELECT boot, reading FROM journal ORDER BY id LIMIT 1")
+        if not journaled:
+            return None
+        ((number, data),) = journaled
+        return self.boot(number).clock.epoch_ms + Reading.decode(data).start_ms
 
     def last_signed(self) -> int:
         """The number of the last record."""

@@ -24,11 +24,13 @@ from agent.log import Log
 from agent.memory import HeardStatement, Memory
 from agent.outbox import LinkDown, LinkUp, Paged, Signed, Tick
 from agent.outbox_file import StorageError
+from agent.room import room_for
 from agent.session import Arrived, Bought, Session
 from agent.status import LINK_UP, State, halt_text, status_message
 from config.settings import AgentSettings, StandingOrder
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
+from protocol.errors import KeyUnavailable
 from protocol.link import Link
 from protocol.messages import MessageType, Purchase, Refusal
 
@@ -61,6 +63,8 @@ class Clerk:
     ) -> None:
         self.state = State()
         """What there is to say about the program. While it is paused, nothing may be read."""
+        self.dealt_ms = clocks.now_ms()
+        """When a tick was last dealt with: whoever watches over the program can tell that it works."""
         self.drained = asyncio.Event()
         """After `CloseAll`: nothing waits for a receipt any more, or nobody is there to send one."""
         self._settings = settings
@@ -77,6 +81,7 @@ class Clerk:
             clocks=clocks,
             seal=partial(self._seal, MessageType.BATCH),
             signed=lambda entry: self._attend(Signed(entry)),
+            clock_wait_max_ms=settings.clock_wait_max_ms,
         )
         self._events: asyncio.Queue[Event] = asyncio.Queue(EVENTS_MAX)
         self._todo: deque[Task] = deque()
@@ -186,9 +191,7 @@ class Clerk:
         """Journal, close, carry out; or find that the disk takes nothing more, and leave it for the next time."""
         try:
             if keep:
-                await self._journal.keep()
-            if self._is_closing:
-                await self._journal.close_all()
+                await self._keep()
             while self._todo:
                 await self._carry_out(self._todo[0], sender)
                 self._todo.popleft()
@@ -198,14 +201,27 @@ class Clerk:
         else:
             self._is_stuck = self._is_stuck and not keep
 
+    async def _keep(self) -> None:
+        """Put on disk what was read and sign what is due; a key that cannot sign is tried again at the next tick."""
+        try:
+            await self._journal.keep()
+            if self._is_closing:
+                await self._journal.close_all()
+        except KeyUnavailable as error:
+            self._note(key=str(error))
+        else:
+            self._note(key=None)
+
     async def _take_stock(self) -> None:
         """See whether there is room to read on, and after `CloseAll` whether anything still waits."""
+        self.dealt_ms = self._clocks.now_ms()
         if self._is_stuck:
             return
-        is_full = await self._disk.do(self._books.file.bytes_used) >= self._settings.outbox_bytes_max
-        self._pause(
-            f"{self._settings.outbox_bytes_max} bytes wait for receipts (outbox_bytes_max)" if is_full else None
-        )
+        settings, bytes_used = self._settings, await self._disk.do(self._books.file.bytes_used)
+        room = room_for(bytes_used, settings.outbox_bytes_max, settings.at_bound)
+        self._journal.thin_ms = room.thin_ms
+        self._pause(room.paused or (self.state.key if self._journal.is_overladen else None))
+        self._note(thinned=room.thinned, clock=self._journal.clock_text)
         if self._is_closing:
             totals = await self._disk.do(self._books.totals)
             if not totals.records_waiting or self._session.is_halted or self.state.link != LINK_UP:
@@ -217,6 +233,16 @@ class Clerk:
         elif self.state.paused and not reason:
             log.info("reading goes on")
         self.state = replace(self.state, paused=reason)
+
+    def _note(self, **texts: str | None) -> None:
+        """Take note of what is not as it should be, and log it when it begins and ends."""
+        for name, text in texts.items():
+            before = getattr(self.state, name)
+            if text is not None and text != before:
+                log.warning(name, reason=text)
+            elif before is not None and text is None:
+                log.info(name, reason="as it should be")
+        self.state = self.state.noting(texts)
 
     # -- Effects.
 
@@ -271,7 +297,11 @@ class Clerk:
             return Purchase(link, order.participant, order.kind, order.price_max).encode()
 
         sign = partial(self._memory.sign_purchase, participant=order.participant, right=order.kind)
-        entry, placed = await self._disk.do(sign, payload, partial(self._seal, MessageType.PURCHASE))
+        try:
+            entry, placed = await self._disk.do(sign, payload, partial(self._seal, MessageType.PURCHASE))
+        except KeyUnavailable as error:  # bought after the next statement, then
+            self._note(key=str(error))
+            return
         log.info("purchase signed", participant=order.participant, right=order.right, price_max=order.price_max)
         self._attend(Bought(placed))
         self._attend(Signed(entry))

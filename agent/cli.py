@@ -12,11 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from protocol.errors import EsteError
+from agent.library.cli import doctor, profiles, sunspec
+from agent.scan.cli import scan
+from protocol.errors import EsteError, PinRefused
+
+if TYPE_CHECKING:
+    from agent.enrolment import Asked
+    from config.settings import AgentSettings
 
 app = typer.Typer(
     name="este-agent",
@@ -27,11 +33,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
 EXIT_EXPECTED: Final = 1
+EXIT_PIN_REFUSED: Final = 77
+"""EX_NOPERM of sysexits.h. Whoever starts this program again by itself must not do so then: chips lock themselves."""
+
 EXIT_INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells count."""
 
 NS_PER_MS: Final = 1_000_000
+
+KEY_TRIALS: Final = 5
+"""Signatures that `key` has made, to see how long one takes."""
+
+BROKER_WAIT_S: Final = 5.0
+"""How long the broker may take to show that it keeps a request."""
 
 SettingsOption = Annotated[Path, typer.Option("--settings", help="The agent.yaml of this gateway.")]
 
@@ -58,18 +74,107 @@ def init(
 @app.command()
 def run(
     settings: SettingsOption,
-    drain_s: Annotated[float, typer.Option(min=0, help="At the end, wait so many seconds for receipts.")] = 10.0,
+    drain_s: Annotated[float, typer.Option(min=0, help="At the end, wait so many seconds for receipts.")] = 2.0,
 ) -> None:
     """Read meters, sign and publish, until a signal ends it."""
-    from agent import log, runner
+    from agent import enrolment, log, runner
     from agent.clock_port import SystemClocks
     from config.load import load
     from config.settings import AgentSettings
 
     with _expected_errors():
         log.configure()
-        plan = runner.plan_of(load(settings, AgentSettings))
+        read = load(settings, AgentSettings)
+        enrolment.settle(read)
+        plan = runner.plan_of(read)
         asyncio.run(runner.run(plan, drain_s=drain_s, clocks=SystemClocks()))
+
+
+@app.command()
+def enrol(
+    settings: SettingsOption,
+    admission: Annotated[
+        Path | None, typer.Option(help="The slip that the regulator handed back; without it, a request is made.")
+    ] = None,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="Ask for another key; it comes into force with its slip.")
+    ] = False,
+) -> None:
+    """Ask to be admitted to the region, or take up the regulator's answer."""
+    from agent import enrolment
+    from config.admission import AdmissionSlip
+    from config.load import load
+    from config.settings import AgentSettings
+    from protocol.crypto import fingerprint
+
+    if admission is not None and new_key:
+        raise typer.BadParameter("either ask with --new-key, or take up a slip with --admission")
+    with _expected_errors():
+        read, folder = load(settings, AgentSettings), settings.absolute().parent
+        if admission is None:
+            _ask(read, enrolment.ask(read, folder, new_key=new_key))
+            return
+        done = enrolment.accept(read, load(admission, AdmissionSlip), folder)
+        typer.echo(f"gateway {read.gateway} in region {read.region} is a member")
+        typer.echo(f"aggregator {fingerprint(done.aggregator.thumbprint)}: compare it with what its operator says")
+        if done.is_other_key:
+            typer.echo("the new key is in force; the old one is gone")
+        if done.signed_again:
+            typer.echo(f"{done.signed_again} waiting records were signed again, none is lost")
+        if done.certificate is not None:
+            typer.echo(f"certificate: {done.certificate}, for the key in {read.key_file} (broker.tls)")
+        typer.echo(f"Start with: este-agent run --settings {settings}")
+
+
+@app.command()
+def rotate(settings: SettingsOption) -> None:
+    """Go over to a new key, by the gateway's own word: its next record says so. Stop the agent first."""
+    from agent import enrolment
+    from config.load import load
+    from config.settings import AgentSettings
+    from protocol.crypto import fingerprint
+
+    with _expected_errors():
+        key = enrolment.rotate(load(settings, AgentSettings))
+        typer.echo(f"the key is now {fingerprint(key.thumbprint)}; the ledger learns it with the next record")
+        typer.echo(f"Start with: este-agent run --settings {settings}")
+
+
+@app.command()
+def key(
+    settings: SettingsOption,
+    make: Annotated[bool, typer.Option("--make", help="First have the chip make the key; never a second one.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the public key to this new file.")
+    ] = None,
+) -> None:
+    """Show the gateway's key, in its file or its chip, and see that it signs."""
+    from agent.keystore import make_in_chip, open_key
+    from config import key_files
+    from config.load import load
+    from config.settings import AgentSettings
+    from protocol.crypto import fingerprint
+
+    with _expected_errors():
+        read = load(settings, AgentSettings)
+        if make:
+            make_in_chip(read)
+        signer = open_key(read)
+        took_ms = []
+        for number in range(KEY_TRIALS):
+            begin_ns = time.perf_counter_ns()
+            signer.sign(b"este: how long does a signature take? %d" % number)
+            took_ms.append((time.perf_counter_ns() - begin_ns) / NS_PER_MS)
+        typer.echo(f"key {fingerprint(signer.public_key.thumbprint)}, in {_place_of_key(read)}")
+        typer.echo(f"a signature takes {sorted(took_ms)[KEY_TRIALS // 2]:.1f} ms, {max(took_ms):.1f} ms at most")
+        if output is not None:
+            key_files.write_new(output, signer.public_key.to_pem().encode())
+            typer.echo(f"public key written to {output}")
+
+
+def _place_of_key(settings: AgentSettings) -> str:
+    chip = settings.pkcs11
+    return f"token {chip.token_label} ({chip.module.name})" if chip else f"{settings.key_file}"
 
 
 @app.command()
@@ -92,20 +197,54 @@ def status(
 @app.command()
 def read(
     profile: Annotated[str, typer.Option(help="Meter profile, such as eastron_sdm630.")],
-    host: Annotated[str, typer.Option(help="Modbus TCP server.")],
+    host: Annotated[str | None, typer.Option(help="Modbus TCP server, or serial server with --framing rtu.")] = None,
     port: Annotated[int, typer.Option(min=1, max=65535)] = 502,
+    framing: Annotated[str, typer.Option(help="On a TCP connection: tcp, or rtu.")] = "tcp",
+    device: Annotated[Path | None, typer.Option(help="Serial port of this machine, such as /dev/ttyUSB0.")] = None,
+    line: Annotated[str, typer.Option(help="Speed and format of the serial port.")] = "9600-8N1",
     unit: Annotated[int, typer.Option(min=0, max=255, help="Modbus unit identifier.")] = 1,
     timeout_ms: Annotated[int, typer.Option(min=10, max=60_000, help="How long to wait for an answer.")] = 1000,
     profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
 ) -> None:
     """Read a meter once and print all it tells, with the raw words: to check its wiring. Needs no settings."""
+    from agent.scan.ways import bus_at
     from agent.single_read import read_once
     from config.load import load_profiles
 
     with _expected_errors():
         profiles = load_profiles(tuple(profile_folder or ()))
-        for line in asyncio.run(read_once(profiles, profile, host=host, port=port, unit=unit, timeout_ms=timeout_ms)):
-            typer.echo(line)
+        bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
+        for told in asyncio.run(read_once(profiles, profile, settings=bus, unit=unit)):
+            typer.echo(told)
+
+
+def _ask(settings: AgentSettings, asked: Asked) -> None:
+    """Show whose key it is, so that people can compare, and leave the request where the regulator finds it."""
+    import segno
+
+    from agent.mqtt_port import leave_request
+    from protocol.crypto import fingerprint
+
+    region, gateway = settings.region, settings.gateway
+    typer.echo(f"gateway {gateway} in region {region}: key {fingerprint(asked.key.thumbprint)}")
+    segno.make(f"este-enrol:{region}/{gateway}/{asked.key.thumbprint.hex()}").terminal(compact=True)
+    try:
+        leaving = leave_request(settings.broker, region=region, gateway=gateway, pem=asked.pem, wait_s=BROKER_WAIT_S)
+        why = "" if asyncio.run(leaving) else "the broker does not keep it: its access list has no place for it"
+    except EsteError as error:
+        why = str(error)
+    if why:
+        typer.echo(f"The request is not at the broker: {why}")
+        typer.echo(f"Carry {asked.file} to the regulator, who runs: este-aggregator regulator admit {asked.file.name}")
+    else:
+        typer.echo(f"The request is at the broker. The regulator runs: este-aggregator regulator admit {gateway}")
+    typer.echo("and compares the key above. Then: este-agent enrol --admission with the slip that comes back.")
+
+
+app.command()(scan)
+app.command()(doctor)
+app.command()(sunspec)
+app.add_typer(profiles, name="profiles")
 
 
 @contextmanager
@@ -115,7 +254,7 @@ def _expected_errors() -> Iterator[None]:
         yield
     except EsteError as error:
         typer.echo(f"este-agent: {error}", err=True)
-        raise typer.Exit(EXIT_EXPECTED) from error
+        raise typer.Exit(EXIT_PIN_REFUSED if isinstance(error, PinRefused) else EXIT_EXPECTED) from error
 
 
 def main() -> None:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent import lock
 from agent.batching import Boot
 from agent.books import Books, Seal, Totals
 from agent.metering import Reading
 from agent.outbox import Entry
-from agent.outbox_file import OutboxFile
+from agent.outbox_file import OutboxFile, is_held
 from agent.standing import Placed
 from protocol.envelope import Envelope
 from protocol.link import Link
@@ -87,6 +86,8 @@ class Seen:
     """When it was looked at, by this machine's clock."""
     totals: Totals
     bytes_used: int
+    oldest_waiting_ms: int | None
+    """When the oldest reading was read that waits for its receipt, UTC as its boot knew it."""
     notes: Mapping[str, str]
     """States of the running program, or of the one that ran last."""
     meters: Sequence[MeterSeen]
@@ -110,10 +111,11 @@ def look(folder: Path, *, unix_ms: int) -> Seen:
         return Seen(
             region=region,
             gateway=gateway,
-            is_running=lock.is_held(folder),
+            is_running=is_held(folder),
             unix_ms=unix_ms,
             totals=books.totals(),
             bytes_used=file.bytes_used(),
+            oldest_waiting_ms=books.oldest_waiting_ms(),
             notes=memory.notes(),
             meters=memory.meters(),
             devices=memory.devices(),

@@ -14,13 +14,15 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent import lock
 from agent.outbox_schema import APPLICATION_ID, SCHEMA, VERSION
+from config import lock
 from protocol.errors import OperatorError, WorldError
 from protocol.link import NO_RECORD
 
 FILE_NAME: Final = "outbox.sqlite"
 """In the folder that the settings call `data`."""
+
+LOCK_NAME: Final = "outbox.lock"
 
 BUSY_TIMEOUT_S: Final = 30.0
 """How long to wait for somebody else who reads or backs up the file."""
@@ -54,7 +56,8 @@ class OutboxFile:
         """
         path = folder / FILE_NAME
         with ExitStack() as stack:
-            stack.callback(lock.release, lock.hold(folder))
+            _make_folder(folder)
+            stack.callback(lock.release, lock.hold(folder / LOCK_NAME, what="an outbox", holder="an agent"))
             _make(path)
             outbox = cls(stack.enter_context(closing(_connect(f"{path.as_uri()}?mode=rw"))))
             outbox._prepare(path, region, gateway)
@@ -151,8 +154,9 @@ class OutboxFile:
         self.rows(f"PRAGMA cache_size = -{CACHE_KIB}")
         with self.transaction():
             self.execute("DELETE FROM note")
+            # Boots stand in their order in the journal: its first row tells the oldest, however many wait behind it.
             self.execute(
-                "DELETE FROM boot WHERE id NOT IN (SELECT boot FROM journal)"
+                "DELETE FROM boot WHERE id < coalesce((SELECT boot FROM journal ORDER BY id LIMIT 1), 1 << 62)"
                 " AND id NOT IN (SELECT boot FROM meter WHERE boot IS NOT NULL)"
             )
 
@@ -166,6 +170,18 @@ class OutboxFile:
 
     def _one(self, sql: str, *parameters: object) -> Any:
         return self.rows(sql, *parameters)[0][0]
+
+
+def is_held(folder: Path) -> bool:
+    """Whether an agent holds the outbox in `folder`."""
+    return lock.is_held(folder / LOCK_NAME)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error
 
 
 def _make(path: Path) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agent.books import Books
 from agent.clerk import Clerk
@@ -20,6 +20,7 @@ from agent.clock_port import Clocks
 from agent.control import DevicePlan, device_plan_for
 from agent.events import CloseAll
 from agent.inbox import Inbox
+from agent.keystore import open_key
 from agent.log import Log, tell_loop_errors
 from agent.memory import HeardStatement, Memory
 from agent.metering import MeterPlan, plan_for
@@ -28,23 +29,30 @@ from agent.mqtt_port import MqttPort
 from agent.outbox import Outbox, Tick
 from agent.outbox_file import OutboxFile
 from agent.polling import BusPoller
+from agent.service_port import Service
 from agent.session import Session
 from agent.standing import Believed
 from agent.status import LINK_UP, OFFLINE
-from agent.tasks import end, wait_for_any
 from config import key_files
 from config.load import load_profiles
 from config.settings import AgentSettings, Bus
-from protocol.crypto import PublicKey, SoftwareKey, fingerprint
+from config.tasks import end, wait_for_any
+from protocol.crypto import PublicKey, SigningKey, fingerprint
 from protocol.errors import MessageError
 from protocol.messages import Statement
 from protocol.topics import Kind
 from protocol.units import Quantity
 
+if TYPE_CHECKING:
+    from agent.neighbours import Neighbours
+
 TICK_S: Final = 1.0
 
-FAREWELL_S: Final = 2.0
+FAREWELL_S: Final = 0.5
 """How long the last status may take on its way to the broker."""
+
+STALLED_MS: Final = 20_000
+"""A clerk that has dealt with no tick for so long does not work: its disk or its chip hangs."""
 
 log = Log("runner")
 
@@ -63,7 +71,7 @@ class Plan:
     """Everything that settings and files say, checked before anything starts."""
 
     settings: AgentSettings
-    key: SoftwareKey
+    key: SigningKey
     aggregator: PublicKey
     buses: tuple[BusPlan, ...]
 
@@ -85,7 +93,7 @@ def plan_of(settings: AgentSettings) -> Plan:
         )
         for bus in settings.buses
     )
-    key, aggregator = key_files.load(settings.key_file), key_files.load_public(settings.aggregator_key_file)
+    key, aggregator = open_key(settings), key_files.load_public(settings.aggregator_key_file)
     return Plan(settings=settings, key=key, aggregator=aggregator, buses=buses)
 
 
@@ -108,18 +116,19 @@ async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
 
 
 async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float) -> None:
-    settings = plan.settings
+    settings, service = plan.settings, Service.from_environment()
+    neighbours = _neighbours(plan, clerk, clocks)
     link = MqttPort(
         settings.broker, region=settings.region, gateway=settings.gateway, last_will=OFFLINE, fetch=clerk.fetch
     )
-    ports = [ModbusBus(bus.bus.host, bus.bus.port, bus.bus.timeout_ms) for bus in plan.buses]
+    ports = [ModbusBus(bus.bus) for bus in plan.buses]
     pollers = [
         BusPoller(
-            bus=f"bus {bus.bus.host}:{bus.bus.port}",
+            bus=f"bus {bus.bus.place}",
             port=port,
             meters=bus.meters,
             devices=bus.devices,
-            desk=clerk,
+            desk=neighbours.desk if neighbours else clerk,
             clocks=clocks,
             every_ms=settings.poll_every_ms,
             timeout_ms=bus.bus.timeout_ms,
@@ -130,18 +139,21 @@ async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float) -
         polling = [asyncio.create_task(poller.run()) for poller in pollers]
         working = asyncio.create_task(clerk.run(link))
         linking = asyncio.create_task(link.run(clerk.hand))
-        ticking = asyncio.create_task(_tick(clerk))
+        ticking = asyncio.create_task(_tick(clerk, clocks, service))
+        telling = [asyncio.create_task(neighbours.run())] if neighbours else []
         try:
             _log_start(plan)
-            await wait_for_any([stop], tasks=[working, linking, ticking, *polling])
-            await end(*polling)
+            service.tell(READY="1")
+            await wait_for_any([stop], tasks=[working, linking, ticking, *polling, *telling])
+            service.tell(STOPPING="1")
+            await end(*polling, *telling)
             log.info("stopping: nothing more is read; waiting for receipts", seconds=drain_s)
             await clerk.hand(CloseAll())
             await wait_for_any([clerk.drained, leave], tasks=[working, linking, ticking], timeout_s=drain_s)
             await end(ticking, working)
             await _say_goodbye(clerk, link)
         finally:
-            await end(*polling, working, linking, ticking)
+            await end(*polling, *telling, working, linking, ticking)
             for port in ports:
                 port.close()
     log.info("stopped")
@@ -153,7 +165,8 @@ async def _say_goodbye(clerk: Clerk, link: MqttPort) -> None:
         return
     link.publish_status(OFFLINE)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(link.flush(), FAREWELL_S)
+        async with asyncio.timeout(FAREWELL_S):
+            await link.flush()
 
 
 def _conversation(plan: Plan, books: Books) -> Session:
@@ -187,10 +200,23 @@ def _believed(inbox: Inbox, kept: HeardStatement | None) -> Believed | None:
     return Believed(heard.word, heard.envelope.digest)
 
 
-async def _tick(clerk: Clerk) -> None:
+async def _tick(clerk: Clerk, clocks: Clocks, service: Service) -> None:
+    """Tell the clerk that time passes, and whoever watches over this program that the clerk works."""
     while True:
         await clerk.hand(Tick())
+        if clocks.now_ms() - clerk.dealt_ms < STALLED_MS:
+            service.tell(WATCHDOG="1", STATUS=f"link: {clerk.state.link}")
         await asyncio.sleep(TICK_S)
+
+
+def _neighbours(plan: Plan, clerk: Clerk, clocks: Clocks) -> Neighbours | None:
+    """Whoever is to be told something in the house; what that needs is loaded only then."""
+    if plan.settings.home_assistant is None and plan.settings.metrics is None:
+        return None
+    from agent.neighbours import Neighbours  # noqa: PLC0415
+
+    meters = {meter.meter: meter.profile for bus in plan.buses for meter in bus.meters}
+    return Neighbours(plan.settings, meters, clerk, clocks)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,12 @@ data: data
 
 # This gateway's private key, readable by its owner alone. Its public half, $public_key_name, goes to the regulator.
 key_file: $key_name
+# A key in a chip, in place of key_file; este-agent key --make has the chip make it.
+# pkcs11:
+#   module: /usr/lib/softhsm/libsofthsm2.so
+#   token_label: este
+#   key_label: gateway
+#   pin_file: chip.pin
 
 # The aggregator's public key, as its operator hands it out. Nothing that another key signed is believed.
 aggregator_key_file: $aggregator_key_name
@@ -53,7 +59,7 @@ broker:
   # tls:
   #   ca_file: ca.pem
   #   certificate_file: gateway.crt.pem
-  #   key_file: gateway.tls.key.pem
+  #   key_file: gateway.key.pem
 
 # How often each meter is read.
 # poll_every_ms: 1000
@@ -72,17 +78,25 @@ broker:
 # resend_after_ms: 10000
 # in_flight_max: 32
 
-# How large the outbox may become (1 GiB). At the bound nothing more is read, and the status says so.
+# How large the outbox may become (1 GiB). At the bound nothing more is read, and the status says so. With thin instead
+# of pause, only one reading of each meter is kept in a quarter of an hour from three quarters of the bound on: no
+# energy is lost, only how finely it was measured.
 # outbox_bytes_max: 1073741824
+# at_bound: pause
 
-# When the aggregator has been silent for so long (15 minutes), every limit of a device is lifted.
-# statement_age_max_ms: 900000
+# How long readings wait, unsigned, while chrony or timesyncd still look for the time after a boot (2 hours).
+# clock_wait_max_ms: 7200000
+
+# When the aggregator has been silent for so long (1 hour), every limit of a device is lifted. It must be longer than
+# the region's metering interval and its grace time: a statement comes as often as an interval closes.
+# statement_age_max_ms: 3600000
 
 # Folders of further meter profiles, beside those that este brings.
 # profile_folders: []
 
-# The Modbus TCP servers, their meters, and the devices that rights and restrictions act on.
-# Check a meter first:  este-agent read --profile eastron_sdm630 --host 192.168.1.50 --unit 1
+# The buses, their meters, and the devices that rights and restrictions act on. To find what is there:
+#   este-agent scan --host 192.168.1.50       or  --device /dev/ttyUSB0       or  --network 192.168.1.0/24
+# To check one meter:  este-agent read --profile eastron_sdm630 --host 192.168.1.50 --unit 1
 buses: []
 # buses:
 #   - host: 192.168.1.50
@@ -95,12 +109,35 @@ buses: []
 #     devices:
 #       # No statement can hold the device below power_min_w: heating that must not stop, for example.
 #       - {id: heat_pump, unit: 9, profile: este_power_limiter, power_min_w: 1000, power_max_w: 9000}
+#   # RS-485: all meters on the line are set to the same baud, parity (none, even, odd) and stop_bits.
+#   - serial: {device: /dev/ttyUSB0, baud: 9600, parity: none, stop_bits: 1}
+#     # Silence before each request, for meters that are slow to listen again; never less than 3.5 characters.
+#     turnaround_ms: 20
+#     meters:
+#       - {id: workshop, unit: 1, profile: eastron_sdm120}
+#   # A serial server that passes RTU frames on, instead of speaking Modbus TCP.
+#   - host: 192.168.1.51
+#     port: 4001
+#     framing: rtu
+#     meters:
+#       - {id: barn, unit: 1, profile: eastron_sdm120}
 
 # Buy a right for a participant behind this gateway whenever the balance allows: at most at price_max tokens,
 # and only while balance_min tokens are left afterwards.
 # standing_orders: []
 # standing_orders:
 #   - {participant: anna, right: priority_purchase, price_max: 50, balance_min: 100}
+
+# Tell Home Assistant what the meters show, by MQTT discovery; at the house's own broker, if one is named.
+# home_assistant:
+#   prefix: homeassistant
+#   every_ms: 10000
+#   broker: {host: 192.168.1.2, port: 1883, username: este, password_file: house.password}
+
+# Figures for Prometheus, at http://127.0.0.1:9477/metrics.
+# metrics:
+#   port: 9477
+#   host: 127.0.0.1
 """)
 
 
@@ -146,8 +183,9 @@ def make(directory: Path, *, region: str, gateway: str, broker_host: str, broker
 def next_steps(directory: Path) -> tuple[str, ...]:
     """What a person does next."""
     return (
-        f"Hand {directory / PUBLIC_KEY_NAME} to the regulator, who enrols this gateway and its meters.",
-        f"Put the aggregator's public key into {directory / AGGREGATOR_KEY_NAME}.",
+        f"Ask to be admitted: este-agent enrol --settings {directory / SETTINGS_NAME}",
+        f"The regulator's slip brings the aggregator's key: este-agent enrol --settings {directory / SETTINGS_NAME}"
+        " --admission SLIP",
         f"Enter the meters in {directory / SETTINGS_NAME}; este-agent read shows whether one is wired right.",
         f"Start with: este-agent run --settings {directory / SETTINGS_NAME}",
     )

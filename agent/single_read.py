@@ -13,14 +13,12 @@ from agent.metering import Answers, MeterPlan, plan_for, serial_of, value_of, wo
 from agent.modbus_port import ModbusBus
 from agent.planner import serial_request
 from config.meter_profile import MeterProfile
-from config.settings import MeterAddress
+from config.settings import Bus, MeterAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity
 
 
-async def read_once(
-    profiles: Mapping[str, MeterProfile], profile: str, *, host: str, port: int, unit: int, timeout_ms: int
-) -> list[str]:
+async def read_once(profiles: Mapping[str, MeterProfile], profile: str, *, settings: Bus, unit: int) -> list[str]:
     """Read a meter and lay out what it told.
 
     Raises:
@@ -29,12 +27,12 @@ async def read_once(
     """
     tell_loop_errors(asyncio.get_running_loop())
     meter = plan_for(MeterAddress(id=f"unit-{unit}", unit=unit, profile=profile), profiles, list(Quantity))
-    bus = ModbusBus(host, port, timeout_ms)
+    bus, timeout_ms = ModbusBus(settings), settings.timeout_ms
     try:
         serial = await _serial(bus, meter, timeout_ms)
         answers = {request: await bus.read(unit, request, timeout_ms) for request in meter.requests}
     except DeviceError as error:
-        raise DeviceError(f"unit {unit} at {host}:{port}: {error}", retry=error.retry) from error
+        raise DeviceError(f"unit {unit} at {settings.place}: {error}", retry=error.retry) from error
     finally:
         bus.close()
     head = f"{meter.profile.manufacturer} {meter.profile.model}, serial number {serial}, {len(answers)} requests"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent.books import Totals
@@ -19,6 +20,9 @@ from protocol.refusals import RefusalCode
 from protocol.units import PPM
 
 LINK_UP: Final = "up"
+
+TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned")
+"""What may be wrong with a running agent, each with its reason."""
 
 OFFLINE: Final = json.dumps({"state": "offline"}).encode()
 """The last will, and the farewell."""
@@ -46,8 +50,20 @@ class State:
     """Why nothing is published, if so."""
     alarm: str | None = None
     """The last thing that must not happen."""
+    key: str | None = None
+    """Why nothing can be signed now, if so."""
+    clock: str | None = None
+    """Why the time is not to be believed, if so."""
+    thinned: str | None = None
+    """Why fewer readings are kept than are read, if so."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Meters that cannot be read and devices that do not obey, and why."""
+
+    def noting(self, troubles: Mapping[str, str | None]) -> State:
+        """The state with these troubles, by name; None ends one."""
+        assert troubles.keys() <= set(TROUBLES), "only troubles are noted"
+        changes: dict[str, Any] = dict(troubles)
+        return replace(self, **changes)
 
     def with_failing(self, names: Iterable[str], reason: str) -> State:
         """The state when these meters and devices fail for this reason."""
@@ -59,7 +75,7 @@ class State:
 
     def notes(self) -> dict[str, str | None]:
         """What is kept in the file, for whoever looks later."""
-        return {"link": self.link, "paused": self.paused, "halted": self.halted, "alarm": self.alarm}
+        return {"link": self.link} | {name: getattr(self, name) for name in TROUBLES}
 
 
 def halt_text(refusal: Refusal) -> str:
@@ -76,6 +92,9 @@ def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
             "paused": state.paused,
             "halted": state.halted is not None,
             "alarm": state.alarm,
+            "key": state.key,
+            "clock": state.clock,
+            "thinned": state.thinned,
             "failing": sorted(state.failing),
             "messages_ignored": ignored,
             "records_waiting": totals.records_waiting,
@@ -95,10 +114,12 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "paused": seen.notes.get("paused"),
         "halted": "halted" in seen.notes,
         "halted_because": seen.notes.get("halted"),
-        "alarm": seen.notes.get("alarm"),
+        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned")},
         **asdict(seen.totals),
         "records_waiting": seen.totals.records_waiting,
         "bytes_used": seen.bytes_used,
+        "oldest_waiting_ms": seen.oldest_waiting_ms,
+        "oldest_waiting_age_ms": _age_ms(seen.oldest_waiting_ms, seen.unix_ms),
         "meters": [_meter(meter, seen.unix_ms) for meter in seen.meters],
         "devices": [asdict(device) for device in seen.devices],
         "records_set_aside": [
@@ -119,8 +140,10 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
         f"{d['readings_read']} readings read; {d['records_signed']} records signed, {d['records_received']} received,"
         f" {d['records_refused']} refused, {d['records_waiting']} waiting ({d['bytes_used'] // 1024} KiB)"
     )
+    if d["oldest_waiting_age_ms"] is not None:
+        yield f"the oldest reading without a receipt is {d['oldest_waiting_age_ms'] / 1000:.0f} s old"
     yield f"{d['statements_verified']} statements verified, {d['rights_applied']} rights applied"
-    for trouble in ("paused", "halted_because", "alarm"):
+    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned"):
         if d[trouble]:
             yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
     for aside in d["records_set_aside"]:
@@ -142,10 +165,14 @@ def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:
         "failing": seen.failing,
         "serial": reading.serial if reading else None,
         "read_ms": read_ms,
-        "age_ms": None if read_ms is None else max(0, unix_ms - read_ms),
+        "age_ms": _age_ms(read_ms, unix_ms),
         "flags": [flag.name.lower() for flag in Quality if reading and flag in reading.quality and flag.name],
         "values": {quantity.name.lower(): value for quantity, value in reading.values.items()} if reading else {},
     }
+
+
+def _age_ms(since_ms: int | None, unix_ms: int) -> int | None:
+    return None if since_ms is None else max(0, unix_ms - since_ms)
 
 
 def _meter_text(meter: Mapping[str, Any]) -> str:
@@ -181,7 +208,11 @@ def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
     for limit in standing["limits"]:
         yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most"
     for right in standing["rights"]:
-        yield f"  holds {right['kind']} until {right['end_ms']} ms UTC"
+        yield f"  holds {right['kind']} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
+
+
+def _instant(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms // 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _factor(ppm: int | None) -> str:

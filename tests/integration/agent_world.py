@@ -299,6 +299,7 @@ class Home:
             poll_every_ms=100,
             batch={"readings_max": 5, "age_max_ms": 500},
             resend_after_ms=1000,
+            clock_wait_max_ms=0,
             buses=[bus],
             **changes,
         )

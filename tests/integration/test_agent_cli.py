@@ -42,7 +42,7 @@ class TestInit:
         assert done.returncode == 0, done.stderr
         key = key_files.load_public(tmp_path / "gw" / "gateway.pub.pem")
         assert done.stdout.startswith(
-            f"gateway {GATEWAY} in region {REGION}: key {fingerprint(key.thumbprint)}\n1. Hand "
+            f"gateway {GATEWAY} in region {REGION}: key {fingerprint(key.thumbprint)}\n1. Ask to be admitted: "
         )
         assert f"este-agent run --settings {tmp_path / 'gw' / 'agent.yaml'}" in done.stdout
 
@@ -62,6 +62,32 @@ class TestInit:
         done = este_agent("init", tmp_path / "gw", "--region", "sun vale", "--gateway", GATEWAY)
         assert is_one_sentence(done)
         assert "region: expected a name" in done.stderr
+
+
+class TestEnrol:
+    """Asking to be admitted, where no broker is to be found."""
+
+    def test_it_shows_whose_key_it_is_and_how_to_carry_the_request(self, home: Home) -> None:
+        done = este_agent("enrol", "--settings", home.settings)
+        assert done.returncode == 0, done.stderr
+        key = key_files.load(home.settings.parent / "gateway.key.pem").public_key
+        assert f"gateway {GATEWAY} in region {REGION}: key {fingerprint(key.thumbprint)}" in done.stdout
+        assert "The request is not at the broker: the broker cannot be reached" in done.stdout
+        assert f"Carry {home.settings.parent / 'request.csr'} to the regulator" in done.stdout
+        assert "█" in done.stdout, "a code to photograph"
+        assert "PRIVATE" not in done.stdout + done.stderr
+
+    def test_what_is_no_slip_is_told(self, home: Home) -> None:
+        done = este_agent("enrol", "--settings", home.settings, "--admission", home.settings)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+
+    def test_asking_and_answering_are_two_things(self, home: Home) -> None:
+        done = este_agent("enrol", "--settings", home.settings, "--admission", home.settings, "--new-key")
+        assert done.returncode == 2
+
+    def test_a_key_that_nobody_knows_is_not_rotated(self, home: Home) -> None:
+        assert is_one_sentence(este_agent("rotate", "--settings", home.settings))
 
 
 class TestRun:
@@ -103,7 +129,7 @@ class TestRun:
         home.settings.write_text(home.settings.read_text().replace(PROFILE, "eastron_sdm63"))
         done = este_agent("run", "--settings", home.settings)
         assert is_one_sentence(done)
-        assert "meter m-1: profile: expected one of abb_b23" in done.stderr
+        assert "meter m-1: profile: expected the profile of a meter" in done.stderr
 
     def test_an_outbox_that_another_agent_holds(self, home: Home) -> None:
         file = OutboxFile.open(home.folder / "data", region=REGION, gateway=GATEWAY)

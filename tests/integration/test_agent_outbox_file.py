@@ -9,8 +9,9 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,11 +20,11 @@ import pytest
 
 from agent.batching import Boot
 from agent.books import Books, Seal
-from agent.lock import is_held
 from agent.memory import HeardStatement, Memory, look
 from agent.outbox import Entry
-from agent.outbox_file import FILE_NAME, OutboxFile, StorageError
+from agent.outbox_file import FILE_NAME, OutboxFile, StorageError, is_held
 from agent.standing import Placed
+from config.settings import Batching
 from protocol.batch import Batch, ClockState
 from protocol.envelope import Envelope, seal
 from protocol.errors import OperatorError
@@ -297,7 +298,7 @@ def live(folder: Path, seed: int) -> None:
 
 
 class TestKilled:
-    """The process ends at any instant, twenty times over, on one file."""
+    """Pains row 2: the process ends at any instant, twenty times over, on one file."""
 
     def test_no_counted_reading_is_lost_or_doubled_and_no_number_is_used_twice(self, tmp_path: Path) -> None:
         random = Random(1)
@@ -345,7 +346,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 
 
 class TestFullDisk:
-    """Nothing that was counted is lost, and work goes on when there is room again."""
+    """Pains row 2: nothing that was counted is lost, and work goes on when there is room again."""
 
     def fill(self, books: Books) -> int:
         """Read until the disk takes nothing more; how much was counted."""
@@ -387,8 +388,20 @@ class TestFullDisk:
             open_in(tmp_path)
 
 
+MONTH = 30 * 24 * 60
+"""Records, one a minute."""
+
+
+def gather(folder: Path) -> None:
+    """What a start does with the journal of its own boot."""
+    books = open_in(folder)
+    assert books.oldest_boot() == a_boot()
+    assert len(books.gathered(Batching())) == Batching().readings_max
+    books.file.close()
+
+
 class TestBacklog:
-    """A week without a link costs nothing at start."""
+    """Pains row 14: a month without a link costs nothing at start, nor do hours without the time."""
 
     def steps_to_start(self, folder: Path, records: int, monkeypatch: pytest.MonkeyPatch) -> int:
         """Instructions of SQLite's machine from opening a file with so many records to the first page of them."""
@@ -397,6 +410,17 @@ class TestBacklog:
             for _ in range(records):
                 books.append(lambda link: bytes(2000), lambda payload: payload)
         books.file.close()
+
+        def start() -> None:
+            books = open_in(folder)
+            assert [entry.sequence for entry in books.page(0, 32)] == list(range(1, 33))
+            assert books.totals().records_waiting == records
+            books.file.close()
+
+        return self.counted_steps(monkeypatch, start)
+
+    def counted_steps(self, monkeypatch: pytest.MonkeyPatch, start: Callable[[], None]) -> int:
+        """Instructions of SQLite's machine while somebody opens a file and uses it."""
         steps = 0
 
         def count() -> int:
@@ -411,18 +435,33 @@ class TestBacklog:
 
         with monkeypatch.context() as patch:
             patch.setattr(sqlite3, "connect", connect)
-            books = open_in(folder)
-        assert [entry.sequence for entry in books.page(0, 32)] == list(range(1, 33))
-        assert books.totals().records_waiting == records
-        books.file.close()
+            start()
         return steps
 
     def test_a_start_takes_as_many_steps_as_with_a_handful(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         few = self.steps_to_start(tmp_path / "few", 40, monkeypatch)
-        many = self.steps_to_start(tmp_path / "many", 20_000, monkeypatch)
+        many = self.steps_to_start(tmp_path / "many", MONTH, monkeypatch)
         assert 0 < many <= few + few // 10
+
+    def test_row_14_a_start_looks_at_no_more_of_a_long_journal_than_makes_a_batch(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = {}
+        for count in (200, 20_000):
+            folder = tmp_path / str(count)
+            books = open_in(folder)
+            books.journal(readings(count), a_boot())
+            books.file.close()
+            steps[count] = self.counted_steps(monkeypatch, partial(gather, folder))
+        assert 0 < steps[20_000] <= steps[200] + steps[200] // 10
+
+    def test_row_14_signing_a_long_journal_takes_the_same_for_each_batch(self, books: Books) -> None:
+        books.journal([r for n in range(20) for r in readings(600, meter=f"m-{n}", first_ms=60_000)], a_boot())
+        rows = [len(batch_in(books, entry.sequence).meters) for entry in iter(lambda: close(books, 60), None)]
+        assert sum(rows) >= 20
+        assert books.journaled() is None
 
     def test_room_is_used_again(self, books: Books) -> None:
         with books.file.transaction():

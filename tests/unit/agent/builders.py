@@ -27,7 +27,7 @@ def a_profile(name: str = "eastron_sdm630", **changes: Any) -> MeterProfile:
     if not changes:
         return profile
     document = {
-        key: [dict(item) for item in value] if isinstance(value, tuple) else value
+        key: [dict(item) if isinstance(item, dict) else item for item in value] if isinstance(value, tuple) else value
         for key, value in profile.model_dump(mode="python").items()
     }
     return check(document | changes, MeterProfile, "profile.yaml")

@@ -13,11 +13,10 @@ from agent.batching import (
     Journaled,
     Layout,
     OpenBatch,
-    clock_of_the_past,
-    is_other_clock,
     lay_out,
 )
 from agent.metering import Reading
+from agent.timekeeping import clock_of_the_past, is_other_clock
 from config.settings import Batching
 from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, VALUE_MIN, Batch, Clock, ClockState
 from protocol.units import BootMs, Quantity

@@ -20,8 +20,8 @@ from agent.outbox import LinkDown, LinkUp, Outbox, Tick
 from agent.outbox_file import OutboxFile, StorageError
 from agent.session import Arrived, Session
 from agent.standing import Believed
-from agent.tasks import end
 from config.settings import DeviceAddress
+from config.tasks import end
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
 from protocol.refusals import RefusalCode

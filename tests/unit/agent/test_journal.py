@@ -30,6 +30,7 @@ class World:
         self.disk = Disk()
         self.signed: list[Entry] = []
         self.seal_breaks: Exception | None = None
+        self.limits: dict[str, int] = {"readings_max": 3, "age_max_ms": 10_000}
         self.journal = self.begin()
 
     def begin(self) -> Journal:
@@ -37,7 +38,7 @@ class World:
         return Journal(
             books=self.books,
             disk=self.disk,
-            limits=Batching(readings_max=3, age_max_ms=10_000),
+            limits=Batching(**self.limits),
             clocks=self.clocks,
             seal=self.seal,
             signed=self.signed.append,
@@ -47,6 +48,12 @@ class World:
         if self.seal_breaks is not None:
             raise self.seal_breaks
         return seal(a_key(), region=REGION, type_=MessageType.BATCH, payload=payload)
+
+    async def take(self, count: int, first_ms: int) -> None:
+        """Read, before anybody keeps it."""
+        for reading in readings(count, first_ms=first_ms):
+            self.clocks.ms = reading.end_ms
+            self.journal.take(reading)
 
     async def read(self, count: int, first_ms: int = 60_000) -> None:
         for reading in readings(count, first_ms=first_ms):

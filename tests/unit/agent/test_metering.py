@@ -96,10 +96,18 @@ def test_a_reading_comes_back_from_the_journal_as_it_went_in() -> None:
     assert Reading.decode(reading.encode()) == reading
 
 
-@pytest.mark.parametrize("profile", ["eastron_sdm63", "este_power_limiter"])
-def test_a_meter_needs_the_profile_of_a_meter(profile: str) -> None:
+def test_a_reading_of_every_quantity_fits_the_journal() -> None:
+    """Numbers above 23 are no keys of a map."""
+    reading = a_reading(values=dict.fromkeys(Quantity, -(2**31)))
+    assert Reading.decode(reading.encode()) == reading
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"), [("eastron_sdm63", r"did you mean 'eastron_sdm630'\?"), ("este_power_limiter", "of a meter")]
+)
+def test_a_meter_needs_the_profile_of_a_meter(profile: str, told: str) -> None:
     address = MeterAddress(id=METER, unit=1, profile=profile)
-    with pytest.raises(OperatorError, match="one of abb_b23, carlo_gavazzi_em24"):
+    with pytest.raises(OperatorError, match=told):
         plan_for(address, load_profiles(), ())
 
 
@@ -150,3 +158,44 @@ class TestSerialNumbers:
     def test_a_word_too_few_is_a_failed_read(self) -> None:
         with pytest.raises(DeviceError, match="1 words where 2"):
             serial_of(a_profile(), [1])
+
+
+# -- Words that have to stay as they are
+
+FIXED = [{"address": 0x004E, "value": 0xFFFE, "meaning": "power of ten of imported_wh"}]
+
+
+def test_a_meter_whose_scale_factor_has_changed_is_not_read() -> None:
+    """Else every count would be worth ten times as much from one reading to the next."""
+    meter = a_meter(a_profile(fixed_words=FIXED))
+    told = answers(meter, HOUSE)
+    told[meter.requests[0]][0x4E] = 0xFFFE
+    assert reading_of(meter, "", START, END, told).values[Quantity.IMPORTED_WH] == HOUSE[Quantity.IMPORTED_WH]
+    told[meter.requests[0]][0x4E] = 0xFFFF
+    with pytest.raises(DeviceError, match="power of ten of imported_wh at 0x004e is 0xffff, not 0xfffe"):
+        reading_of(meter, "", START, END, told)
+
+
+def test_a_fixed_word_that_no_answer_holds_is_a_failed_read() -> None:
+    meter = a_meter(a_profile(fixed_words=FIXED))
+    with pytest.raises(DeviceError, match="is untold"):
+        reading_of(meter, "", START, END, {})
+
+
+# -- Heat
+
+
+def test_what_a_heat_meter_counts_is_sent_as_a_column_and_never_as_energy_words() -> None:
+    """Nothing settles heat yet, and electricity must not be made of it."""
+    profile = a_profile("onicon_system10")
+    meter = a_meter(profile)
+    heat = {Quantity.HEAT_WH: 5_000_000, Quantity.COOLING_WH: 0, Quantity.HEAT_POWER_W: 11_500}
+    reading = reading_of(meter, "", START, END, answers(meter, heat))
+    assert reading.values == heat
+    assert reading.words == {}
+    assert profile.energy_registers == ()
+
+
+def test_a_serial_number_may_be_spelled_by_its_digits() -> None:
+    number = {"table": "holding", "address": 0, "words": 2, "spelling": "digits"}
+    assert serial_of(a_profile(serial_number=number), [0x1506, 0x0001]) == "15060001", "as Inepro prints it"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.modbus_port import may_become_answer
+from agent.frames import WRITE as WRITE_FUNCTION
+from agent.frames import Answer, No, Question, Rubbish, TcpExchange
 
 READ = bytes.fromhex("0007 0000 0006 09 04 0034 0002")
 """Transaction 7: unit 9, function 4, two words from 0x34."""
@@ -18,13 +19,28 @@ WRITE = bytes.fromhex("0008 0000 000b 09 10 0000 0002 04 000007d0")
 WRITTEN = bytes.fromhex("0008 0000 0006 09 10 0000 0002")
 
 
+def an_exchange(request: bytes) -> TcpExchange:
+    """The exchange that begins with `request`."""
+    if request == READ:
+        return TcpExchange(Question(9, 4, 0x34, 2), 7)
+    return TcpExchange(Question(9, WRITE_FUNCTION, 0, 2, (0, 2000)), 8)
+
+
+@pytest.mark.parametrize("request_", [READ, WRITE], ids=["to read", "to write"])
+def test_a_request_is_spelled_as_the_specification_says(request_: bytes) -> None:
+    assert an_exchange(request_).request == request_
+
+
 @pytest.mark.parametrize(
     ("request_", "answer"),
     [(READ, ANSWER), (READ, EXCEPTION), (WRITE, WRITTEN), (WRITE, bytes.fromhex("0008 0000 0003 09 90 03"))],
     ids=["words", "an exception", "an echo of what was written", "an exception to writing"],
 )
 def test_an_answer_passes_byte_by_byte(request_: bytes, answer: bytes) -> None:
-    assert all(may_become_answer(request_, answer[:length]) for length in range(len(answer) + 1))
+    exchange = an_exchange(request_)
+    *more, last = (exchange.hear(answer[at : at + 1]) for at in range(len(answer)))
+    assert not any(more)
+    assert isinstance(last, Answer | No)
 
 
 @pytest.mark.parametrize(
@@ -63,4 +79,4 @@ def test_an_answer_passes_byte_by_byte(request_: bytes, answer: bytes) -> None:
     ],
 )
 def test_anything_else_does_not(request_: bytes, data: str) -> None:
-    assert not may_become_answer(request_, bytes.fromhex(data))
+    assert isinstance(an_exchange(request_).hear(bytes.fromhex(data)), Rubbish)

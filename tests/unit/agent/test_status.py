@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
+
 from agent.books import Totals
 from agent.memory import Aside, DeviceSeen, MeterSeen, Seen
 from agent.status import LINK_UP, State, halt_text, status_message, to_json, to_text
@@ -29,6 +31,7 @@ SEEN = Seen(
     unix_ms=EPOCH_MS + 65_000,
     totals=TOTALS,
     bytes_used=4096,
+    oldest_waiting_ms=EPOCH_MS + 5_000,
     notes={"link": LINK_UP},
     meters=[
         MeterSeen("house", a_boot(), a_reading(), None),
@@ -92,6 +95,23 @@ def test_people_read_it_line_by_line() -> None:
     assert "device heat-pump: held to 1000 W" in lines
     assert "participant borja: -7 tokens, restricted, rank 2, supply factor -0.050000, demand factor 0.412000" in lines
     assert "  heat-pump may take or feed in 1000 W at most" in lines
+    assert "  holds priority_purchase from 2025-06-15 15:06:40 to 2025-06-15 16:06:40 UTC" in lines
+
+
+def test_row_14_a_backlog_is_told_by_number_bytes_and_age() -> None:
+    """Pains row 14: a queue that nobody sees."""
+    document = to_json(SEEN)
+    assert (document["records_waiting"], document["bytes_used"], document["oldest_waiting_age_ms"]) == (2, 4096, 60_000)
+    assert "the oldest reading without a receipt is 60 s old" in to_text(document)
+    assert to_json(replace(SEEN, oldest_waiting_ms=None))["oldest_waiting_age_ms"] is None
+
+
+@pytest.mark.parametrize("name", ["paused", "halted", "alarm", "key", "clock", "thinned"])
+def test_every_trouble_is_told_with_its_reason(name: str) -> None:
+    state = State().noting({name: "says the test"})
+    seen = replace(SEEN, notes={key: text for key, text in state.notes().items() if text})
+    assert any("says the test" in line for line in to_text(to_json(seen)))
+    assert json.loads(status_message(state, TOTALS, ignored=0))[name]
 
 
 def test_an_agent_that_does_not_run_has_no_link() -> None:
@@ -106,6 +126,9 @@ def test_the_status_at_the_broker_tells_nothing_about_anybody_s_energy() -> None
         "paused": None,
         "halted": False,
         "alarm": None,
+        "key": None,
+        "clock": None,
+        "thinned": None,
         "failing": ["house"],
         "messages_ignored": 3,
         "records_waiting": 2,
