@@ -7,9 +7,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, ingest, settlement
+from benchmarks import agent, backlog, dead_meters, ingest, many_meters, settlement
 
-MEASURES = {"ingest": ingest.measure, "settlement": settlement.measure, "agent": agent.measure}
+MEASURES = {
+    "ingest": ingest.measure,
+    "settlement": settlement.measure,
+    "agent": agent.measure,
+    "backlog": backlog.measure,
+    "many_meters": many_meters.measure,
+    "dead_meters": dead_meters.measure,
+}
 
 
 def main(names: list[str]) -> int:
