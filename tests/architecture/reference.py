@@ -51,6 +51,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
             settings.Broker,
             settings.Tls,
         ),
+        *(settings.ChipKey, settings.HomeAssistant, settings.Metrics),
         settings.FleetSettings,
     ),
     "meter-profile.md": (

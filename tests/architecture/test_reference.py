@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -22,12 +23,16 @@ APPS = {"este-agent": agent, "este-aggregator": aggregator, "este-fleet": fleet,
 def options() -> Iterator[tuple[str, set[str]]]:
     """Every command of every program, and the options that it takes."""
     for name, app in APPS.items():
-        command = typer.main.get_command(app)
-        verbs = getattr(command, "commands", None)
-        for title, verb in (
-            {f"{name} {key}": verb for key, verb in verbs.items()}.items() if verbs else [(name, command)]
-        ):
-            yield title, {option for parameter in verb.params for option in parameter.opts if option.startswith("-")}
+        yield from options_of(name, typer.main.get_command(app))
+
+
+def options_of(title: str, command: Any) -> Iterator[tuple[str, set[str]]]:
+    """A command's options, or those of the verbs below it."""
+    if verbs := getattr(command, "commands", None):
+        for key, verb in verbs.items():
+            yield from options_of(f"{title} {key}", verb)
+    else:
+        yield title, {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
 
 
 def section(title: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import fields
 import pytest
 
 from aggregator.chains.carbon import FactorRow
+from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
@@ -16,9 +17,11 @@ from config import grid_model, meter_profile
 from config.model import Model
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
+from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType, RightKind
 from protocol.refusals import RefusalCode
 from protocol.registers import WordOrder, WordType
+from protocol.rotation import POSSESSION, possession_bytes, rotate
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
@@ -61,6 +64,14 @@ def village() -> Village:
     purchase = village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))
     broken = village.a_batch(meters=(village.a_block_of("m-nobody", 0),))
     village.close([purchase, village.record(village.sign(broken, MessageType.BATCH))])
+    first, second = SoftwareKey.from_secret(800), SoftwareKey.from_secret(801)
+    rotation = rotate(village.link(), village.keys["gw"].public_key.thumbprint, first)
+    village.close([village.record(village.sign(rotation, MessageType.ROTATION))])
+    other = Author("gw", Role.GATEWAY, second.public_key)
+    admission = Admission(village.link("regulator"), other, first.public_key.thumbprint)
+    village.close([village.record(village.sign(admission, MessageType.ADMISSION, "regulator"))])
+    revocation = Revocation(village.link("regulator"), second.public_key.thumbprint, "done")
+    village.close([village.record(village.sign(revocation, MessageType.REVOCATION, "regulator"))])
     return village
 
 
@@ -143,7 +154,12 @@ def test_every_class_that_is_packed_is_in_the_grammar() -> None:
     assert packed - small == set(PACKED.values())
 
 
-ROWS: dict[str, type] = {"member": Author, "participant-flow": ParticipantFlow, "branch-flow": BranchFlow}
+ROWS: dict[str, type] = {
+    "member": Author,
+    "ended": Ended,
+    "participant-flow": ParticipantFlow,
+    "branch-flow": BranchFlow,
+}
 
 
 @pytest.mark.parametrize(("name", "kind"), ROWS.items(), ids=ROWS)
@@ -151,7 +167,10 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
     assert labels(name) == [field.name for field in fields(kind)]
 
 
-@pytest.mark.parametrize("type_", ["genesis", "batch", "purchase", "interval", "factors", "settlement"])
+RECORDS = ["genesis", "admission", "revocation", "rotation", "batch", "purchase", "interval", "factors", "settlement"]
+
+
+@pytest.mark.parametrize("type_", RECORDS)
 def test_a_record_has_the_keys_of_the_grammar(type_: str, village: Village) -> None:
     assert keys(type_) == list(payloads(village)[MessageType(type_)])
 
@@ -170,6 +189,18 @@ def test_the_grammar_has_the_sources_and_their_numbers() -> None:
 
 def test_the_grammar_has_the_roles_and_no_others() -> None:
     assert {int(number) for number in re.findall(r"\d+", rule("role"))} == set(Role)
+
+
+def test_the_grammar_has_the_causes_for_which_keys_end_and_no_others() -> None:
+    causes = re.search(r"cause: ([\d /]+),", rule("ended"))
+    assert causes is not None and {int(number) for number in re.findall(r"\d+", causes[1])} == set(Cause)
+
+
+def test_what_a_new_key_signs_is_as_the_grammar_says() -> None:
+    key = SoftwareKey.from_secret(800).public_key
+    signed = decode(possession_bytes("village", "gw", bytes(32), key), size_max=1 << 10)
+    assert (len(signed), signed[0]) == (len(labels("possession")), POSSESSION)
+    assert f'"{POSSESSION}"' in rule("possession")
 
 
 def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> None:
