@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import grid_model, meter_profile, model, settings
+from config import grid_model, meter_profile, model, self_check, settings
 from tests.architecture.house import ROOT
 
 REFERENCE = ROOT / "docs/reference"
@@ -56,7 +56,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
     ),
     "meter-profile.md": (
         *(meter_profile.MeterProfile, meter_profile.Block, meter_profile.Register, meter_profile.NotAvailable),
-        *(meter_profile.SerialNumber, meter_profile.PowerLimit),
+        *(meter_profile.SerialNumber, meter_profile.PowerLimit, self_check.FixedWord, self_check.SelfCheck),
     ),
     "grid-file.md": (
         *(grid_model.Grid, grid_model.Participant, grid_model.Node, grid_model.Branch, grid_model.Meter),

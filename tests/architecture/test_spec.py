@@ -13,7 +13,7 @@ from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
-from config import grid_model, meter_profile
+from config import grid_model, meter_profile, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
@@ -134,6 +134,8 @@ PACKED: dict[str, type[Model]] = {
     "serial-number": meter_profile.SerialNumber,
     "register": meter_profile.Register,
     "power-limit": meter_profile.PowerLimit,
+    "fixed-word": self_check.FixedWord,
+    "self-check": self_check.SelfCheck,
 }
 """Rule of the grammar → the class whose fields it packs."""
 
@@ -147,7 +149,7 @@ def test_every_class_that_is_packed_is_in_the_grammar() -> None:
     small = {meter_profile.Block, meter_profile.NotAvailable}  # spelled inside the profile's own rule
     packed = {
         thing
-        for module in (grid_model, meter_profile)
+        for module in (grid_model, meter_profile, self_check)
         for thing in vars(module).values()
         if isinstance(thing, type) and issubclass(thing, Model) and thing.__module__ == module.__name__
     }
@@ -205,6 +207,7 @@ def test_what_a_new_key_signs_is_as_the_grammar_says() -> None:
 
 def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> None:
     assert texts("word-type") == [type_.value for type_ in WordType]
+    assert texts("law") == [law.value for law in self_check.Law]
     assert texts("word-table") == [table.value for table in meter_profile.Table]
     assert texts("right-name") == [kind.name.lower() for kind in RightKind]
     words: list[Sequence[str]] = [[g.value for g in meter_profile.Grade], [o.value for o in WordOrder]]
