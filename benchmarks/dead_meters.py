@@ -32,6 +32,7 @@ from agent.polling import BusPoller
 from benchmarks.figure import Figure
 from config.load import load_profiles
 from config.settings import Bus, FleetSettings, Transport
+from config.tasks import end
 from firmware_sim.control_port import order
 from firmware_sim.demo.children import program, start
 from firmware_sim.demo.stage import free_port
@@ -157,8 +158,7 @@ async def _watch(bus: Bus, meters: Sequence[MeterPlan], healthy: Sequence[MeterP
         await asyncio.sleep(WATCHED_BUSY_S if busy else WATCHED_S)
         return watcher.cycle_s(healthy, since_s)
     finally:
-        polling.cancel()
-        await asyncio.gather(polling, return_exceptions=True)
+        await end(polling)
         port.close()
 
 

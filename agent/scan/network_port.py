@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import AsyncIterator
 from typing import Final
 
+from config.tasks import end
 from protocol.errors import OperatorError
 
 HOSTS_MAX: Final = 1024
@@ -53,9 +54,7 @@ async def open_hosts(hosts: list[str], port: int) -> AsyncIterator[tuple[int, st
                 tried += 1
                 yield tried, task.result()
     finally:
-        for task in trying:
-            task.cancel()
-        await asyncio.gather(*trying, return_exceptions=True)
+        await end(*trying)
 
 
 async def _try(host: str, port: int) -> str | None:

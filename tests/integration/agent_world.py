@@ -20,6 +20,7 @@ import yaml
 
 from config.load import load_profiles
 from config.meter_profile import MeterProfile, Table
+from config.tasks import end
 from protocol.batch import Batch
 from protocol.crypto import SoftwareKey
 from protocol.envelope import Envelope, seal
@@ -135,9 +136,7 @@ class Meters:
         finally:
             server.close()
             await server.wait_closed()
-            for task in serving:
-                task.cancel()
-            await asyncio.gather(*serving, return_exceptions=True)
+            await end(*serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -201,8 +200,7 @@ class Aggregator:
             try:
                 yield self
             finally:
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+                await end(working)
 
     async def _work(self) -> None:
         async for message in self._client.messages:

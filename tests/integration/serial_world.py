@@ -16,6 +16,7 @@ from typing import Any
 from agent.frames import with_crc
 from agent.modbus_port import ModbusBus
 from config.settings import Bus, SerialPort
+from config.tasks import end
 
 SLAVE = Path(__file__).with_name("libmodbus_slave.py")
 
@@ -65,9 +66,7 @@ class Wire:
 
     async def close(self) -> None:
         self._loop.remove_reader(self._master)
-        for task in self._talking:
-            task.cancel()
-        await asyncio.gather(*self._talking, return_exceptions=True)
+        await end(*self._talking)
         os.close(self._master)
         os.close(self._slave)
 

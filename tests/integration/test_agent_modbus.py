@@ -18,6 +18,7 @@ from agent.single_read import read_once
 from config.load import load_profiles
 from config.meter_profile import Table
 from config.settings import Bus
+from config.tasks import end
 from protocol.errors import DeviceError
 
 HOST = "127.0.0.1"
@@ -136,9 +137,7 @@ async def a_device_per_connection(connected: Callable[[], Answer], *, hang_up: b
     finally:
         server.close()
         await server.wait_closed()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
+        await end(*serving)
 
 
 def right(request: bytes) -> bytes:

@@ -18,6 +18,7 @@ from agent.mqtt_port import LinkEvent, MqttPort
 from agent.outbox import LinkDown, LinkUp
 from agent.session import Arrived
 from config.settings import Broker, Tls
+from config.tasks import end
 from protocol.errors import OperatorError
 from protocol.topics import Kind, Topic
 from tests.builders import GATEWAY, REGION
@@ -48,8 +49,7 @@ class Gateway:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     def count(self, kind: type) -> int:
         return sum(isinstance(event, kind) for event in self.events)
@@ -74,8 +74,7 @@ async def a_listener(port: int, **changes: Any) -> AsyncIterator[list[tuple[str,
         try:
             yield heard
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
 
 async def say(port: int, kind: Kind, payload: bytes, gateway: str = GATEWAY, **changes: Any) -> None:

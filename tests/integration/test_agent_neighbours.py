@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.service_port import Service
+from config.tasks import end
 from tests.builders import a_standing
 from tests.integration.agent_world import HOST, Home, Mosquitto, a_broker, a_free_port, eventually
 from tests.integration.test_agent_run import a_world
@@ -46,8 +47,7 @@ class HomeAssistant:
             try:
                 yield self
             finally:
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
+                await end(working)
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

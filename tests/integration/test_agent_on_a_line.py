@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from config.settings import FleetSettings, Transport
+from config.tasks import end
 from firmware_sim.faults import Fault
 from firmware_sim.fleet import Fleet
 from firmware_sim.modbus_server import Buses
@@ -70,8 +71,7 @@ async def a_line(folder: Path) -> AsyncIterator[Line]:
                     if process.poll() is None:
                         await home.end(signal.SIGKILL)
     finally:
-        living.cancel()
-        await asyncio.gather(living, return_exceptions=True)
+        await end(living)
         await buses.close()
 
 
