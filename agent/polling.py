@@ -100,6 +100,8 @@ class BusPoller:
         self._serials: dict[str, str] = {}
         """Serial numbers as told since the meter last failed or did what no counter may: it may be another by now."""
         self._watch: dict[str, Watch] = {}
+        self._renewed_ms: dict[str, int] = {}
+        """When a meter that renews its registers seldom will have done so, to the nearest cycle."""
         self._held: dict[str, Command] = {}
         """What each device confirmed on this connection."""
         self._connection = 0
@@ -133,8 +135,7 @@ class BusPoller:
             await self._tell_failing(self._name, tuple(self._health), str(error))
 
     async def _share_out(self, end_ms: int) -> None:
-        may_read = not self._desk.is_paused
-        health = {name: health for name, health in self._health.items() if may_read or name in self._devices}
+        health = {name: health for name, health in self._health.items() if self._has_news(name)}
         order = turn(health, self._every_ms)
         bound_ms = self._timeout_ms
         start_ms = self._clocks.now_ms()
@@ -146,6 +147,12 @@ class BusPoller:
         for name in order.resting:
             self._health[name] = self._health[name].after_cycle_off()
         self._credit = self._credit.after_cycle(max(self._every_ms, self._clocks.now_ms() - start_ms))
+
+    def _has_news(self, name: str) -> bool:
+        """Whether there is anything to ask: nothing while reading is paused, or before a meter renews what it shows."""
+        if name in self._devices:
+            return True
+        return not self._desk.is_paused and self._clocks.now_ms() >= self._renewed_ms.get(name, 0)
 
     async def _attend_if_affordable(self, name: str, end_ms: int) -> None:
         """Ask somebody slow, or who failed, if there is time: what the healthy left, and what was saved up."""
@@ -197,6 +204,8 @@ class BusPoller:
         self._watch[meter.meter] = watch
         if reading.quality & Quality.UNEXPLAINED_STEP:
             self._serials.pop(meter.meter)  # it may be another meter, which came without missing a cycle
+        if meter.profile.refresh_ms is not None:
+            self._renewed_ms[meter.meter] = start_ms + meter.profile.refresh_ms - self._every_ms // 2
         await self._desk.hand(Read(reading))
 
     async def _ask(self, name: str, unit: int, request: ReadRequest, timeout_ms: int) -> Block:

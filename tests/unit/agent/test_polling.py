@@ -141,6 +141,13 @@ class TestMeters:
     async def test_all_are_read(self) -> None:
         assert meters_read(await World().cycle()) == ["m-1", "m-2", "m-3"]
 
+    async def test_one_that_renews_what_it_shows_every_five_seconds_is_not_asked_in_between(self) -> None:
+        """pains.md, row 9: a value that stands still for a minute is not a fresh reading every second."""
+        world = World(profile=a_profile().model_copy(update={"refresh_ms": 5_000}))
+        read = [meters_read(await world.cycle()) for _ in range(11)]
+        assert [len(cycle) for cycle in read] == [3, 0, 0, 0, 0, 3, 0, 0, 0, 0, 3]
+        assert not any(isinstance(event, Failing) for event in world.desk.take())
+
     async def test_one_request_each_once_they_have_told_who_they_are(self) -> None:
         world = await World().settled()
         await world.cycle()
