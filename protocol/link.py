@@ -7,15 +7,18 @@ replayed, and a gap shows. Two records with one number are a proof of bad faith,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from protocol.canonical import Value
+from protocol.errors import EncodingError
 from protocol.fields import digest, name, uint
 
 NO_RECORD: Final = bytes(32)
 """What the first record of a sequence names as the one before it."""
+
+
+_KEYS: Final = frozenset((1, 2, 3, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,14 @@ class Link:
         return {1: self.region, 2: self.author, 3: self.sequence, 4: self.previous}
 
     @classmethod
-    def from_fields(cls, fields: Mapping[int, Value]) -> Link:
+    def from_fields(cls, fields: Value) -> Link:
         """Read the first four fields of a payload.
 
         Raises:
             EncodingError: they are not a link.
         """
+        if type(fields) is not dict or not _KEYS <= fields.keys():
+            raise EncodingError("link: expected a map that begins with the keys 1 to 4")
         return cls(
             region=name(fields[1], "region"),
             author=name(fields[2], "author"),

@@ -186,7 +186,7 @@ class DataChain:
             MeterState(
                 boot_id=batch.boot_id,
                 last_boot_ms=block.first_ms + starts[-1],
-                last_ms=instants[-1],
+                last_ms=max(instants[-1], state.last_ms) if state else instants[-1],
                 serial=block.serial or (state.serial if state else ""),
                 readings=(state.readings if state else 0) + len(instants),
                 unexplained=(state.unexplained if state else 0)

@@ -69,15 +69,17 @@ def _credit_one_by_one(
             register = first(value, instant)
             points.append((instant, 0))
             continue
-        at_ms = max(instant, _last_seen(register))
-        register, step = advance(register, value, at_ms, limit)
+        if instant < _last_seen(register):
+            unexplained += 1
+            continue
+        register, step = advance(register, value, instant, limit)
         if step.kind is StepKind.UNEXPLAINED:
             unexplained += 1
             continue
         if not points or points[-1][0] < step.since.at_ms:
             points.append((step.since.at_ms, credited))
         credited += step.energy_wh
-        points.append((at_ms, credited))
+        points.append((instant, credited))
     assert register is not None, "a batch holds at least one reading"
     if not points:
         return register, Curve((), (), unexplained)
@@ -85,7 +87,10 @@ def _credit_one_by_one(
 
 
 def _last_seen(register: EnergyRegister) -> int:
-    """A clock that was set back must not turn time around: energy then counts from where it had come to."""
+    """What is older tells nothing new: a clock that was set back, or readings that were sent before.
+
+    Nothing is lost by that. When time has come so far again, the register's rise since then is energy as ever.
+    """
     return register.doubtful_last.at_ms if register.doubtful_last else register.trusted.at_ms
 
 

@@ -127,7 +127,7 @@ class Node:
             StoreError: the disk is full or failing; everything still waits.
         """
         outgoing = self._close_one(now_ms)
-        while not is_leaving() and (data := self._compute.due_record(self.five)) is not None:
+        while not is_leaving() and self._signs() and (data := self._compute.due_record(self.five)) is not None:
             outgoing += self._close_one(now_ms, self.check(data))
         return outgoing
 
@@ -149,7 +149,7 @@ class Node:
             if holder is None or holder.role is not Role.GATEWAY:
                 return []
             link = Link.from_fields(decode(envelope.payload, size_max=ENVELOPE_BYTES_MAX))
-        except (EncodingError, KeyError, TypeError):
+        except EncodingError:
             return []
         return self._told([again]) if (again := self._answered_before(link, envelope)) else []
 
@@ -223,13 +223,17 @@ class Node:
             Refusal(link.region, link.author, envelope.digest, link.sequence, code, expected, detail)
         )
 
+    def _signs(self) -> bool:
+        """Whether what this node signs counts."""
+        return self.five.asset.author_of(self._key.public_key.thumbprint) is not None
+
     def _check_own_key(self) -> None:
         """See that what this node signs counts.
 
         Raises:
             OperatorError: the regulator has revoked or replaced this node's key.
         """
-        if self.five.ledger.head is not None and self.five.asset.author_of(self._key.public_key.thumbprint) is None:
+        if self.five.ledger.head is not None and not self._signs():
             raise OperatorError(self._name, "key_file", "a key that the asset chain admits", "one that has ended")
 
 

@@ -15,9 +15,14 @@ from typing import Final
 import pytest
 import yaml
 
+from aggregator.chains.results import IntervalResult, ParticipantFlow
+from aggregator.service.store import Store
 from firmware_sim.control_port import order
+from firmware_sim.demo.stage import TIME
 from firmware_sim.faults import Fault
-from protocol.errors import EsteError
+from protocol.checkpoint import ChainName
+from protocol.envelope import Envelope
+from protocol.errors import EncodingError, EsteError
 from tests.e2e.region import Region, a_region, running, wait_until
 from tests.e2e.test_nothing_is_lost import grows, readings_of
 
@@ -32,7 +37,11 @@ CUT_S_MAX: Final = 4.0
 
 
 def test_no_reading_is_lost_or_doubled_whatever_happens(tmp_path: Path) -> None:
-    """pains.md, rows 1, 2 and 3: kills, cut links and every fault of a meter, in an order that chance decides."""
+    """pains.md, rows 1, 2 and 3: kills, cut links and every fault of a meter, in an order that chance decides.
+
+    And no meter is booked more energy than its connection can have carried, whatever its counter showed.
+    """
+    begin_s = time.monotonic()
     region = a_region(tmp_path)
     run_folder = _with_orders(region)
     chance = random.Random(SEED)
@@ -59,8 +68,36 @@ def test_no_reading_is_lost_or_doubled_whatever_happens(tmp_path: Path) -> None:
     print(f"{SOAK_S:.0f} s, {dict(dealt)}: {read} readings read, {read - len(on_chain)} lost, {doubled} doubled")
     assert doubled == 0
     assert read == len(on_chain) > SOAK_S
+    lived_s = time.monotonic() - begin_s
+    energy_wh = booked(region)
+    for meter in region.stage.scenario.grid(TIME).meters:
+        booked_wh = energy_wh[meter.participant]
+        assert booked_wh <= meter.power_max_w * lived_s / 3600, f"{meter.id} is booked {booked_wh} Wh"
     assert [agent["records_waiting"] for agent in agents.values()] == [0] * len(agents)
     assert region.ask("este-aggregator", "audit", f"--data={region.stage.ledger}")["audit"] == "ok"
+
+
+def booked(region: Region) -> Counter[str]:
+    """Watt-hours that closed intervals hold of each participant, in both directions."""
+    total: Counter[str] = Counter()
+    store = Store.open_read_only(region.stage.ledger)
+    try:
+        for leaf in store.leaves(ChainName.ANALYSIS):
+            for flow in _flows_in(leaf.body):
+                total[flow.participant] += flow.imported_wh + flow.exported_wh
+    finally:
+        store.close()
+    assert sum(total.values()) > 0
+    return total
+
+
+def _flows_in(leaf: bytes) -> tuple[ParticipantFlow, ...]:
+    """The flows of an interval's record; none in the leaves that a block itself brought about."""
+    try:
+        envelope = Envelope.parse(leaf)
+    except EncodingError:
+        return ()
+    return IntervalResult.decode(envelope.payload).flows.participants if envelope.type == "interval" else ()
 
 
 def _with_orders(region: Region) -> Path:

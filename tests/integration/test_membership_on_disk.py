@@ -13,6 +13,7 @@ from aggregator.service.audit import audit
 from aggregator.service.proof import prove_reading, verify
 from aggregator.service.query import LedgerFile
 from aggregator.service.store import Store
+from protocol.canonical import encode
 from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope
 from protocol.errors import OperatorError, ProofError
@@ -123,6 +124,13 @@ def test_a_key_that_has_ended_gets_no_answer_to_anything_new(running: Running) -
     assert running.node.answer_again(sent) == []
     stranger = running.village.sign(running.village.a_batch(), MessageType.BATCH, "node")
     assert running.node.answer_again(stranger) == []
+
+
+@pytest.mark.parametrize("rubbish", [[], "x", {1: "r"}, None, [1, 2, 3, 4]])
+def test_rubbish_under_a_key_that_has_ended_gets_no_answer_either(running: Running, rubbish: object) -> None:
+    revoke(running)
+    data = running.village.sign(running.village.a_batch(), MessageType.BATCH, payload=encode(rubbish))
+    assert running.node.answer_again(data) == []
 
 
 def test_a_record_that_a_revocation_overtakes_in_the_queue_gets_no_answer(running: Running) -> None:

@@ -23,7 +23,8 @@ def with_serial(batch: Batch, meter: str, serial: str) -> Batch:
 
 def take_in(village: Village, batch: Batch) -> None:
     """A block with one batch, in the middle of an interval: nothing is closed."""
-    village.close([village.record(village.sign(batch, MessageType.BATCH))])
+    block = village.close([village.record(village.sign(batch, MessageType.BATCH))])
+    assert [outcome.refusal for outcome in block.outcomes] == [None]
 
 
 def test_another_meter_in_the_same_place_counts_from_its_own_first_reading_on() -> None:
@@ -47,6 +48,29 @@ def test_a_gateway_that_keeps_changing_serial_numbers_gains_nothing() -> None:
         take_in(village, with_serial(village.a_batch(seconds=1), "m-home", f"forged-{number}"))
         village.now_ms += 1_000
     assert imported_wh(village, "m-home") == 0
+
+
+def test_readings_that_are_sent_again_under_new_numbers_are_no_energy() -> None:
+    """A gateway on a restored memory card signs its past once more, behind what it has sent since."""
+    village = Village()
+    idle = {"m-home": 200, "m-gas": -200, "m-grid": 0, "m-wind": 0}
+    sent = []
+    for boot in (bytes(16), bytes([1]) * 16):
+        for _ in range(3):
+            batch = village.a_batch(idle, boot_id=boot, seconds=600)
+            village.now_ms += 600_000
+            take_in(village, batch)
+            sent.append(batch)
+    before_wh = imported_wh(village, "m-home")
+    for batch in sent[:3]:
+        take_in(village, replace(batch, link=village.link()))
+    assert imported_wh(village, "m-home") == before_wh
+    village.now_ms += 60_000
+    batch = village.a_batch(idle, boot_id=bytes([2]) * 16, seconds=600)
+    village.now_ms += 600_000
+    take_in(village, batch)
+    true_wh = village.registers["m-home", Quantity.IMPORTED_WH] - 1_000_000
+    assert true_wh - 2 <= imported_wh(village, "m-home") <= true_wh  # and what flowed since is all there
 
 
 def test_a_serial_number_that_could_not_be_read_is_no_other_meter() -> None:

@@ -269,6 +269,12 @@ def test_a_link_is_the_first_four_fields() -> None:
     link = a_link(sequence=5, previous=a_digest("record 4"))
     assert link.to_fields() == {1: link.region, 2: link.author, 3: 5, 4: link.previous}
     assert Link.from_fields(link.to_fields()) == link
+
+
+@pytest.mark.parametrize("value", [[], "x", 7, None, {}, {1: "r", 2: "a", 3: 1}, {1: "r", 2: "a", 4: bytes(32)}])
+def test_what_is_no_link_is_refused(value: object) -> None:
+    with pytest.raises(EncodingError):
+        Link.from_fields(value)
     assert not any(NO_RECORD) and len(NO_RECORD) == 32
 
 
