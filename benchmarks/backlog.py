@@ -7,7 +7,6 @@ and the aggregator take no time here. The peer in the same run is an outbox with
 
 from __future__ import annotations
 
-import resource
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -45,14 +44,11 @@ def measure() -> Iterator[Figure]:
         hour, month = Path(folder) / "hour", Path(folder) / "month"
         for place, records in ((hour, HOUR), (month, MONTH)):
             _fill(place, records)
-        before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         hour_s, month_s = (cpu_seconds(partial(_start_often, place), rounds=5) for place in (hour, month))
-        grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) * 1024 / 1e6
         size_mb = (month / "outbox.sqlite").stat().st_size / 1e6
         drain_s = _drain(month) / DRAINED
     note = f"{MONTH:,} records, {size_mb:.0f} MB; a start takes {month_s / STARTS * 1e3:.1f} ms"
     yield Figure("backlog of a month: start, in starts with an hour's", month_s / hour_s, 1.2, "×", note=note)
-    yield Figure("backlog of a month: memory that the start takes", grown_mb, 2, "MB")
     note = f"{MONTH * drain_s:.0f} s of this core for the month; new records wait behind it (ADR 18)"
     yield Figure("backlog of a month: records sent and forgotten a second", 1 / drain_s, 500, "/s", True, note)
 
