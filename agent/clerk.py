@@ -18,7 +18,7 @@ from agent import outbox, session
 from agent.books import Books
 from agent.clock_port import Clocks
 from agent.control import DevicePlan, StatementAge, granted_w
-from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered
+from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered, Trouble
 from agent.journal import Disk, Journal
 from agent.log import Log
 from agent.memory import HeardStatement, Memory
@@ -171,6 +171,8 @@ class Clerk:
             case Arrived() | Tick():
                 if not self._is_stuck:
                     self._attend(event)
+            case Trouble(name, reason):
+                self._note(**{name: reason})
             case CloseAll():
                 self._is_closing = True
             case _:

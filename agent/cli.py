@@ -9,16 +9,16 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from agent.exits import EXIT_INTERRUPTED, expected_errors
 from agent.library.cli import doctor, profiles, sunspec
 from agent.scan.cli import scan
-from protocol.errors import EsteError, PinRefused
+from config.version import VersionOption
+from protocol.errors import EsteError
 
 if TYPE_CHECKING:
     from agent.enrolment import Asked
@@ -34,13 +34,6 @@ app = typer.Typer(
 )
 
 
-EXIT_EXPECTED: Final = 1
-EXIT_PIN_REFUSED: Final = 77
-"""EX_NOPERM of sysexits.h. Whoever starts this program again by itself must not do so then: chips lock themselves."""
-
-EXIT_INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as shells count."""
-
 NS_PER_MS: Final = 1_000_000
 
 KEY_TRIALS: Final = 5
@@ -50,6 +43,11 @@ BROKER_WAIT_S: Final = 5.0
 """How long the broker may take to show that it keeps a request."""
 
 SettingsOption = Annotated[Path, typer.Option("--settings", help="The agent.yaml of this gateway.")]
+
+
+@app.callback()
+def _every_command(version: VersionOption = False) -> None:
+    """What is asked of the program and of no command."""
 
 
 @app.command()
@@ -64,7 +62,7 @@ def init(
     from agent import scaffold
     from protocol.crypto import fingerprint
 
-    with _expected_errors():
+    with expected_errors():
         key = scaffold.make(directory, region=region, gateway=gateway, broker_host=broker_host, broker_port=broker_port)
         typer.echo(f"gateway {gateway} in region {region}: key {fingerprint(key.thumbprint)}")
         for number, step in enumerate(scaffold.next_steps(directory), 1):
@@ -82,7 +80,7 @@ def run(
     from config.load import load
     from config.settings import AgentSettings
 
-    with _expected_errors():
+    with expected_errors():
         log.configure()
         read = load(settings, AgentSettings)
         enrolment.settle(read)
@@ -109,7 +107,7 @@ def enrol(
 
     if admission is not None and new_key:
         raise typer.BadParameter("either ask with --new-key, or take up a slip with --admission")
-    with _expected_errors():
+    with expected_errors():
         read, folder = load(settings, AgentSettings), settings.absolute().parent
         if admission is None:
             _ask(read, enrolment.ask(read, folder, new_key=new_key))
@@ -134,7 +132,7 @@ def rotate(settings: SettingsOption) -> None:
     from config.settings import AgentSettings
     from protocol.crypto import fingerprint
 
-    with _expected_errors():
+    with expected_errors():
         key = enrolment.rotate(load(settings, AgentSettings))
         typer.echo(f"the key is now {fingerprint(key.thumbprint)}; the ledger learns it with the next record")
         typer.echo(f"Start with: este-agent run --settings {settings}")
@@ -155,7 +153,7 @@ def key(
     from config.settings import AgentSettings
     from protocol.crypto import fingerprint
 
-    with _expected_errors():
+    with expected_errors():
         read = load(settings, AgentSettings)
         if make:
             make_in_chip(read)
@@ -188,7 +186,7 @@ def status(
     from config.load import load
     from config.settings import AgentSettings
 
-    with _expected_errors():
+    with expected_errors():
         seen = look(load(settings, AgentSettings).data, unix_ms=time.time_ns() // NS_PER_MS)
         document = to_json(seen)
         typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(to_text(document)))
@@ -211,7 +209,7 @@ def read(
     from agent.single_read import read_once
     from config.load import load_profiles
 
-    with _expected_errors():
+    with expected_errors():
         profiles = load_profiles(tuple(profile_folder or ()))
         bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
         for told in asyncio.run(read_once(profiles, profile, settings=bus, unit=unit)):
@@ -245,16 +243,6 @@ app.command()(scan)
 app.command()(doctor)
 app.command()(sunspec)
 app.add_typer(profiles, name="profiles")
-
-
-@contextmanager
-def _expected_errors() -> Iterator[None]:
-    """One sentence and an exit code for what an operator or the world can mend; a traceback only for a bug."""
-    try:
-        yield
-    except EsteError as error:
-        typer.echo(f"este-agent: {error}", err=True)
-        raise typer.Exit(EXIT_PIN_REFUSED if isinstance(error, PinRefused) else EXIT_EXPECTED) from error
 
 
 def main() -> None:

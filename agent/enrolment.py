@@ -17,18 +17,24 @@ from typing import Final
 from agent import succession
 from agent.books import Books
 from agent.keystore import open_key
+from agent.log import Log
 from agent.outbox import Entry
 from agent.outbox_file import OutboxFile
 from config import key_files
 from config.admission import AdmissionSlip
 from config.settings import AgentSettings
 from protocol.crypto import PublicKey, SigningKey, SoftwareKey
+from protocol.envelope import Envelope
 from protocol.errors import OperatorError, SignatureError
+from protocol.messages import MessageType
 from protocol.request import request_for
+from protocol.rotation import Rotation
 
 REQUEST_NAME: Final = "request.csr"
 CERTIFICATE_NAME: Final = "gateway.crt.pem"
 NEW_SUFFIX: Final = ".new"
+
+log = Log("enrolment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,7 @@ def rotate(settings: AgentSettings) -> PublicKey:
         OperatorError: the key is in a chip or opens the broker's door too, nothing is enrolled yet, or an agent runs.
         StorageError: the disk is full.
     """
-    tls = settings.broker.tls
-    if tls is not None and tls.key_file is not None and tls.key_file == settings.key_file:
+    if _opens_the_door_too(settings):
         expected = "a TLS key of its own; with one key for both, the regulator issues a certificate for the new one:"
         raise OperatorError("este-agent rotate", "", f"{expected} este-agent enrol --new-key", "the key that signs")
     with _outbox(settings) as books:
@@ -113,16 +118,65 @@ def rotate(settings: AgentSettings) -> PublicKey:
 def settle(settings: AgentSettings) -> None:
     """Finish a rotation that a crash has interrupted, before anything is signed.
 
+    A waiting key that cannot be used stops nobody from reading meters with the present one, unless a rotation to it is
+    queued already. One that is no key, as a power cut may leave it, is set aside.
+
     Raises:
-        OperatorError: an agent runs, or a file cannot be written.
+        OperatorError: an agent runs, a file cannot be written, or the key that a rotation leads to cannot be used.
     """
     path = settings.key_file
-    if path is None or not _beside(path, succession.NEXT_SUFFIX).exists():
+    if path is None or not (waiting := _beside(path, succession.NEXT_SUFFIX)).exists():
         return
-    new = key_files.load(_beside(path, succession.NEXT_SUFFIX))
     with _outbox(settings) as books:
+        try:
+            new = key_files.load(waiting)
+        except OperatorError as error:
+            if _waits_for_other_key(books, open_key(settings).public_key):
+                raise
+            log.error("the key that waits cannot be used; the present one stays in force", reason=str(error))
+            if isinstance(error.__cause__, SignatureError):
+                _set_aside(waiting)
+            return
         if succession.is_rotation_queued(books, new.public_key.thumbprint):
             _put_in_force(settings)
+
+
+def _opens_the_door_too(settings: AgentSettings) -> bool:
+    """Whether the key that signs is the TLS key too, by whatever name."""
+    tls = settings.broker.tls
+    if tls is None or tls.key_file is None or settings.key_file is None:
+        return False
+    if tls.key_file == settings.key_file:
+        return True
+    try:
+        other = SoftwareKey.from_pem(tls.key_file.read_bytes())
+    except SignatureError:
+        return False  # of another kind, so it is another one
+    except OSError as error:
+        raise OperatorError(tls.key_file, "", "the TLS key", error.strerror or str(error)) from error
+    return other.public_key == key_files.load(settings.key_file).public_key
+
+
+def _waits_for_other_key(books: Books, present: PublicKey) -> bool:
+    """Whether a step to another key than the present one waits in the outbox."""
+    with books.file.transaction():
+        for (data,) in books.file.rows_one_by_one("SELECT envelope FROM record"):
+            envelope = Envelope.parse(data)
+            if envelope.type == MessageType.ROTATION and Rotation.decode(envelope.payload).key != present:
+                return True
+    return False
+
+
+def _set_aside(path: Path) -> None:
+    """Give a file that is of no use a name where it is in nobody's way; an earlier one keeps its own."""
+    number = 1
+    while (aside := _beside(path, f".unusable-{number}")).exists():
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        raise OperatorError(path, "", "a file that can be moved aside", error.strerror or str(error)) from error
+    log.error("set aside: it is no key, and nothing rests on it", file=str(aside))
 
 
 def _admitted_key(settings: AgentSettings, slip: AdmissionSlip) -> tuple[SigningKey, bool]:
@@ -206,11 +260,7 @@ def _put(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    key_files.sync_folder(folder)
 
 
 def _beside(path: Path, suffix: str) -> Path:

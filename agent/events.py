@@ -50,4 +50,13 @@ class CloseAll:
     """Nothing more will be read: sign what is journaled, and say when all of it has its receipt."""
 
 
-Event = Read | Confirmed | Failing | Recovered | LinkUp | LinkDown | Arrived | Tick | CloseAll
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something beside the meters and the link is not as it should be, and why; None if it is again."""
+
+    name: str
+    """One of `status.TROUBLES`."""
+    reason: str | None
+
+
+Event = Read | Confirmed | Failing | Recovered | LinkUp | LinkDown | Arrived | Tick | CloseAll | Trouble

@@ -1,8 +1,9 @@
 """What Home Assistant is told: MQTT discovery, and the values that it announces.
 
-Given what the outbox file tells and the meters of the settings, lays out retained messages by topic: one configuration
-and one state per figure. A reading whose energy register did what no counter may do changes no energy here: other
-programs have booked such steps as energy. Home Assistant decides nothing in este, and nothing of this is signed.
+Given what the outbox file tells, what this run has read and the meters of the settings, lays out retained messages by
+topic: one configuration and one state per figure. Energy is the sum that `house_energy` gathers, never the register
+itself: other programs have booked a register's jump as energy. What was not read lately is offline, and so is
+everything while reading is paused. Home Assistant decides nothing in este, and nothing of this is signed.
 
 Formats: home-assistant.io/integrations/mqtt (discovery topic, availability, device) and /integrations/sensor (which
 classes go with which units), as of Home Assistant 2024.12.
@@ -13,12 +14,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from agent.house_energy import Energies
 from agent.memory import MeterSeen, Seen
+from agent.metering import Reading
 from config.meter_profile import MeterProfile
-from protocol.batch import Quality
 from protocol.crypto import digest_of
 from protocol.messages import Standing
 from protocol.units import Quantity
@@ -28,6 +30,12 @@ GONE: Final = b"offline"
 """Home Assistant's own words for what is available and what is not."""
 
 ORIGIN: Final = {"name": "este"}
+
+PERIODS_MAX: Final = 5
+"""A meter that was not read for so many periods is not there."""
+
+AGE_MIN_MS: Final = 60_000
+"""But nobody is given up sooner: many meters on a slow bus take longer than a period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,26 @@ OF_METER: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What this run of the agent knows by itself."""
+
+    now_ms: int
+    """On the clock of this boot, as the instants of `readings`."""
+    poll_every_ms: int
+    is_paused: bool = False
+    """Whether nothing is read."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """The last of each meter, whether it is kept or not."""
+    energies: Energies = field(default_factory=dict)
+
+    def is_fresh(self, reading: Reading | None, profile: MeterProfile) -> bool:
+        """Whether a meter still shows what it showed in `reading`, as far as anybody can expect."""
+        period_ms = max(self.poll_every_ms, profile.refresh_ms or 0)
+        age_max_ms = max(PERIODS_MAX * period_ms, AGE_MIN_MS)
+        return not self.is_paused and reading is not None and self.now_ms - reading.end_ms <= age_max_ms
+
+
 def base_topic(region: str, gateway: str) -> str:
     """Below which everything stands but the discovery itself."""
     return f"este-home/{region}/{gateway}"
@@ -80,13 +108,13 @@ def availability_topic(region: str, gateway: str) -> str:
     return f"{base_topic(region, gateway)}/availability"
 
 
-def messages(seen: Seen, meters: Mapping[str, MeterProfile], prefix: str) -> dict[str, bytes]:
+def messages(seen: Seen, live: Live, meters: Mapping[str, MeterProfile], prefix: str) -> dict[str, bytes]:
     """All that Home Assistant is to know now, by topic. What has no value yet has no topic yet."""
     told: dict[str, bytes] = {}
     house = _House(seen.region, seen.gateway, prefix)
     for meter in seen.meters:
         if meter.meter in meters:
-            told.update(house.meter(meter, meters[meter.meter]))
+            told.update(house.meter(meter, live, meters[meter.meter]))
     for standing in seen.statement.standings if seen.statement else ():
         told.update(house.participant(standing))
     return told
@@ -100,12 +128,13 @@ class _House:
     gateway: str
     prefix: str
 
-    def meter(self, meter: MeterSeen, profile: MeterProfile) -> Iterator[tuple[str, bytes]]:
+    def meter(self, meter: MeterSeen, live: Live, profile: MeterProfile) -> Iterator[tuple[str, bytes]]:
         """A meter as a device, with power and energy."""
         base = f"{base_topic(self.region, self.gateway)}/meter/{meter.meter}"
-        reading = meter.reading
-        is_there = reading is not None and meter.failing is None
+        fresh = live.readings.get(meter.meter)
+        is_there = meter.failing is None and live.is_fresh(fresh, profile)
         yield f"{base}/availability", ONLINE if is_there else GONE
+        reading = fresh or meter.reading
         if reading is None:
             return
         device = self._device(f"meter_{meter.meter}", meter.meter) | {
@@ -114,15 +143,15 @@ class _House:
         }
         if reading.serial:
             device["serial_number"] = reading.serial
-        is_explained = Quality.UNEXPLAINED_STEP not in reading.quality
+        energies = live.energies.get(meter.meter, {})
         for quantity, figure in OF_METER.items():
             if quantity not in reading.values:
                 continue
             yield self._config(figure, base, device, (f"{base}/availability",))
             if quantity is Quantity.ACTIVE_POWER_W:
                 yield f"{base}/{figure.key}", str(reading.values[quantity]).encode()
-            elif is_explained:
-                yield f"{base}/{figure.key}", kilowatt_hours(reading.values[quantity]).encode()
+            elif quantity in energies:
+                yield f"{base}/{figure.key}", kilowatt_hours(energies[quantity]).encode()
 
     def participant(self, standing: Standing) -> Iterator[tuple[str, bytes]]:
         """A participant as a device, with what the last statement says."""

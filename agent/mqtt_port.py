@@ -197,6 +197,9 @@ class Announcer:
         self._here, self._gone = words
         self._wanted: dict[str, bytes] = {}
         self._has_news = asyncio.Event()
+        self._client: aiomqtt.Client | None = None
+        """While there is a link."""
+        self._is_leaving = False
 
     def put(self, messages: Mapping[str, bytes]) -> None:
         """These should stand at the broker, by topic."""
@@ -204,7 +207,7 @@ class Announcer:
         self._has_news.set()
 
     async def run(self) -> None:
-        """Keep the link up until cancelled; then say that nobody is here."""
+        """Keep the link up until cancelled. Have it `say_goodbye` first: a link that is ended has no last will."""
         wait_s, told = RECONNECT_MIN_S, ""
         will = aiomqtt.Will(self._availability, self._gone, QOS, retain=True)
         while True:
@@ -222,7 +225,8 @@ class Announcer:
     async def _announce(self, client: aiomqtt.Client) -> None:
         """Send everything once, and from then on what changes."""
         sent: dict[str, bytes] = {}
-        await client.publish(self._availability, self._here, QOS, retain=True)
+        await client.publish(self._availability, self._gone if self._is_leaving else self._here, QOS, retain=True)
+        self._client = client
         try:
             while True:
                 self._has_news.clear()
@@ -231,11 +235,17 @@ class Announcer:
                         await client.publish(topic, payload, QOS, retain=True)
                         sent[topic] = payload
                 await self._has_news.wait()
-        except asyncio.CancelledError:
-            with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
-                async with asyncio.timeout(FAREWELL_S):
-                    await client.publish(self._availability, self._gone, QOS, retain=True)
-            raise
+        finally:
+            self._client = None
+
+    async def say_goodbye(self) -> None:
+        """Leave word that nobody is here any more, if there is a link; once, and before `run` is cancelled."""
+        client, was_leaving, self._is_leaving = self._client, self._is_leaving, True
+        if client is None or was_leaving:
+            return
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await client.publish(self._availability, self._gone, QOS, retain=True)
 
 
 class _Way:

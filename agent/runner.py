@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -146,17 +146,26 @@ async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float) -
             service.tell(READY="1")
             await wait_for_any([stop], tasks=[working, linking, ticking, *polling, *telling])
             service.tell(STOPPING="1")
-            await end(*polling, *telling)
+            await end(*polling)
+            await _end_telling(neighbours, telling)
             log.info("stopping: nothing more is read; waiting for receipts", seconds=drain_s)
             await clerk.hand(CloseAll())
             await wait_for_any([clerk.drained, leave], tasks=[working, linking, ticking], timeout_s=drain_s)
             await end(ticking, working)
             await _say_goodbye(clerk, link)
         finally:
-            await end(*polling, *telling, working, linking, ticking)
+            await end(*polling, working, linking, ticking)
+            await _end_telling(neighbours, telling)
             for port in ports:
                 port.close()
     log.info("stopped")
+
+
+async def _end_telling(neighbours: Neighbours | None, telling: Sequence[asyncio.Task[None]]) -> None:
+    """Have the neighbours told that nobody is here any more, then end what tells them. Twice is no harm."""
+    if neighbours is not None:
+        await neighbours.say_goodbye()
+    await end(*telling)
 
 
 async def _say_goodbye(clerk: Clerk, link: MqttPort) -> None:

@@ -21,7 +21,7 @@ from protocol.units import PPM
 
 LINK_UP: Final = "up"
 
-TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned")
+TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned", "neighbours")
 """What may be wrong with a running agent, each with its reason."""
 
 OFFLINE: Final = json.dumps({"state": "offline"}).encode()
@@ -56,6 +56,8 @@ class State:
     """Why the time is not to be believed, if so."""
     thinned: str | None = None
     """Why fewer readings are kept than are read, if so."""
+    neighbours: str | None = None
+    """Why Home Assistant or Prometheus is told nothing, if so."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Meters that cannot be read and devices that do not obey, and why."""
 
@@ -95,6 +97,7 @@ def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
             "key": state.key,
             "clock": state.clock,
             "thinned": state.thinned,
+            "neighbours": state.neighbours,
             "failing": sorted(state.failing),
             "messages_ignored": ignored,
             "records_waiting": totals.records_waiting,
@@ -114,7 +117,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "paused": seen.notes.get("paused"),
         "halted": "halted" in seen.notes,
         "halted_because": seen.notes.get("halted"),
-        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned")},
+        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned", "neighbours")},
         **asdict(seen.totals),
         "records_waiting": seen.totals.records_waiting,
         "bytes_used": seen.bytes_used,
@@ -143,7 +146,7 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
     if d["oldest_waiting_age_ms"] is not None:
         yield f"the oldest reading without a receipt is {d['oldest_waiting_age_ms'] / 1000:.0f} s old"
     yield f"{d['statements_verified']} statements verified, {d['rights_applied']} rights applied"
-    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned"):
+    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned", "neighbours"):
         if d[trouble]:
             yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
     for aside in d["records_set_aside"]:

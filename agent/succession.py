@@ -1,9 +1,15 @@
 """Going over to another key, or another outbox, without losing a record: the gateway's sequence goes on.
 
 A key ends, a memory card dies, a gateway is replaced: what waits in the outbox then carries a signature or a number
-that the aggregator will never take. Here it is signed again, in one durable transaction, behind the last record that
-the ledger has. Records that count already are left alone, so doing it twice, or after a crash half-way through the
-files, does no harm. Only while no agent runs: whoever calls holds the outbox.
+that the aggregator will never take. Here it is signed again, behind the last record that the ledger has. A chip is slow
+and may fail, so this is done in pages that are kept beside the records, durable one by one, and whoever begins again
+signs only what is not there yet; then all of them take the place of the old ones at once. So an agent that is started
+half-way finds its outbox as it was. Only while no agent runs: whoever calls holds the outbox.
+
+A slip names the ledger's last record only. If that waits here, it and all before it are on the ledger and go. If it
+does not, nothing tells which of ours the ledger has: after a card was put back from an older copy, records that count
+already are sent again under new numbers. None is lost, and no energy is booked twice, since readings that are older
+than the last that counted are none; but a purchase is a new order then.
 """
 
 from __future__ import annotations
@@ -22,6 +28,18 @@ from protocol.rotation import Rotation, rotate
 NEXT_SUFFIX: Final = ".next"
 """Of a key file that is not in force yet, beside the one that is."""
 
+SIGNED_AGAIN: Final = """
+    CREATE TABLE IF NOT EXISTS signed_again (
+        sequence INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        envelope BLOB NOT NULL
+    ) STRICT
+"""
+"""Only while a slip is being taken up, or after that was broken off: what has been signed again so far."""
+
+PAGE_RECORDS: Final = 32
+"""Signed again in one transaction: with a chip some seconds of work, which is all that an error costs."""
+
 
 def take_up(books: Books, last: Entry, key: SigningKey) -> int:
     """Go on behind `last`, the newest record that the ledger has of this gateway, with a key that was admitted then.
@@ -30,12 +48,25 @@ def take_up(books: Books, last: Entry, key: SigningKey) -> int:
         How many waiting records had to be signed again.
 
     Raises:
-        StorageError: the disk takes nothing more; then nothing has changed.
+        KeyUnavailable: the chip does not sign; then the pages before are kept for the next attempt.
+        StorageError: the disk takes nothing more; likewise.
     """
     with books.file.transaction(durable=True):
         _forget_received(books, last)
         anchor = _anchor(books, last, key.public_key.thumbprint)
-        return 0 if anchor is None else _sign_again(books, anchor, key)
+        if anchor is None:
+            return 0
+        books.file.execute(SIGNED_AGAIN)
+    stays = anchor.sequence if _is_in(books, "record", anchor) else 0
+    newest, count = anchor, 0
+    after: int | None = stays
+    while after is not None:
+        with books.file.transaction(durable=True):
+            newest, after, signed = _sign_page(books, newest, after, key)
+        count += signed
+    with books.file.transaction(durable=True):
+        _take_their_place(books, anchor, newest, stays)
+    return count
 
 
 def queue_rotation(books: Books, old: SigningKey, new: SigningKey) -> bool:
@@ -66,7 +97,7 @@ def is_rotation_queued(books: Books, key_id: bytes) -> bool:
 
 def _forget_received(books: Books, last: Entry) -> None:
     """What the ledger's last record rests on is on the ledger: each record names the one before it."""
-    if _waits(books, last):
+    if _is_in(books, "record", last) or _is_in(books, "set_aside", last):
         gone = books.file.execute("DELETE FROM record WHERE sequence <= ?", last.sequence)
         books.count("records_received", gone)
 
@@ -77,7 +108,7 @@ def _anchor(books: Books, last: Entry, key_id: bytes) -> Entry | None:
     is_new = totals.records_received == totals.records_refused == 0
     before: Entry | None = None
     for sequence, digest, data in books.file.rows_one_by_one(
-        "SELECT sequence, digest, envelope FROM record WHERE sequence > 0 ORDER BY sequence"
+        "SELECT sequence, digest, envelope FROM record ORDER BY sequence"
     ):
         envelope = Envelope.parse(data)
         link = Link.from_fields(decode(envelope.payload, size_max=ENVELOPE_BYTES_MAX))
@@ -91,30 +122,59 @@ def _anchor(books: Books, last: Entry, key_id: bytes) -> Entry | None:
     return last if before is None and head <= last.sequence else None
 
 
-def _sign_again(books: Books, anchor: Entry, key: SigningKey) -> int:
-    """Sign what waits behind `anchor` anew: other numbers, other links, the same words."""
-    file, count = books.file, 0
-    stays = anchor.sequence if _waits(books, anchor) else 0
-    file.execute("UPDATE record SET sequence = -sequence WHERE sequence > ?", stays)
-    file.execute("UPDATE placed SET sequence = -sequence WHERE -sequence IN (SELECT sequence FROM record)")
-    while rows := file.rows("SELECT sequence, envelope FROM record WHERE sequence < 0 ORDER BY sequence DESC LIMIT 1"):
-        ((aside, data),) = rows
+def _sign_page(books: Books, newest: Entry, after: int, key: SigningKey) -> tuple[Entry, int | None, int]:
+    """Sign the oldest records behind number `after` anew, unless that is done: other numbers and links, the same words.
+
+    Returns:
+        The newest record that is signed again, the number to go on behind, None at the end, and how many there were.
+    """
+    file = books.file
+    sql = "SELECT sequence, envelope FROM record WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    rows = file.rows(sql, after, PAGE_RECORDS)
+    for _, data in rows:
         envelope = Envelope.parse(data)
         fields = decode(envelope.payload, size_max=ENVELOPE_BYTES_MAX)
-        payload = encode({**fields, 3: anchor.sequence + 1, 4: anchor.digest})
-        signed = _sealer(books, MessageType(envelope.type), key)(payload)
-        anchor = Entry(anchor.sequence + 1, digest_of(signed))
-        file.execute("DELETE FROM record WHERE sequence = ?", aside)
-        file.execute("INSERT INTO record (sequence, digest, envelope) VALUES (?, ?, ?)", *_row(anchor), signed)
-        file.execute("UPDATE placed SET sequence = ? WHERE sequence = ?", anchor.sequence, aside)
-        count += 1
-    file.execute("UPDATE head SET sequence = ?, previous = ?", *_row(anchor))
-    return count
+        payload = encode({**fields, 3: newest.sequence + 1, 4: newest.digest})
+        signed = _signed_before(books, newest.sequence + 1, payload, key)
+        if signed is None:
+            signed = _sealer(books, MessageType(envelope.type), key)(payload)
+        newest = Entry(newest.sequence + 1, digest_of(signed))
+        file.execute("INSERT OR REPLACE INTO signed_again VALUES (?, ?, ?)", *_row(newest), signed)
+    return newest, rows[-1][0] if len(rows) == PAGE_RECORDS else None, len(rows)
 
 
-def _waits(books: Books, entry: Entry) -> bool:
-    """Whether this very record waits in the outbox."""
-    return bool(books.file.rows("SELECT 1 FROM record WHERE sequence = ? AND digest = ?", *_row(entry)))
+def _signed_before(books: Books, sequence: int, payload: bytes, key: SigningKey) -> bytes | None:
+    """What an attempt that was broken off has signed already, if it is this very payload with this key."""
+    rows = books.file.rows("SELECT envelope FROM signed_again WHERE sequence = ?", sequence)
+    envelope = Envelope.parse(rows[0][0]) if rows else None
+    is_same = envelope is not None and (envelope.key_id, envelope.payload) == (key.public_key.thumbprint, payload)
+    return rows[0][0] if is_same else None
+
+
+def _take_their_place(books: Books, anchor: Entry, newest: Entry, stays: int) -> None:
+    """Let what was signed again stand where the old records stood."""
+    file = books.file
+    file.execute(
+        "UPDATE placed SET sequence ="
+        " ?1 + (SELECT count(*) FROM record AS r WHERE r.sequence > ?2 AND r.sequence <= placed.sequence)"
+        " WHERE sequence IN (SELECT r.sequence FROM record AS r WHERE r.sequence > ?2)",
+        anchor.sequence,
+        stays,
+    )
+    file.execute("DELETE FROM record WHERE sequence > ?", stays)
+    file.execute(
+        "INSERT INTO record SELECT * FROM signed_again WHERE sequence BETWEEN ? AND ?",
+        anchor.sequence + 1,
+        newest.sequence,
+    )
+    file.execute("DROP TABLE signed_again")
+    file.execute("UPDATE head SET sequence = ?, previous = ?", *_row(newest))
+
+
+def _is_in(books: Books, table: str, entry: Entry) -> bool:
+    """Whether this very record waits in the outbox, or was set aside from it."""
+    sql = f"SELECT 1 FROM {table} WHERE sequence = ? AND digest = ?"  # noqa: S608  a table's name, ours
+    return bool(books.file.rows(sql, *_row(entry)))
 
 
 def _row(entry: Entry) -> tuple[int, bytes]:

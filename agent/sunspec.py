@@ -3,12 +3,14 @@
 Given a way to read words, finds where the chain begins, walks it, and lays out what it found as a profile file:
 addresses and powers of ten resolved, the words that they rest on fixed. So a SunSpec device is admitted, read and
 audited by its profile's digest as any other meter is; and if its scale factors ever change, it is not read at all,
-rather than wrongly. Leaves out what the device says it has not implemented. Never overwrites a file.
+rather than wrongly. Leaves out what the device says it has not implemented. Never overwrites a file, and
+writes none that is not a profile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import struct
 from collections import Counter
@@ -22,7 +24,7 @@ from typing import Final
 from agent.log import tell_loop_errors
 from agent.modbus_port import ModbusBus
 from agent.planner import ReadRequest
-from config.load import check, load_profile
+from config.load import check, read_profile
 from config.meter_profile import MODBUS_WORDS_MAX, Table
 from config.model import spell_decimal
 from config.settings import Bus
@@ -43,6 +45,8 @@ MODELS_MAX: Final = 64
 """A chain that is longer has no end."""
 
 STORAGE: Final = 802
+"""Of a battery. Where there are several, none of them is the state of charge of the inverter, so it is left out."""
+
 WITH_STORAGE: Final = (101, 102, 103, 111, 112, 113, 701)
 """Models of inverters, which a battery belongs to; a grid meter beside them has none."""
 
@@ -130,7 +134,7 @@ def profiles_of(chain: Sequence[Found]) -> Iterator[str]:
     """
     if not chain or chain[0].number != COMMON or len(chain[0].words) < sum(SERIAL):
         raise DeviceError("a SunSpec chain that does not begin with model 1", retry=False)
-    storage = [found for found in chain if found.number == STORAGE]
+    storage = _storage_of(chain)
     seen: Counter[int] = Counter()
     for found in chain:
         if not any(point.quantity in ENERGIES for point in _points(found)):
@@ -138,6 +142,12 @@ def profiles_of(chain: Sequence[Found]) -> Iterator[str]:
         seen[found.number] += 1
         parts = [found, *(storage if found.number in WITH_STORAGE else [])]
         yield "\n".join(_spelled(chain[0], parts, seen[found.number])) + "\n"
+
+
+def _storage_of(chain: Sequence[Found]) -> list[Found]:
+    """The battery that a profile can tell of: the only one."""
+    found = [found for found in chain if found.number == STORAGE]
+    return found if len(found) == 1 else []
 
 
 def _points(found: Found) -> list[SunspecPoint]:
@@ -274,19 +284,34 @@ def write_profiles(chain: Sequence[Found], folder: Path) -> Iterator[str]:
     if not folder.is_dir():
         raise OperatorError(folder, "", "a folder to write to", "no such folder")
     yield f"models {', '.join(str(found.number) for found in chain)}"
-    texts = list(profiles_of(chain))
+    batteries = [found for found in chain if found.number == STORAGE]
+    if len(batteries) > 1:
+        yield f"{len(batteries)} batteries (model {STORAGE}): the state of charge of none of them is read"
+    texts = {_path_of(text, folder): text for text in profiles_of(chain)}
+    for path, text in texts.items():
+        read_profile(text, path)
     if not texts:
         yield "none of them measures energy: nothing written"
-    yield from (_keep(text, folder) for text in texts)
+    yield from (_keep(text, path) for path, text in texts.items())
 
 
-def _keep(text: str, folder: Path) -> str:
+def _path_of(text: str, folder: Path) -> Path:
     name = text.partition("\nid: ")[2].partition("\n")[0]
-    path = folder / f"{name}.yaml"
+    return folder / f"{name}.yaml"
+
+
+def _keep(text: str, path: Path) -> str:
     if path.exists():
         if path.read_text(encoding="utf-8") != text:
             raise OperatorError(path, "", "no file, or the same profile", "another one; move it away to write it anew")
         return f"{path} stands already"
-    path.write_text(text, encoding="utf-8")
-    load_profile(path)
+    aside = path.with_name(f"{path.name}.new")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise OperatorError(path, "", "a file to write to", error.strerror or str(error)) from error
     return f"{path} written: set its power_max_w, let este-agent doctor look at the device, then have it admitted"

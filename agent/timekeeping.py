@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 from protocol.batch import Clock, ClockState
@@ -72,8 +72,8 @@ def chrony_word(line: str) -> Word | None:
         return None
     try:
         left_s, delay_s, dispersion_s = (Decimal(fields[place]) for place in (4, 10, 11))
-        error_ms = math.ceil(1000 * (abs(left_s) + dispersion_s + delay_s / 2))
-    except (InvalidOperation, ValueError, OverflowError):
+        error_ms = math.ceil(min(1000 * (abs(left_s) + dispersion_s + delay_s / 2), Decimal(ERROR_MAX_MS)))
+    except (ArithmeticError, ValueError):  # what decimal raises is of the former, and no OverflowError
         return None
     return Word(fields[13] != "Not synchronised" and fields[0] != CHRONY_ITSELF, max(1, error_ms), CHRONY)
 

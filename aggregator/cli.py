@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from aggregator.regulator.cli import app as regulator
-from protocol.errors import EsteError, OperatorError
+from aggregator.terminal import plain
+from config.tables import Cell, Column, Table, show
+from config.version import VersionOption
+from protocol.errors import EsteError
 
 if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
@@ -35,6 +38,32 @@ DataFolder = Annotated[
     typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+BALANCES: Final = (
+    Column(heading="rank", drop=3),
+    Column(heading="participant"),
+    Column(heading="balance", is_right=True),
+    Column(heading="supply factor", short="supply", drop=2),
+    Column(heading="demand factor", short="demand", drop=2),
+    Column(heading="rights"),
+)
+DEVICES: Final = (
+    Column(heading="meter"),
+    Column(heading="participant", drop=2),
+    Column(heading="gateway", drop=3),
+    Column(heading="profile", drop=5),
+    Column(heading="serial", drop=4),
+    Column(heading="readings", drop=1, is_right=True),
+    Column(heading="unexplained", is_right=True),
+    Column(heading="kWh in", is_right=True),
+    Column(heading="kWh out", is_right=True),
+    Column(heading="last heard (UTC)"),
+)
+
+
+@app.callback()
+def _every_command(version: VersionOption = False) -> None:
+    """What is asked of the program and of no command."""
 
 
 @app.command()
@@ -67,13 +96,13 @@ def init(
         broker=(broker_host, broker_port),
         time_ms=time.time_ns() // 1_000_000,
     )
-    out.print(f"Region [bold]{founded.region}[/] is founded in {folder}.")
+    out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
     out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
     if founded.not_enrolled:
-        out.print(f"  still to enrol: {', '.join(founded.not_enrolled)} (este-agent enrol)", highlight=False)
-    out.print(f"Next: este-aggregator run --settings {founded.settings_file}")
+        out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
+    out.print(f"Next: este-aggregator run --settings {plain(founded.settings_file)}")
 
 
 @app.command()
@@ -94,10 +123,10 @@ def status(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
     if as_json:
         _print_json(found)
         return
-    table = Table(show_header=False, box=None)
+    room = max(map(len, found)) + 2
     for key, value in found.items():
-        table.add_row(key.replace("_", " "), _instant(value) if key == "last_block_ms" else f"{value}")
-    out.print(table)
+        said = _instant(value) if key == "last_block_ms" else plain(value)
+        out.print(f"{key.replace('_', ' '):{room}}{said}", soft_wrap=True)
 
 
 @app.command()
@@ -109,18 +138,17 @@ def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
         _print_json([asdict(standing) for standing in standings])
         return
     at_ms = ledger.status().last_block_ms
-    table = Table("rank", "participant", "balance", "supply factor", "demand factor", "rights", "", box=None)
+    rows: list[list[Cell]] = []
     for standing in standings:
-        table.add_row(
-            str(standing.rank),
-            standing.participant,
-            f"[red]{standing.balance}[/]" if standing.is_restricted else str(standing.balance),
-            _factor(standing.supply_factor_ppm),
-            _factor(standing.demand_factor_ppm),
-            "\n".join(_right(right, at_ms) for right in standing.rights),
-            "[red]restricted[/]" if standing.is_restricted else "",
-        )
-    out.print(table)
+        style = "red" if standing.is_restricted else ""
+        rights = [Text("restricted", style=style)] if standing.is_restricted else []
+        first, *others = [*rights, *(Text(_right(right, at_ms)) for right in standing.rights)] or [Text()]
+        rows.append([
+            str(standing.rank), standing.participant, Text(str(standing.balance), style=style),
+            _factor(standing.supply_factor_ppm), _factor(standing.demand_factor_ppm), first,
+        ])  # fmt: skip
+        rows += [["", "", "", "", "", other] for other in others]
+    show(Table(BALANCES, rows), out)
 
 
 @app.command()
@@ -147,15 +175,15 @@ def devices(
     if as_json:
         _print_json([asdict(meter) for meter in meters])
         return
-    columns = ("meter", "participant", "gateway", "profile", "serial", "readings", "unexplained", "kWh in", "kWh out")
-    table = Table(*columns, "last heard (UTC)", box=None)
-    for meter in meters:
-        table.add_row(
+    rows: list[list[Cell]] = [
+        [
             meter.meter, meter.participant, meter.gateway, meter.profile, meter.serial, str(meter.readings),
-            f"[red]{meter.unexplained}[/]" if meter.unexplained else "0",
+            Text(str(meter.unexplained), style="red" if meter.unexplained else ""),
             _kwh(meter.imported_wh), _kwh(meter.exported_wh), _instant(meter.last_ms) if meter.last_ms else "never",
-        )  # fmt: skip
-    out.print(table)
+        ]
+        for meter in meters
+    ]  # fmt: skip
+    show(Table(DEVICES, rows), out)
 
 
 @app.command()
@@ -164,10 +192,11 @@ def prove(
     meter: Annotated[str | None, typer.Option(help="Prove this meter's newest reading, or the one at --at.")] = None,
     at: Annotated[str | None, typer.Option(help="Instant of the reading, such as 2026-11-20T12:00:00Z.")] = None,
     balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; none prints it.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
 ) -> None:
     """Write one file that proves one reading or balance to anybody who has the aggregator's public key."""
     from aggregator.service.proof import prove_balance, prove_reading, to_json
+    from config.key_files import write_new
 
     if (meter is None) == (balance is None):
         raise typer.BadParameter("say what to prove: either --meter or --balance")
@@ -179,11 +208,8 @@ def prove(
     if output is None:
         print(to_json(document), end="")
         return
-    try:
-        output.write_text(to_json(document), encoding="utf-8")
-    except OSError as error:
-        raise OperatorError(output, "", "a file to write to", error.strerror or str(error)) from error
-    out.print(f"Wrote {output}. Check it with: este-aggregator verify {output} --key aggregator.pub.pem")
+    write_new(output, to_json(document).encode())
+    out.print(f"Wrote {plain(output)}. Check it with: este-aggregator verify {plain(output)} --key aggregator.pub.pem")
 
 
 @app.command()
@@ -203,9 +229,12 @@ def verify(
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{proof} is no readable JSON file: {error}") from error
     proven = verify_proof(document, load_public(key))
-    out.print(f"[green]proven[/] by block {proven.height} of region {proven.region}, {_instant(proven.time_ms)} UTC:")
+    out.print(
+        f"[green]proven[/] by block {proven.height} of region {plain(proven.region)}, {_instant(proven.time_ms)} UTC:"
+    )
     for name, value in proven.claim.items():
-        out.print(f"  {name}: {_instant(value) if name.endswith('_ms') and isinstance(value, int) else value}")
+        shown = _instant(value) if name.endswith("_ms") and isinstance(value, int) else plain(value)
+        out.print(f"  {plain(name)}: {shown}")
 
 
 @app.command()
@@ -234,7 +263,7 @@ def audit(
         if as_json:
             _print_json({"audit": "failed", "place": error.place, "finding": error.finding})
         else:
-            out.print(f"[red]audit failed[/] at {error.place}: {error.finding}")
+            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
         raise typer.Exit(1) from error
     finally:
         store.close()
@@ -262,7 +291,7 @@ def _run(command: Callable[[], None]) -> NoReturn:
     try:
         command()
     except EsteError as error:
-        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[red]error:[/] {plain(error)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -297,7 +326,7 @@ def _instant(at_ms: int) -> str:
 
 def _right(right: Right, at_ms: int) -> str:
     """What is held, and until when; or from when on, if that is yet to come."""
-    kind = right.kind.name.lower().replace("_", " ")
+    kind = right.kind.name.lower().removeprefix("priority_")
     edge = f"from {_instant(right.start_ms)}" if right.start_ms > at_ms else f"until {_instant(right.end_ms)}"
     return f"{kind} {edge.partition('.')[0]}"
 

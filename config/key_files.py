@@ -1,13 +1,14 @@
 """Key files: a private key, public keys, and a password, each in a file of its own.
 
-A private key is written once, readable by its owner alone, and never overwritten; one that others can read is not used,
-because nobody could tell any more who signed. Nothing here prints or logs a key, except its public half.
+A private key is written once, whole, readable by its owner alone, and never overwritten; one that others can read is
+not used, because nobody could tell any more who signed. Nothing here prints or logs a key, except its public half.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -38,21 +39,42 @@ def keep(path: Path, key: SoftwareKey) -> None:
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Write a file that must not be there yet, with its permissions from the first byte on.
+    """Write a file that must not be there yet, whole or not at all, with its permissions from the first byte on.
+
+    It gets its name when all of it is on the disk: whenever the power fails, under this name there is no part of it.
 
     Raises:
         OperatorError: there is a file already, or it cannot be written.
     """
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(aside, path)
+        finally:
+            Path(aside).unlink()
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise OperatorError(path, "", "no file yet, since nothing is ever overwritten", "one that exists") from error
     except OSError as error:
         raise OperatorError(path, "", "a place to write to", error.strerror or str(error)) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """See that the names in `folder` outlive the power.
+
+    Raises:
+        OSError: it cannot be seen to.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load(path: Path) -> SoftwareKey:

@@ -43,7 +43,7 @@ def load(path: Path, kind: type[M]) -> M:
     Raises:
         SettingsError: the file is missing, is not YAML, or breaks rules of `kind`; all of them are told.
     """
-    return check(_read_yaml(path), kind, path)
+    return check(_parse_yaml(_read_text(path), path), kind, path)
 
 
 def check(document: object, kind: type[M], place: Path | str) -> M:
@@ -105,7 +105,16 @@ def load_profile(path: Path) -> MeterProfile:
     Raises:
         SettingsError: it is wrong, or its file is not named after it; all mistakes are told.
     """
-    profile = load(path, MeterProfile)
+    return read_profile(_read_text(path), path)
+
+
+def read_profile(text: str, path: Path) -> MeterProfile:
+    """Read a meter profile that may not stand in its file yet.
+
+    Raises:
+        SettingsError: it is wrong, or `path` is not named after it; all mistakes are told.
+    """
+    profile = check(_parse_yaml(text, path), MeterProfile, path)
     if profile.id != path.stem:
         raise SettingsError((OperatorError(path, "id", f"the file's own name {path.stem!r}", repr(profile.id)),))
     return profile
@@ -151,15 +160,18 @@ for _tag, _pattern, _starts in _PLAIN_SCALARS:
 _StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_decimal)
 
 
-def _read_yaml(path: Path) -> object:
+def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise SettingsError((OperatorError(path, "", f"at most {FILE_BYTES_MAX} bytes", "more"),))
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SettingsError((OperatorError(path, "", "a settings file", "no such file"),)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError((OperatorError(path, "", "a readable text file", str(error)),)) from error
+
+
+def _parse_yaml(text: str, path: Path) -> object:
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, ValueError) as error:

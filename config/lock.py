@@ -1,15 +1,23 @@
 """One program per folder: two that sign with the same numbers, or write the same file, would contradict each other.
 
-The kernel keeps the lock and lets go of it when the program ends, however it ends.
+The kernel keeps the lock and lets go of it when the program ends, however it ends. The holder has two: flock(2), and
+one that can be asked after without being taken (fcntl(2), F_OFD_GETLK), so that whoever only looks is in nobody's way.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from pathlib import Path
+from typing import Final
 
 from protocol.errors import OperatorError
+
+_FLOCK: Final = "hhqqi"
+"""struct flock of fcntl(2): type, whence, start, length, process."""
+
+_WHOLE_FILE: Final = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def hold(path: Path, *, what: str, holder: str) -> int:
@@ -27,6 +35,7 @@ def hold(path: Path, *, what: str, holder: str) -> int:
         raise OperatorError(path.parent, "", "a folder to write to", error.strerror or str(error)) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(handle, fcntl.F_OFD_SETLK, _WHOLE_FILE)
     except OSError as error:
         os.close(handle)
         expected = f"{what} that no other program holds: stop the other one first"
@@ -46,9 +55,9 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        found = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, _WHOLE_FILE)
     except OSError:
-        return True
+        return False
     finally:
         os.close(handle)
-    return False
+    return bool(struct.unpack_from(_FLOCK, found)[0] != fcntl.F_UNLCK)

@@ -38,7 +38,9 @@ async def listening(folder: Path, obey: Obey) -> AsyncIterator[None]:
     path = _path_in(folder)
     await _see_that_nobody_listens(path)
     here = _bound(path)
-    server = await asyncio.start_unix_server(lambda reader, writer: _serve(reader, writer, obey), sock=here)
+    server = await asyncio.start_unix_server(
+        lambda reader, writer: _serve(reader, writer, obey), sock=here, limit=LINE_MAX
+    )
     try:
         yield
     finally:
@@ -88,10 +90,13 @@ async def order(folder: Path, what: Mapping[str, Any]) -> str:
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, obey: Obey) -> None:
     try:
         async with asyncio.timeout(PATIENCE_S):
-            answer = _answer(await reader.readuntil(b"\n"), obey)
+            try:
+                answer = _answer(await reader.readuntil(b"\n"), obey)
+            except asyncio.LimitOverrunError:
+                answer = _refusal(f"one order in a line of at most {LINE_MAX} bytes", "a longer one")
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
-    except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    except (TimeoutError, OSError, asyncio.IncompleteReadError):
         pass
     finally:
         writer.close()
@@ -102,15 +107,19 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, obe
 def _answer(line: bytes, obey: Obey) -> dict[str, str]:
     try:
         what = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: brackets within brackets, as many as the line holds
         what = None
     if not isinstance(what, dict):
-        return {"place": "control socket", "expected": "one order as a JSON object", "got": "something else"}
+        return _refusal("one order as a JSON object", "something else")
     try:
         return {"done": obey(what)}
     except OperatorError as error:
         told = {"place": error.place, "key_path": error.key_path, "expected": error.expected, "got": error.got}
         return {key: str(value) for key, value in told.items()}
+
+
+def _refusal(expected: str, got: str) -> dict[str, str]:
+    return {"place": "control socket", "expected": expected, "got": got}
 
 
 def _path_in(folder: Path) -> Path:

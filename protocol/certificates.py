@@ -33,6 +33,12 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 LIST_LASTS: Final = timedelta(days=3650)
 """How long a list of revoked certificates may be used. Mosquitto lets nobody in with one that is over."""
 
+_UNREADABLE: Final = (
+    ValueError, TypeError, UnsupportedAlgorithm,
+    x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What `cryptography` raises on bytes that it cannot read."""
+
 CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -61,8 +67,9 @@ class Authority:
         """
         try:
             found = x509.load_pem_x509_certificate(certificate)
+            _key_identifier_of(found)
             private = serialization.load_pem_private_key(key, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except _UNREADABLE as error:
             raise EncodingError("not a certificate, and an unencrypted private key, in PEM") from error
         if not isinstance(private, CaKey):
             raise EncodingError("not a key of a kind that signs certificates: EC, RSA or Ed25519")
@@ -89,7 +96,7 @@ def read_request(pem: bytes) -> Request:
         request = x509.load_pem_x509_csr(pem)
         key, is_signed = request.public_key(), request.is_signature_valid
         subject = [(attribute.oid, attribute.value) for attribute in request.subject]
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise EncodingError("not a certification request in PEM (PKCS #10)") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise EncodingError("a request for a key that is not on P-256")
@@ -129,10 +136,22 @@ def issue(request: Request, authority: Authority, *, now: datetime, lasts: timed
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_SIGNS_ONLY, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)  # type: ignore[arg-type]
+        .add_extension(_key_identifier_of(issuer), critical=False)
         .sign(authority.key, authority.digest)
     )
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_identifier_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """As the issuer's certificate spells it; where it says nothing, SHA-1 of its key (RFC 5280 §4.2.1.2).
+
+    It may be made in other ways, too (RFC 7093), and whoever verifies compares the bytes.
+    """
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def revocation_list(authority: Authority, key_ids: Iterable[bytes], *, now: datetime) -> bytes:

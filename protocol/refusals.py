@@ -69,6 +69,8 @@ class RefusalCode(IntEnum):
     """The only regulator or aggregator: without it nobody could admit, or keep the chains."""
     NOT_IN_POSSESSION = 85
     """The new key does not vouch for the step to it."""
+    TOO_MANY_ROTATIONS = 86
+    """The gateway has gone over to another key so often since its admission that the regulator has to admit it anew."""
 
     @property
     def is_final(self) -> bool:

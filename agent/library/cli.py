@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from protocol.errors import EsteError, OperatorError
-
-EXIT_EXPECTED: Final = 1
+from agent.exits import EXIT_EXPECTED, expected_errors
+from protocol.errors import OperatorError
 
 profiles = typer.Typer(
     help="Meter profiles: which there are, and whether one of your own is right.",
@@ -33,7 +30,7 @@ def list_profiles(profile_folder: FoldersOption = None) -> None:
     from agent.library.desk import listed
     from config.load import load_profiles
 
-    with _expected_errors():
+    with expected_errors():
         for line in listed(load_profiles(tuple(profile_folder or ()))):
             typer.echo(line)
 
@@ -74,7 +71,7 @@ def doctor(
     from config.load import load, load_profiles
     from config.settings import AgentSettings
 
-    with _expected_errors():
+    with expected_errors():
         folders = tuple(profile_folder or ())
         if settings is not None and meter is not None and host is None:
             given = load(settings, AgentSettings)
@@ -103,16 +100,6 @@ def sunspec(
     """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
     from agent.sunspec import survey, write_profiles
 
-    with _expected_errors():
+    with expected_errors():
         for line in write_profiles(asyncio.run(survey(host, port=port, unit=unit, timeout_ms=timeout_ms)), folder):
             typer.echo(line)
-
-
-@contextmanager
-def _expected_errors() -> Iterator[None]:
-    """One sentence and an exit code for what an operator or the world can mend."""
-    try:
-        yield
-    except EsteError as error:
-        typer.echo(f"este-agent: {error}", err=True)
-        raise typer.Exit(EXIT_EXPECTED) from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from agent.exits import expected_errors
 from protocol.errors import DeviceError, EsteError, OperatorError
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def scan(
         raise
     except EsteError as error:
         _tell("")
-        typer.echo(f"este-agent: {error}", err=True)
-        raise typer.Exit(1) from error
+        with expected_errors():
+            raise error
     finally:
         for told in lines_of(surveys):
             typer.echo(told)

@@ -20,6 +20,19 @@ class Surveyed:
     found: Sequence[Found]
 
 
+class _Quoted(str):
+    """Text that YAML must not take for a number, in whatever dialect: a serial number such as 1705E012."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Spells what is `_Quoted` in quotes."""
+
+
+_Dumper.add_representer(
+    _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="'")
+)
+
+
 def lines_of(surveys: Sequence[Surveyed]) -> Iterator[str]:
     """The snippet, line by line."""
     known = [survey for survey in surveys if any(found.guesses for found in survey.found)]
@@ -65,7 +78,7 @@ def _ids(guesses: Sequence[Guess]) -> str:
 def _entry(found: Found, number: int) -> dict[str, Any]:
     best = found.guesses[0]
     entry = {"id": f"meter-{number}", "unit": found.unit, "profile": best.profile.id}
-    return entry | ({"serial": best.serial} if best.serial else {})
+    return entry | ({"serial": _Quoted(best.serial)} if best.serial else {})
 
 
 def _way_to(bus: Bus) -> dict[str, Any]:
@@ -75,5 +88,5 @@ def _way_to(bus: Bus) -> dict[str, Any]:
 
 
 def _flow(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=1000)
     return text.strip().removesuffix("...").strip()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from aggregator.ledger.record import Author, Record, Role
-from aggregator.ledger.table import Change, Journal, Table
+from aggregator.ledger.table import Change, Journal, Table, WatchedTable
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.crypto import PublicKey
 from protocol.errors import EncodingError, SignatureError
@@ -28,6 +28,10 @@ KEYS_TABLE: Final = 11
 ENDED_TABLE: Final = 12
 MESSAGE_BYTES_MAX: Final = 4096
 REASON_MAX: Final = 300
+
+ROTATIONS_MAX: Final = 64
+"""Of one gateway between two admissions: once a month for five years. Rows of keys are for ever, and a gateway makes
+these by its own word; after that the regulator, who can ask who is behind it, has to admit it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,18 @@ class Membership:
     """Every key that was ever admitted, and which of them have ended."""
 
     def __init__(self, journal: Journal) -> None:
-        self._keys: Table[bytes, Author] = Table(KEYS_TABLE, journal, spell=_spell_author, read=_read_author)
-        self._ended: Table[bytes, Ended] = Table(ENDED_TABLE, journal, spell=_spell_ended, read=_read_ended)
+        self._keys: Table[bytes, Author] = WatchedTable(
+            KEYS_TABLE, journal, spell=_spell_author, read=_read_author, watch=self._key_changed
+        )
+        self._ended: Table[bytes, Ended] = WatchedTable(
+            ENDED_TABLE, journal, spell=_spell_ended, read=_read_ended, watch=self._end_changed
+        )
+        self._live: dict[str, dict[bytes, Author]] = {}
+        """By name: the keys that count. No state, but an index of the two tables."""
+        self._roles: dict[str, dict[bytes, Role]] = {}
+        """By name: the role of every key that it ever had."""
+        self._heirs: dict[bytes, bytes] = {}
+        """By key: the one whose holder went over to it."""
         self.tables: Mapping[int, Table[Any, Any]] = {KEYS_TABLE: self._keys, ENDED_TABLE: self._ended}
 
     def author_of(self, key_id: bytes) -> Author | None:
@@ -135,8 +149,11 @@ class Membership:
 
     def live(self) -> list[Author]:
         """Everybody who may sign now, in the order of their names."""
-        live = (author for key_id, author in self._keys.items() if key_id not in self._ended)
-        return sorted(live, key=lambda author: author.name)
+        return [author for name_ in sorted(self._live) for author in self._live[name_].values()]
+
+    def live_of(self, name_: str) -> Author | None:
+        """The member of this name, with its live key."""
+        return next(iter(self._live.get(name_, {}).values()), None)
 
     def all(self) -> list[tuple[Author, Ended | None]]:
         """Every key that was ever admitted, in the order of the members' names."""
@@ -156,17 +173,17 @@ class Membership:
         """
         member = admission.member
         self._check_unused(member.key)
-        of_that_name = [author for _, author in self._keys.items() if author.name == member.name]
-        if any(author.role is not member.role for author in of_that_name):
-            role = of_that_name[0].role.name.lower()
-            raise Refused(RefusalCode.OTHER_MEMBER, f"{member.name} is known as a {role}; a name keeps its role")
+        role = next(iter(self._roles.get(member.name, {}).values()), member.role)
+        if role is not member.role:
+            detail = f"{member.name} is known as a {role.name.lower()}; a name keeps its role"
+            raise Refused(RefusalCode.OTHER_MEMBER, detail)
         if admission.replaces is not None:
             replaced = self._live_heir(admission.replaces)
             if self._keys[replaced].name != member.name:
                 detail = f"the key to replace is that of {self._keys[replaced].name}, not of {member.name}"
                 raise Refused(RefusalCode.OTHER_MEMBER, detail)
             self._ended.put(replaced, Ended(height, Cause.REPLACED, None))
-        elif any(self.author_of(author.key.thumbprint) for author in of_that_name):
+        elif self.live_of(member.name) is not None:
             detail = f"{member.name} has a key already: revoke it, or say that this one replaces it"
             raise Refused(RefusalCode.NAME_TAKEN, detail)
         self._keys.put(member.key.thumbprint, member)
@@ -188,13 +205,17 @@ class Membership:
         """Let a gateway go over to another key from the next block on.
 
         Raises:
-            Refused: its key was ended in this very block, the new one is taken, or does not vouch for the step.
+            Refused: its key was ended in this very block, it has rotated too often since its admission, the new key is
+                taken, or does not vouch for the step.
         """
         rotation: Rotation = record.message
         old = record.envelope.key_id
         if self.author_of(old) is None:
             raise Refused(RefusalCode.NO_SUCH_KEY, "the key that signs this has just been ended")
         self._check_unused(rotation.key)
+        if self._rotations_before(old) >= ROTATIONS_MAX:
+            detail = f"{record.author.name} has gone over {ROTATIONS_MAX} times: the regulator has to admit it anew"
+            raise Refused(RefusalCode.TOO_MANY_ROTATIONS, detail)
         try:
             rotation.verify_possession(old)
         except SignatureError as error:
@@ -216,6 +237,35 @@ class Membership:
             if key_id not in self._keys or (ended.heir is not None and ended.heir not in self._keys):
                 yield f"key {key_id.hex()[:16]}… has ended but was never admitted, or has an heir that was not"
 
+    def _rotations_before(self, key_id: bytes) -> int:
+        """How often its holder has gone over to another key since the admission, until it came to this one."""
+        count = 0
+        while key_id in self._heirs:
+            key_id, count = self._heirs[key_id], count + 1
+        return count
+
+    def _key_changed(self, key_id: bytes, before: Author | None, after: Author | None) -> None:
+        if before is not None:
+            _drop(self._roles, before.name, key_id)
+            _drop(self._live, before.name, key_id)
+        if after is not None:
+            self._roles.setdefault(after.name, {})[key_id] = after.role
+            if key_id not in self._ended:
+                self._live.setdefault(after.name, {})[key_id] = after
+
+    def _end_changed(self, key_id: bytes, before: Ended | None, after: Ended | None) -> None:
+        if before is not None and before.heir is not None:
+            del self._heirs[before.heir]
+        if after is not None and after.heir is not None:
+            self._heirs[after.heir] = key_id
+        author = self._keys.get(key_id)
+        if author is None:
+            return
+        if after is None:
+            self._live.setdefault(author.name, {})[key_id] = author
+        else:
+            _drop(self._live, author.name, key_id)
+
     def _check_unused(self, key: PublicKey) -> None:
         holder = self._keys.get(key.thumbprint)
         if holder is not None:
@@ -230,6 +280,13 @@ class Membership:
             what = "has ended already" if ended else "was never admitted"
             raise Refused(RefusalCode.NO_SUCH_KEY, f"key {key_id.hex()[:16]}… {what}")
         return key_id
+
+
+def _drop(index: dict[str, dict[bytes, Any]], name_: str, key_id: bytes) -> None:
+    keys = index.get(name_, {})
+    keys.pop(key_id, None)
+    if not keys:
+        index.pop(name_, None)
 
 
 def _spell_author(author: Author) -> Value:

@@ -121,6 +121,47 @@ class Table(Generic[K, V]):
         self._rows[known] = self._read(decode(value, size_max=ROW_BYTES_MAX))
 
 
+class WatchedTable(Table[bytes, V]):
+    """A table that tells of every row that changes, also when a change is taken back: for whoever keeps an index."""
+
+    def __init__(
+        self,
+        number: int,
+        journal: Journal,
+        *,
+        spell: Callable[[V], Value],
+        read: Callable[[Value], V],
+        watch: Callable[[bytes, V | None, V | None], None],
+    ) -> None:
+        """`watch` is told the key, what stood there, and what stands there now."""
+        super().__init__(number, journal, spell=spell, read=read)
+        self._watch = watch
+
+    def put(self, key: bytes, value: V) -> None:
+        """Write a row."""
+        before = self.get(key)
+        super().put(key, value)
+        self._watch(key, before, value)
+
+    def remove(self, key: bytes) -> None:
+        """Delete a row that is there."""
+        before = self.get(key)
+        super().remove(key)
+        self._watch(key, before, None)
+
+    def restore(self, key: bytes, before: V | None) -> None:
+        """Put back what stood under `key`; only the journal does this."""
+        gone = self.get(key)
+        super().restore(key, before)
+        self._watch(key, gone, before)
+
+    def load(self, key: Value, value: bytes) -> None:
+        """Take a row from the store. The journal does not see it."""
+        super().load(key, value)
+        assert isinstance(key, bytes)
+        self._watch(key, None, self[key])
+
+
 def spell_rows(rows: Iterable[tuple[Table[Any, Any], Any]]) -> list[Change]:
     """Rows as they stand now, in bytes, in the order of their keys."""
     return sorted((table.change(key) for table, key in rows), key=attrgetter("key"))

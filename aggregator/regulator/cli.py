@@ -20,10 +20,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from aggregator.terminal import plain
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
-    from aggregator.service.regulator import Regulator, Sealed
+    from aggregator.regulator.desk import Regulator, Sealed
     from config.settings import AggregatorSettings
     from protocol.certificates import Authority, Request
 
@@ -73,7 +74,7 @@ def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson
         return
     table = Table("gateway", "fingerprint", "", box=None)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(plain, row.values()))
     out.print(table if rows else "Nobody asks. A request can be carried here as a file, too.")
 
 
@@ -88,7 +89,7 @@ def members(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson 
     table = Table("name", "role", "fingerprint", "", box=None)
     for view in views:
         until = f" after block {view.until_block}" if view.until_block is not None else ""
-        table.add_row(view.name, view.role, view.key or "–", f"{view.state}{until}")
+        table.add_row(plain(view.name), plain(view.role), view.key or "–", f"{view.state}{until}")
     out.print(table)
 
 
@@ -114,20 +115,23 @@ def admit(
     with _open(settings) as (read, regulator):
         found = _find(request, read)
         regulator.check_request(found)
+        regulator.aggregator()
         slip_file = output or Path(f"{found.gateway}.admission.yaml")
         _must_be_new(slip_file)
-        out.print(f"{found.gateway} asks with the key [bold]{fingerprint(found.key.thumbprint)}[/]", highlight=False)
+        out.print(
+            f"{plain(found.gateway)} asks with the key [bold]{fingerprint(found.key.thumbprint)}[/]", highlight=False
+        )
         _compare(found, told)
         certificate = _certificate(found, authority)
         sealed = regulator.admission(found, regulators_key, replace=replace)
         if sealed is None:
-            out.print(f"{found.gateway} is admitted with this key already.")
+            out.print(f"{plain(found.gateway)} is admitted with this key already.")
         else:
             _bring_about(sealed, read, regulator, wait_s)
     with _open(settings) as (_, regulator):
         write_new(slip_file, regulator.slip(found, certificate).to_yaml().encode())
-    out.print(f"{found.gateway} is a member. Carry {slip_file} to it, and there:", soft_wrap=True)
-    out.print(f"  este-agent enrol --settings agent.yaml --admission {slip_file.name}", soft_wrap=True)
+    out.print(f"{plain(found.gateway)} is a member. Carry {plain(slip_file)} to it, and there:", soft_wrap=True)
+    out.print(f"  este-agent enrol --settings agent.yaml --admission {plain(slip_file.name)}", soft_wrap=True)
     _tell_broker(replace=replace)
 
 
@@ -149,7 +153,7 @@ def revoke(
     with _open(settings) as (read, regulator):
         sealed = regulator.revocation(name, reason, regulators_key)
         _bring_about(sealed, read, regulator, wait_s)
-    out.print(f"The key of {name} has ended.")
+    out.print(f"The key of {plain(name)} has ended.")
     _tell_broker(replace=True)
 
 
@@ -160,7 +164,7 @@ def crl(
     settings: SettingsOption = Path("aggregator.yaml"),
 ) -> None:
     """Print the list of certificates that the broker must not accept: Mosquitto's `crlfile`."""
-    from aggregator.service.regulator import load_authority
+    from aggregator.regulator.desk import load_authority
 
     authority = load_authority(ca, ca_key)
     with _open(settings) as (_, regulator):
@@ -169,7 +173,7 @@ def crl(
 
 @contextmanager
 def _open(settings: Path) -> Iterator[tuple[AggregatorSettings, Regulator]]:
-    from aggregator.service.regulator import Regulator
+    from aggregator.regulator.desk import Regulator
     from config.load import load
     from config.settings import AggregatorSettings
 
@@ -181,24 +185,27 @@ def _open(settings: Path) -> Iterator[tuple[AggregatorSettings, Regulator]]:
         regulator.close()
 
 
-def _listen(settings: AggregatorSettings) -> dict[str, bytes]:
+def _listen(settings: AggregatorSettings, gateway: str | None = None) -> dict[str, bytes]:
+    """The requests that the broker keeps, or that of one gateway."""
     from aggregator.service.mqtt_port import Visit
+    from protocol.certificates import REQUEST_BYTES_MAX
     from protocol.topics import Kind
 
     with err.status("listening to the broker …"):
-        return asyncio.run(Visit(settings.broker, settings.region).retained(Kind.ENROL, LISTEN_S))
+        visit = Visit(settings.broker, settings.region)
+        return asyncio.run(visit.retained(Kind.ENROL, LISTEN_S, bytes_max=REQUEST_BYTES_MAX, name=gateway))
 
 
 def _find(request: str, settings: AggregatorSettings) -> Request:
     """The request in a file, or the one that the broker keeps under a gateway's name."""
-    from aggregator.service.regulator import RegulatorError, read_file
+    from aggregator.regulator.desk import RegulatorError, read_file
     from protocol.certificates import read_request
     from protocol.fields import is_name
 
     path = Path(request)
     if path.exists() or not is_name(request):
         return read_request(read_file(path))
-    payload = _listen(settings).get(request)
+    payload = _listen(settings, request).get(request)
     if payload is None:
         raise RegulatorError(f"there is no file {request}, and the broker keeps no request of a gateway of that name")
     return _checked(payload, request)
@@ -206,7 +213,7 @@ def _find(request: str, settings: AggregatorSettings) -> Request:
 
 def _checked(payload: bytes, gateway: str) -> Request:
     """A request that came over the broker: it must be about whoever's topic it stands on."""
-    from aggregator.service.regulator import RegulatorError
+    from aggregator.regulator.desk import RegulatorError
     from protocol.certificates import read_request
 
     request = read_request(payload)
@@ -217,7 +224,7 @@ def _checked(payload: bytes, gateway: str) -> Request:
 
 def _compare(request: Request, told: str | None) -> None:
     """See that a person has seen this key's fingerprint on the gateway itself."""
-    from aggregator.service.regulator import RegulatorError, is_fingerprint_of
+    from aggregator.regulator.desk import RegulatorError, is_fingerprint_of
 
     if told is not None:
         if not is_fingerprint_of(request.key.thumbprint, told):
@@ -231,8 +238,8 @@ def _compare(request: Request, told: str | None) -> None:
 
 def _bring_about(sealed: Sealed, settings: AggregatorSettings, regulator: Regulator, wait_s: float) -> None:
     """Publish a record, and wait until the ledger has it."""
+    from aggregator.regulator.desk import RegulatorError
     from aggregator.service.mqtt_port import Visit
-    from aggregator.service.regulator import RegulatorError
 
     regulator.check_running()
     asyncio.run(Visit(settings.broker, settings.region).publish(sealed.topic, sealed.envelope))
@@ -248,7 +255,7 @@ def _bring_about(sealed: Sealed, settings: AggregatorSettings, regulator: Regula
 
 
 def _authority(ca: Path | None, ca_key: Path | None) -> Authority | None:
-    from aggregator.service.regulator import load_authority
+    from aggregator.regulator.desk import load_authority
 
     if (ca is None) != (ca_key is None):
         raise typer.BadParameter("--ca and --ca-key together, or neither")
@@ -256,7 +263,7 @@ def _authority(ca: Path | None, ca_key: Path | None) -> Authority | None:
 
 
 def _certificate(request: Request, authority: Authority | None) -> bytes | None:
-    from aggregator.service.regulator import certificate_for
+    from aggregator.regulator.desk import certificate_for
 
     return certificate_for(request, authority, _now()) if authority else None
 

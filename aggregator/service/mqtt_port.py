@@ -23,12 +23,15 @@ from config.tasks import end, wait_for_any
 from config.tls import context_of
 from protocol.envelope import ENVELOPE_BYTES_MAX
 from protocol.errors import EncodingError, LinkError
-from protocol.topics import Kind, everybody, parse
+from protocol.topics import Kind, Topic, everybody, parse
 
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_MAX_S: Final = 30.0
 OUTGOING_MAX: Final = 100_000
 IN_FLIGHT_MAX: Final = 1000
+
+RETAINED_MAX: Final = 10_000
+"""Names whose kept messages a short call takes: with requests of 8 KiB, 80 MiB in the worst case."""
 
 logging.getLogger("mqtt").setLevel(logging.CRITICAL + 1)  # aiomqtt's own log repeats what is raised
 
@@ -154,18 +157,25 @@ class Visit:
             async with self._client() as client:
                 await client.publish(topic, payload, qos=1, retain=retain)
 
-    async def retained(self, kind: Kind, listen_s: float) -> dict[str, bytes]:
-        """What the broker keeps of one kind, by name; whatever comes within `listen_s` seconds.
+    async def retained(
+        self, kind: Kind, listen_s: float, *, bytes_max: int, name: str | None = None
+    ) -> dict[str, bytes]:
+        """What the broker keeps of one kind, by name: whatever comes within `listen_s` seconds, or the one of `name`.
+
+        At most `RETAINED_MAX` of them, the first that come. What is longer than `bytes_max` is left out.
 
         Raises:
             LinkError: the broker is away, or lets nobody in with these settings.
         """
         found: dict[str, bytes] = {}
+        wanted = everybody(self._region, kind) if name is None else str(Topic(self._region, name, kind))
         with self._link_errors(), suppress(TimeoutError):
             async with self._client() as client, asyncio.timeout(listen_s):
-                await client.subscribe(everybody(self._region, kind), qos=1)
-                async for incoming in _messages(client):
+                await client.subscribe(wanted, qos=1)
+                async for incoming in _messages(client, bytes_max):
                     found[incoming.gateway] = incoming.payload
+                    if len(found) >= (RETAINED_MAX if name is None else 1):
+                        break
         return {name: payload for name, payload in found.items() if payload}
 
     @contextmanager
@@ -194,14 +204,14 @@ async def _receive(
     client: aiomqtt.Client, on_link: Callable[[], Awaitable[None]], receive: Callable[[Incoming], None]
 ) -> None:
     await on_link()
-    async for incoming in _messages(client):
+    async for incoming in _messages(client, ENVELOPE_BYTES_MAX):
         receive(incoming)
 
 
-async def _messages(client: aiomqtt.Client) -> AsyncIterator[Incoming]:
+async def _messages(client: aiomqtt.Client, bytes_max: int) -> AsyncIterator[Incoming]:
     async for message in client.messages:
         payload = message.payload
-        if not isinstance(payload, bytes) or len(payload) > ENVELOPE_BYTES_MAX:
+        if not isinstance(payload, bytes) or len(payload) > bytes_max:
             continue
         try:
             topic = parse(message.topic.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli import EXIT_PIN_REFUSED
+from agent.exits import EXIT_PIN_REFUSED
 from tests.architecture.house import ROOT, report
 
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from agent.cli import app as agent
 from aggregator.cli import app as aggregator
@@ -27,12 +29,19 @@ def options() -> Iterator[tuple[str, set[str]]]:
 
 
 def options_of(title: str, command: Any) -> Iterator[tuple[str, set[str]]]:
-    """A command's options, or those of the verbs below it."""
+    """A command's options, and those of the verbs below it."""
     if verbs := getattr(command, "commands", None):
+        if command.params:
+            yield title, options_in(command)
         for key, verb in verbs.items():
             yield from options_of(f"{title} {key}", verb)
     else:
-        yield title, {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
+        yield title, options_in(command)
+
+
+def options_in(command: Any) -> set[str]:
+    """The options that a command itself takes."""
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
 
 
 def section(title: str) -> str:
@@ -69,3 +78,9 @@ def test_a_table_that_has_fallen_behind_is_seen() -> None:
     assert f"| `gateway` | name | **required** | {TODO} |" in renewed
     assert renewed.endswith("|\n\nMore.\n")
     assert brought_up_to_date(renewed, (kind,)) == renewed
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_program_tells_its_version(name: str) -> None:
+    told = CliRunner().invoke(APPS[name], ["--version"])
+    assert (told.exit_code, told.stdout) == (0, f"este {version('este')}\n")

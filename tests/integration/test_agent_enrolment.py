@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from config.settings import AgentSettings
 from protocol.canonical import decode
 from protocol.crypto import PublicKey, SigningKey
 from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, seal
-from protocol.errors import OperatorError
+from protocol.errors import KeyUnavailable, OperatorError
 from protocol.link import NO_RECORD, Link
 from protocol.messages import MessageType, RightKind
 from protocol.rotation import Rotation
@@ -350,10 +351,135 @@ def test_a_change_of_keys_that_is_killed_between_any_two_steps_can_be_done_again
     assert not (gateway.home / f"gateway.key.pem{succession.NEXT_SUFFIX}").exists()
 
 
+class Chip:
+    """A key that fails after so many signatures."""
+
+    def __init__(self, key: SigningKey, good_for: int) -> None:
+        self._key, self.good_for = key, good_for
+        self.public_key = key.public_key
+
+    def sign(self, message: bytes) -> bytes:
+        if self.good_for == 0:
+            raise KeyUnavailable("the chip does not answer")
+        self.good_for -= 1
+        return self._key.sign(message)
+
+
+def take_up(gateway: Gateway, last: Entry, key: Any) -> int:
+    books = gateway.books()
+    with closing(books.file):
+        return succession.take_up(books, last, key)
+
+
+@pytest.mark.parametrize("runs_between", [False, True])
+@pytest.mark.parametrize("last", [NOWHERE, Entry(57, bytes(range(32)))], ids=["another key", "another place"])
+def test_a_chip_that_fails_now_and_then_gets_to_the_end(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, last: Entry, runs_between: bool
+) -> None:
+    monkeypatch.setattr(succession, "PAGE_RECORDS", 4)
+    gateway.run(10)
+    asked, signed, attempts = a_key(77) if last == NOWHERE else gateway.key, 0, 0
+    while True:
+        chip, attempts = Chip(asked, 5), attempts + 1
+        with suppress(KeyUnavailable):
+            take_up(gateway, last, chip)
+            break
+        assert attempts < 5, "what was signed is lost at each attempt"
+        signed += 5
+        if runs_between and attempts == 1:
+            gateway.run(1)  # an agent is started between two attempts, with the key that has ended
+    ledger = Ledger(asked.public_key, last)
+    gateway.deliver(ledger)
+    count = 10 + runs_between
+    assert ledger.readings == list(range(last.sequence + 1, last.sequence + 1 + count))
+    assert signed + 5 - chip.good_for <= count + attempts - 1, "at most one page is signed twice per failure"
+    assert take_up(gateway, ledger.last, asked) == 0
+    gateway.run(0)
+
+
+def test_a_slip_of_another_place_does_not_take_what_was_signed_for_the_first(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "PAGE_RECORDS", 2)
+    gateway.run(6)
+    with pytest.raises(KeyUnavailable):
+        take_up(gateway, Entry(57, bytes(range(32))), Chip(gateway.key, 5))
+    other = Entry(58, bytes(reversed(range(32))))
+    take_up(gateway, other, gateway.key)
+    ledger = Ledger(gateway.key.public_key, other)
+    gateway.deliver(ledger)
+    assert ledger.last.sequence == 64
+
+
+def test_a_record_that_was_set_aside_last_proves_that_the_ledger_has_those_before_it(gateway: Gateway) -> None:
+    gateway.run(3)
+    books = gateway.books()
+    with closing(books.file):
+        first, second, third = books.page(0, 9)
+        books.set_aside(second, 33, "from the future")  # the receipt of the first is lost
+    assert first.sequence == 1
+    assert take_up(gateway, second, gateway.key) == 0
+    ledger = Ledger(gateway.key.public_key, second)
+    gateway.deliver(ledger)
+    assert ledger.last == third
+
+
+def test_an_older_copy_of_a_card_sends_again_what_its_slip_cannot_tell(gateway: Gateway, tmp_path: Path) -> None:
+    """The slip names record 8 only, which the copy does not have: nothing is lost, and no energy counts twice."""
+    ledger = Ledger(gateway.key.public_key)
+    gateway.run(6)
+    copytree(gateway.home, tmp_path / "copy")
+    gateway.run(2)
+    gateway.deliver(ledger)
+    copy = Gateway(tmp_path / "copy", boots=6)
+    assert accept(copy, a_slip(ledger.key, ledger.last)).signed_again == 6
+    copy.deliver(ledger)
+    assert ledger.last.sequence == 14
+
+
 def test_an_empty_file_that_a_crash_left_for_the_next_key_is_no_key(gateway: Gateway) -> None:
     (gateway.home / f"gateway.key.pem{succession.NEXT_SUFFIX}").touch()
     enrolment.ask(gateway.settings, gateway.home, new_key=True)
     assert gateway.next_key != gateway.key.public_key
+
+
+@pytest.mark.parametrize("torn", [b"", b"-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG"], ids=["empty", "torn"])
+def test_a_waiting_key_that_a_power_cut_tore_is_set_aside_and_the_agent_goes_on(gateway: Gateway, torn: bytes) -> None:
+    ledger = member(gateway)
+    waiting = gateway.home / f"gateway.key.pem{succession.NEXT_SUFFIX}"
+    for number in (1, 2):
+        waiting.write_bytes(torn)
+        waiting.chmod(0o600)
+        gateway.run(1)
+        assert not waiting.exists()
+        assert waiting.with_name(f"{waiting.name}.unusable-{number}").read_bytes() == torn
+    enrolment.rotate(gateway.settings)
+    gateway.run(1)
+    gateway.deliver(ledger)
+    assert ledger.key == gateway.key.public_key
+
+
+def test_a_waiting_key_that_others_can_read_stays_where_it_is_and_the_agent_goes_on(gateway: Gateway) -> None:
+    enrolment.ask(gateway.settings, gateway.home, new_key=True)
+    waiting = gateway.home / f"gateway.key.pem{succession.NEXT_SUFFIX}"
+    waiting.chmod(0o644)
+    gateway.run(1)
+    assert waiting.exists()
+
+
+def test_a_key_that_a_queued_rotation_leads_to_is_never_set_aside(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member(gateway)
+    with monkeypatch.context() as patched:
+        crashing(patched, (enrolment, "_put_in_force"), after=False)
+        with pytest.raises(Crash):
+            enrolment.rotate(gateway.settings)
+    waiting = gateway.home / f"gateway.key.pem{succession.NEXT_SUFFIX}"
+    waiting.write_bytes(b"torn")
+    with pytest.raises(OperatorError, match="P-256 private key"):
+        gateway.run(1)
+    assert waiting.read_bytes() == b"torn"
 
 
 # -- what is refused, in one sentence
@@ -404,6 +530,34 @@ def test_a_key_that_opens_the_brokers_door_too_is_not_rotated_behind_the_regulat
     gateway = Gateway.make(tmp_path / "gw", broker={"host": "localhost", "tls": tls})
     with pytest.raises(OperatorError, match="este-agent enrol --new-key, got the key that signs"):
         enrolment.rotate(gateway.settings)
+
+
+@pytest.mark.parametrize("way", ["linked", "copied"])
+def test_the_brokers_door_is_known_by_its_key_and_not_by_its_path(tmp_path: Path, way: str) -> None:
+    tls = {"ca_file": "ca.pem", "certificate_file": "gateway.crt.pem", "key_file": "tls.key.pem"}
+    gateway = Gateway.make(tmp_path / "gw", broker={"host": "localhost", "tls": tls})
+    tls_key = gateway.home / "tls.key.pem"
+    if way == "linked":
+        tls_key.symlink_to("gateway.key.pem")
+    else:
+        tls_key.write_bytes((gateway.home / "gateway.key.pem").read_bytes())
+    member(gateway)
+    with pytest.raises(OperatorError, match="este-agent enrol --new-key, got the key that signs"):
+        enrolment.rotate(gateway.settings)
+
+
+@pytest.mark.parametrize("kind", ["ours", "another"])
+def test_a_tls_key_of_its_own_is_no_hindrance(tmp_path: Path, kind: str) -> None:
+    tls = {"ca_file": "ca.pem", "certificate_file": "gateway.crt.pem", "key_file": "tls.key.pem"}
+    gateway = Gateway.make(tmp_path / "gw", broker={"host": "localhost", "tls": tls})
+    if kind == "ours":
+        key_files.create(gateway.home / "tls.key.pem")
+    else:
+        command = ["openssl", "genrsa", "-out", str(gateway.home / "tls.key.pem"), "2048"]
+        subprocess.run(command, check=True, capture_output=True)
+    member(gateway)
+    before = gateway.key.public_key
+    assert enrolment.rotate(gateway.settings) != before
 
 
 def test_a_key_that_nobody_knows_cannot_vouch_for_another(gateway: Gateway) -> None:

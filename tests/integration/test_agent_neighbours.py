@@ -16,11 +16,19 @@ import aiomqtt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from agent import neighbours
+from agent.control import DevicePlan
+from agent.events import Event, Read, Trouble
+from agent.mqtt_port import Announcer
+from agent.outbox_file import OutboxFile
 from agent.service_port import Service
+from config.settings import Broker
 from config.tasks import end
-from tests.builders import a_standing
-from tests.integration.agent_world import HOST, Home, Mosquitto, a_broker, a_free_port, eventually
+from protocol.units import Quantity
+from tests.builders import METER, a_standing
+from tests.integration.agent_world import HOST, Mosquitto, a_broker, a_free_port, eventually
 from tests.integration.test_agent_run import a_world
+from tests.unit.agent.builders import FakeClocks, a_profile, a_reading, a_settings
 
 pytestmark = pytest.mark.mosquitto
 
@@ -118,6 +126,38 @@ class TestHomeAssistant:
             await world.seen(records_received=2)
             assert "no link to the house's broker" in world.home.log
 
+    async def test_goodbye_is_said_before_the_link_is_ended(self, broker: Mosquitto) -> None:
+        """A link that is ended in order has no last will, and ending it leaves no time for a last word."""
+        house = HomeAssistant()
+        settings = Broker(host=HOST, port=broker.port)
+        announcer = Announcer(settings, identifier="gw-home", availability="este-home/x", words=(b"online", b"offline"))
+        async with house.listening(broker.port):
+            running = asyncio.create_task(announcer.run())
+            await eventually(lambda: house.retained.get("este-home/x") == "online", "a link")
+            await announcer.say_goodbye()
+            await eventually(lambda: house.retained["este-home/x"] == "offline", "the farewell")
+            assert not running.done()
+            await end(running)
+
+    async def test_row_1_a_restart_goes_on_from_the_energy_that_was_told(self, tmp_path: Path) -> None:
+        house = {"broker": {"host": HOST, "port": a_free_port()}, "every_ms": 1000}
+        settings = a_settings(tmp_path / "agent.yaml", data=str(tmp_path), home_assistant=house)
+        OutboxFile.open(settings.data, region=settings.region, gateway=settings.gateway).close()
+        clocks, told = FakeClocks(), []
+        for shown in ([1000, 1001], range(25_568_000, 25_568_020), [25_568_021]):
+            run = neighbours.Neighbours(settings, {METER: a_profile()}, ADesk([]), clocks)
+            running = asyncio.create_task(run.run())
+            await eventually(lambda run=run: run._announcer, "the announcer")
+            for value in shown:
+                clocks.ms += 1000
+                at, words = clocks.now_ms(), {Quantity.IMPORTED_WH: b""}
+                values = {Quantity.IMPORTED_WH: value}
+                await run.desk.hand(Read(a_reading(start_ms=at, end_ms=at, values=values, words=words)))
+                told.append(run.desk.energy.told()[METER][Quantity.IMPORTED_WH])
+            await end(running)
+        assert told == sorted(told)
+        assert 1001 < told[-1] < 1030
+
 
 def all_there(shown: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
     names = {"m-1: Power", "m-1: Energy imported"}
@@ -167,14 +207,48 @@ class TestPrometheus:
             status, _ = await asked(port, f"{request_line}\r\n\r\n".encode())
             assert status.split()[1] in {"404", "405"}
 
-    async def test_a_port_that_is_taken_is_told_in_one_sentence(self, tmp_path: Path, broker: Mosquitto) -> None:
+    async def test_a_port_that_is_taken_is_told_and_hinders_nobody(self, tmp_path: Path, broker: Mosquitto) -> None:
         with socket.socket() as taken:
             taken.bind((HOST, 0))
             taken.listen()
-            home = Home.make(tmp_path, broker.port, a_free_port(), metrics={"port": taken.getsockname()[1]})
-            process = home.start()
-            assert await asyncio.to_thread(process.wait) == 1
-            assert "metrics: port: expected a free port" in home.log
+            async with a_world(tmp_path, broker, metrics={"port": taken.getsockname()[1]}) as world, world.aggregator():
+                await world.seen(records_received=2)
+                assert "metrics: port: expected a free port" in (await world.home.status())["neighbours"]
+                assert "metrics: port: expected a free port" in world.home.log
+
+    async def test_a_port_that_is_free_again_is_served(
+        self, tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(neighbours, "AGAIN_S", 0.05)
+        heard: list[Event] = []
+        with socket.socket() as taken:
+            taken.bind((HOST, 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            settings = a_settings(tmp_path / "agent.yaml", metrics={"port": port})
+            told = neighbours.Neighbours(settings, {}, ADesk(heard), FakeClocks())
+            running = asyncio.create_task(told.run())
+            await eventually(lambda: bool(heard), "the trouble")
+            assert isinstance(heard[0], Trouble)
+            assert "Prometheus: metrics: port: expected a free port" in (heard[0].reason or "")
+        await eventually(lambda: heard[-1] == Trouble("neighbours", None), "the end of the trouble")
+        assert len(heard) == 2
+        await end(running)
+
+
+class ADesk:
+    """A desk that keeps what it is handed."""
+
+    is_paused = False
+
+    def __init__(self, heard: list[Event]) -> None:
+        self._heard = heard
+
+    async def hand(self, event: Event) -> None:
+        self._heard.append(event)
+
+    def granted_w(self, device: DevicePlan) -> int | None:
+        return None
 
 
 async def http(port: int, path: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from pkcs11.exceptions import DeviceError, NoSuchToken
 
-from agent.cli import EXIT_PIN_REFUSED
+from agent.exits import EXIT_PIN_REFUSED
 from agent.keystore import open_key
 from agent.pkcs11_port import ChipSigner, low_s, make_key, public_key_of
 from config.settings import ChipKey

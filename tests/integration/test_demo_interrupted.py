@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,7 +57,44 @@ def test_while_things_are_being_made_it_ends_at_once(tmp_path: Path) -> None:
         wait_for(demo, folder / "fleet.yaml", "seed")
         demo.send_signal(signal.SIGINT)
         _, err = demo.communicate(timeout=BOUND_S)
-    assert (demo.returncode, err) == (130, "")
+    assert demo.returncode == 130
+    assert err == f"Ended at once: what was written is in {folder}, nothing was counted or audited.\n"
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+def test_impatience_ends_it_quietly_and_says_where_things_are(tmp_path: Path, pause_s: float) -> None:
+    folder = tmp_path / "demo"
+    with a_demo(folder) as demo:
+        wait_for(demo, folder / "logs" / "gw-1.log", "linked to")
+        for _ in range(3):
+            demo.send_signal(signal.SIGINT)
+            time.sleep(pause_s)
+        _, err = demo.communicate(timeout=BOUND_S)
+    assert demo.returncode == 130
+    assert err in ("", f"Ended at once: what was written is in {folder}, nothing was counted or audited.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "{used}"], "expected an empty folder"),
+        (["--broker", "127.0.0.1:1"], "no broker answers at 127.0.0.1:1"),
+        (["--broker", "nonsense"], "expected HOST:PORT"),
+    ],
+)
+def test_what_cannot_begin_says_so_first_and_leaves_nothing_behind(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    used, temporary = tmp_path / "used", tmp_path / "tmp"
+    for folder in (used, temporary):
+        folder.mkdir()
+    (used / "file").touch()
+    command = [COMMAND, *(argument.format(used=used) for argument in arguments)]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=BOUND_S, check=False)
+    assert done.returncode != 0 and done.stdout == ""
+    assert says in " ".join(done.stderr.split())
+    assert not list(temporary.iterdir()) and [path.name for path in used.iterdir()] == ["file"]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line() -> None:

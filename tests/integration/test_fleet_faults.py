@@ -21,7 +21,7 @@ from agent.modbus_port import ModbusBus
 from agent.planner import serial_request
 from config.load import load_profiles
 from config.settings import Bus, FleetSettings, Transport
-from firmware_sim.control_port import SOCKET_NAME, order
+from firmware_sim.control_port import LINE_MAX, SOCKET_NAME, listening, order
 from firmware_sim.faults import KINDS, SERIAL_STEP, Fault
 from firmware_sim.fleet import Fleet
 from firmware_sim.meter import Shown
@@ -297,6 +297,32 @@ async def test_who_talks_nonsense_on_the_socket_is_told_so(running: tuple[Path, 
         assert answer == b"" or b"expected" in answer
         writer.close()
     assert await order(folder, {"meter": METER, "fault": "none"}) == f"{METER}: 0 faults lifted"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"meter": "m", "padding": "' + b"x" * 60_000 + b'"}\n', f"at most {LINE_MAX} bytes"),
+        (b"x" * 60_000, f"at most {LINE_MAX} bytes"),
+        (b"[" * 4000 + b"\n", "one order as a JSON object"),
+        (b'{"a":' * 800 + b"\n", "one order as a JSON object"),
+    ],
+    ids=["a long order", "no end", "brackets", "braces"],
+)
+async def test_an_order_beyond_measure_is_answered_and_not_obeyed(tmp_path: Path, line: bytes, told: str) -> None:
+    obeyed: list[object] = []
+
+    def obey(what: object) -> str:
+        obeyed.append(what)
+        return "done"
+
+    async with listening(tmp_path, obey):
+        for order_, expected in ((line, told), (b'{"meter": "m"}\n', "done")):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
+            writer.write(order_)
+            assert expected in (await reader.readline()).decode()
+            writer.close()
+    assert obeyed == [{"meter": "m"}]
 
 
 def test_without_a_fleet_there_is_nobody_to_tell(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
 
+from aggregator.cli import app
 from aggregator.service.audit import AuditError, audit
 from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
@@ -18,7 +22,7 @@ from aggregator.service.store import FILE_NAME, Store, StoreError
 from config.settings import Blocks
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope
-from protocol.errors import EsteError
+from protocol.errors import EsteError, OperatorError
 from protocol.messages import MessageType, Receipt, Refusal, Statement
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind
@@ -323,3 +327,37 @@ def test_a_changed_proof_proves_nothing(ledger: Path, running: Running) -> None:
             changed[field] = document[field][:place] + digit + document[field][place + 1 :]
             with pytest.raises(EsteError):
                 verify(changed, key)
+
+
+# -- commands
+
+
+def este_aggregator(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_proof_overwrites_no_file(ledger: Path, tmp_path: Path) -> None:
+    file = tmp_path / "gas.json"
+    command = ("prove", "--data", ledger, "--balance", "gas", "-o", file)
+    assert este_aggregator(*command).exit_code == 0
+    written = file.read_bytes()
+    refused = este_aggregator(*command)
+    assert isinstance(refused.exception, OperatorError)
+    assert "expected no file yet, since nothing is ever overwritten" in str(refused.exception)
+    assert file.read_bytes() == written
+
+
+@pytest.mark.parametrize(("verb", "kept"), [("balances", slice(1, 3)), ("devices", slice(-4, None))])
+def test_on_a_narrow_terminal_no_name_and_no_number_is_cut(
+    ledger: Path, verb: str, kept: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lines(width: int, *, is_terminal: bool) -> list[str]:
+        monkeypatch.setattr("aggregator.cli.out", Console(width=width, force_terminal=is_terminal, color_system=None))
+        done = este_aggregator(verb, "--data", ledger)
+        assert done.exit_code == 0, done.output
+        return done.stdout.splitlines()
+
+    full, narrow = lines(80, is_terminal=False), lines(60, is_terminal=True)
+    assert narrow[-1].startswith("(no room for: ")
+    for row, shown in zip(full[1:], narrow[1:], strict=False):
+        assert set(re.split(r"\s{2,}", row)[kept]) <= set(re.split(r"\s{2,}", shown)), row

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
+from aggregator import cli as main_cli
 from aggregator.regulator import cli
+from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, is_fingerprint_of
+from aggregator.service import mqtt_port
 from aggregator.service.founding import found
 from aggregator.service.node import Node
-from aggregator.service.regulator import Regulator, RegulatorError, Sealed, is_fingerprint_of
+from aggregator.service.query import MeterView
 from config import key_files
 from config.load import load
 from config.settings import AggregatorSettings
@@ -22,6 +31,7 @@ from protocol.certificates import Request
 from protocol.crypto import SoftwareKey, fingerprint
 from protocol.errors import EsteError, OperatorError
 from protocol.request import request_for
+from protocol.topics import Kind, Topic, everybody
 from tests.village import REGION, START_MS, a_grid_document
 
 COMMAND = str(Path(sys.executable).with_name("este-aggregator"))
@@ -185,6 +195,128 @@ def test_a_fingerprint_may_be_told_in_any_grouping(spelled: Any) -> None:
     assert is_fingerprint_of(key_id, spelled(fingerprint(key_id)))
     assert not is_fingerprint_of(key_id, spelled(fingerprint(OTHER.public_key.thumbprint)))
     assert not is_fingerprint_of(key_id, fingerprint(key_id)[:-1])
+
+
+def test_the_slip_needs_no_private_key_of_the_node(home: Path, regulators_key: SoftwareKey) -> None:
+    """The chain says whose receipts count, so the node's key may lie in a chip, or on another machine."""
+    admitted(home, regulators_key)
+    node = key_files.load(home / "agg" / "aggregator.key").public_key
+    (home / "agg" / "aggregator.key").unlink()
+    regulator = anew(home)
+    slip = regulator.slip(a_request(), None)
+    regulator.close()
+    assert slip.aggregator_key == node.to_pem()
+
+
+def test_nothing_is_signed_for_a_node_that_the_chain_does_not_know(home: Path, regulators_key: SoftwareKey) -> None:
+    regulator = Regulator(settings_of(home).model_copy(update={"name": "node-7"}))
+    with pytest.raises(RegulatorError, match="node-7 is no aggregator of the region, node-1 is"):
+        regulator.admission(a_request(), regulators_key, replace=False)
+    regulator.close()
+
+
+# -- what anybody may put before the regulator's eyes
+
+FORGED = "[bold red]gw-1 admitted[/]"
+
+
+def a_foreign_request(name: str, version: int = 0) -> bytes:
+    """A request with any name, such as another program may leave at the broker."""
+    der = request_for(KEY, region=REGION, gateway="x" * len(name)).splitlines()[1:-1]
+    body = b64decode(b"".join(der)).replace(b"x" * len(name), name.encode())
+    body = body.replace(b"\x02\x01\x00", bytes([2, 1, version]), 1)
+    return b"-----BEGIN CERTIFICATE REQUEST-----\n" + b64encode(body) + b"\n-----END CERTIFICATE REQUEST-----\n"
+
+
+def test_one_bad_request_is_a_row_of_its_own_and_never_markup(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {
+        "gw": (home / "request.csr").read_bytes(),
+        "version": a_foreign_request("gw", 7),
+        "broken": a_foreign_request("[/x]"),
+        "forged": a_foreign_request(FORGED),
+        "screen": a_foreign_request("\x1b[2J"),
+    }
+    monkeypatch.setattr(cli, "_listen", lambda settings: kept)
+    monkeypatch.setattr(cli, "out", Console(file=(shown := io.StringIO()), width=200, force_terminal=True))
+    monkeypatch.setattr(cli, "_checked", _unread(cli._checked))
+    cli.requests(home / "agg" / "aggregator.yaml")
+    text = shown.getvalue()
+    assert fingerprint(KEY.public_key.thumbprint) in re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "[/x]" in text and FORGED in text
+    assert "\x1b[2J" not in text and "?[2J" in text
+
+
+def _unread(checked: Any) -> Any:
+    """As `_checked`, but whatever a request says of itself is in its error."""
+
+    def check(payload: bytes, gateway: str) -> Any:
+        try:
+            return checked(payload, gateway)
+        except EsteError as error:
+            names = [name for name in ("[/x]", FORGED, "\x1b[2J") if name.encode() in _der(payload)]
+            raise RegulatorError(f"{error} {' '.join(names)}") from error
+
+    return check
+
+
+def _der(pem: bytes) -> bytes:
+    return b64decode(b"".join(pem.splitlines()[1:-1]))
+
+
+def test_what_an_error_says_of_others_is_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def fails() -> None:
+        raise RegulatorError(f"{FORGED} [/x]")
+
+    monkeypatch.setattr(main_cli, "err", Console(file=(shown := io.StringIO()), width=200))
+    with pytest.raises(SystemExit):
+        main_cli._run(fails)
+    assert f"error: {FORGED} [/x]" in shown.getvalue()
+
+
+def test_what_a_meter_says_of_itself_is_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    serial = "[/x][green]fine[/]"
+    view = MeterView("m", "p", "gw", "abb", serial, 1, 0, 0, 0, None)
+    monkeypatch.setattr(main_cli, "_open", lambda data: SimpleNamespace(meters=lambda: [view]))
+    monkeypatch.setattr(main_cli, "out", Console(file=(shown := io.StringIO()), width=200))
+    main_cli.devices(acl=False)
+    assert serial in shown.getvalue()
+
+
+# -- the broker's keepsakes
+
+
+class ABroker:
+    """A client of a broker that keeps what it is given."""
+
+    def __init__(self, kept: dict[str, bytes]) -> None:
+        self.kept = kept
+        self.wanted = ""
+
+    async def __aenter__(self) -> ABroker:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def subscribe(self, wanted: str, qos: int) -> None:
+        self.wanted = wanted
+
+    @property
+    async def messages(self) -> AsyncIterator[SimpleNamespace]:
+        for name, payload in self.kept.items():
+            topic = str(Topic(REGION, name, Kind.ENROL))
+            if self.wanted in (topic, everybody(REGION, Kind.ENROL)):
+                yield SimpleNamespace(topic=SimpleNamespace(value=topic), payload=payload)
+        await asyncio.sleep(60)
+
+
+async def test_a_broker_that_keeps_too_much_is_not_taken_in_whole(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    kept = {"gw-0": b"x" * 101, **{f"gw-{n}": b"x" * 100 for n in range(1, 9)}}
+    visit = mqtt_port.Visit(settings_of(home).broker, REGION)
+    monkeypatch.setattr(visit, "_client", lambda: ABroker(kept))
+    monkeypatch.setattr(mqtt_port, "RETAINED_MAX", 5)
+    assert list(await visit.retained(Kind.ENROL, 0.5, bytes_max=100)) == [f"gw-{n}" for n in range(1, 6)]
+    assert list(await visit.retained(Kind.ENROL, 0.5, bytes_max=100, name="gw-8")) == ["gw-8"]
+    assert await visit.retained(Kind.ENROL, 0.1, bytes_max=100, name="gw-0") == {}
 
 
 # -- the commands

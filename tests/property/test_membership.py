@@ -103,6 +103,14 @@ class Memberships(RuleBasedStateMachine):
         assert len(live) == len(set(live))
 
     @invariant()
+    def the_index_says_what_the_tables_say(self) -> None:
+        """Also after a block that was taken back."""
+        register = self.village.five.asset.membership
+        scanned = [author for author, ended in register.all() if ended is None]
+        assert register.live() == scanned
+        assert [register.live_of(author.name) for author in scanned] == scanned
+
+    @invariant()
     def what_ended_never_comes_back(self) -> None:
         """Not by admission, nor by rotation."""
         asset = self.village.five.asset

@@ -112,7 +112,7 @@ def an_inverter() -> Device:
     return a_device(models, base=40_000, maker="Acme", model="Sun 5", serial="55")
 
 
-def a_battery_701() -> Device:
+def a_battery_701(*, batteries: int = 1) -> Device:
     """Models 701 and 802: charging with 2 kW at 55.5 %."""
     ac: dict[int, int | Sequence[int]] = {
         **{10: i16(-200), 11: 201, 12: 0, 17: u32(49_980), 19: u64(7_000_000_123), 23: u64(8_000_000_456)},
@@ -120,5 +120,5 @@ def a_battery_701() -> Device:
         **{113: i16(-1), 114: i16(-1), 115: i16(-3), 116: 1, 118: 1, 119: 1, 120: 0},
     }
     storage: dict[int, int | Sequence[int]] = {11: 555, 56: i16(-1)}
-    models = [*laid_out(701, 153, ac), *laid_out(802, 62, storage)]
+    models = [*laid_out(701, 153, ac), *laid_out(802, 62, storage) * batteries]
     return a_device(models, base=0, maker="Acme", model="Store", serial="9")

@@ -7,8 +7,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from agent import home_assistant
-from agent.home_assistant import kilowatt_hours, messages, spelled
+from agent.home_assistant import Live, kilowatt_hours, messages, spelled
 from agent.memory import MeterSeen
 from protocol.batch import Quality
 from protocol.units import Quantity
@@ -31,8 +33,18 @@ CLASSES = {
 """home-assistant.io/integrations/sensor: device classes with their units, and state classes that go with them."""
 
 
-def told(**changes: Any) -> dict[str, bytes]:
-    return messages(replace(SEEN, **changes), METERS, PREFIX)
+IMPORTED = Quantity.IMPORTED_WH
+LIVE = Live(
+    now_ms=65_000,
+    poll_every_ms=1000,
+    readings={"house": a_reading()},
+    energies={"house": {IMPORTED: 1000, Quantity.EXPORTED_WH: 0}},
+)
+BASE = "este-home/sunvale/gw-1/meter/house"
+
+
+def told(live: Live = LIVE, **changes: Any) -> dict[str, bytes]:
+    return messages(replace(SEEN, **changes), live, METERS, PREFIX)
 
 
 def configs(messages_: dict[str, bytes]) -> dict[str, Any]:
@@ -85,11 +97,29 @@ def test_a_participant_has_balance_priority_and_restriction() -> None:
 
 def test_an_unexplained_step_is_no_energy_here_either() -> None:
     """Pains row 1: a glitch was booked as 9,113 kWh by Home Assistant (core #138077)."""
-    glitch = a_reading(quality=Quality.UNEXPLAINED_STEP, values={Quantity.ACTIVE_POWER_W: 5, Quantity.IMPORTED_WH: 0})
-    messages_ = told(meters=[MeterSeen("house", a_boot(), glitch, None)])
-    base = "este-home/sunvale/gw-1/meter/house"
-    assert f"{base}/energy_imported" not in messages_
-    assert messages_[f"{base}/power"] == b"5"
+    glitch = a_reading(quality=Quality.UNEXPLAINED_STEP, values={Quantity.ACTIVE_POWER_W: 5, IMPORTED: 25_568_014})
+    messages_ = told(replace(LIVE, readings={"house": glitch}), meters=[MeterSeen("house", a_boot(), glitch, None)])
+    assert messages_[f"{BASE}/energy_imported"] == b"1.000"
+    assert messages_[f"{BASE}/power"] == b"5"
+
+
+@pytest.mark.parametrize(
+    ("live", "refresh_ms", "shown"),
+    [
+        (replace(LIVE, now_ms=60_040 + 60_000), None, b"online"),
+        (replace(LIVE, now_ms=60_040 + 60_001), None, b"offline"),
+        (replace(LIVE, now_ms=60_040 + 86_400_000), None, b"offline"),
+        (replace(LIVE, now_ms=60_040 + 300_000), 60_000, b"online"),
+        (replace(LIVE, now_ms=60_040 + 300_001), 60_000, b"offline"),
+        (replace(LIVE, now_ms=60_040 + 4_500_000, poll_every_ms=900_000), None, b"online"),
+        (replace(LIVE, is_paused=True), None, b"offline"),
+        (replace(LIVE, readings={}), None, b"offline"),
+    ],
+    ids=["a minute", "more", "a day", "five renewals", "more than five", "five polls", "paused", "of an earlier run"],
+)
+def test_only_what_was_read_lately_is_shown(live: Live, refresh_ms: int | None, shown: bytes) -> None:
+    meters = {"house": a_profile(refresh_ms=refresh_ms) if refresh_ms else a_profile()}
+    assert messages(SEEN, live, meters, PREFIX)[f"{BASE}/availability"] == shown
 
 
 def test_a_meter_that_cannot_be_read_is_not_available() -> None:

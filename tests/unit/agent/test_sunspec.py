@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agent import sunspec
 from agent.sunspec import Found, profiles_of, walk, write_profiles
-from config.load import load_profile
+from config.load import SettingsError, load_profile, load_profiles
 from config.meter_profile import MeterProfile
 from config.self_check import Law
 from protocol.errors import DeviceError, OperatorError
@@ -28,8 +29,8 @@ async def profile_of(device: Device, folder: Path) -> MeterProfile:
     return load_profile(folder / f"{name}.yaml")
 
 
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+def names_in(folder: Path, pattern: str = "*.yaml") -> list[str]:
+    return sorted(path.stem for path in folder.glob(pattern))
 
 
 def value(profile: MeterProfile, device: Device, quantity: Quantity) -> int | None:
@@ -124,6 +125,25 @@ async def test_two_meters_in_one_device_become_two_profiles(tmp_path: Path) -> N
         "sunspec_em_24_sn_0815_203",
         "sunspec_em_24_sn_0815_203_2",
     ]
+
+
+async def test_of_several_batteries_none_is_taken_for_the_state_of_charge(tmp_path: Path) -> None:
+    device = a_battery_701(batteries=2)
+    told = list(write_profiles(await chain_of(device), tmp_path))
+    assert "2 batteries (model 802): the state of charge of none of them is read" in told
+    (name,) = names_in(tmp_path)
+    profile = load_profiles((tmp_path,))[name]
+    assert Quantity.STATE_OF_CHARGE_PPM not in profile.codecs
+    assert value(profile, device, Quantity.EXPORTED_WH) == 7_000_000_123
+
+
+async def test_what_makes_no_profile_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = list(sunspec.profiles_of(await chain_of(a_meter(copies=2))))
+    wrong = texts[1].replace("grade: one_source", "grade: perfect")
+    monkeypatch.setattr(sunspec, "profiles_of", lambda chain: [texts[0], wrong])
+    with pytest.raises(SettingsError, match="grade"):
+        list(write_profiles(await chain_of(a_meter()), tmp_path))
+    assert not names_in(tmp_path, "*")
 
 
 # -- Devices that are none

@@ -61,6 +61,11 @@ class TestWords:
     def test_what_is_no_report_is_none(self, line: str) -> None:
         assert chrony_word(line) is None
 
+    @pytest.mark.parametrize("size", ["9e999999", "1e999990", "Infinity", "NaN", "sNaN"])
+    def test_a_number_beyond_all_measure_breaks_nothing(self, size: str) -> None:
+        word = chrony_word(TRACKING.replace("0.012345678", size))
+        assert word is None or word.error_ms == ERROR_MAX_MS
+
     @given(st.text())
     def test_no_line_whatever_breaks_the_reader(self, line: str) -> None:
         chrony_word(line)

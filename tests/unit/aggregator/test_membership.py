@@ -5,10 +5,12 @@ Row 10 of the pains: a signed register of keys, with rotation and revocation in 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from aggregator.chains import membership
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.ledger.record import Author, Record, Role
 from protocol.canonical import encode
@@ -203,6 +205,43 @@ def test_nobody_goes_over_to_a_key_that_does_not_vouch_for_the_step(village: Vil
     assert outcome(village, record) == [RefusalCode.NOT_IN_POSSESSION]
     assert outcome(village, rotation(village, NEW, old_key_id=bytes(32))) == [RefusalCode.NOT_IN_POSSESSION]
     assert who(village, OLD) == "gw"
+
+
+def test_a_gateway_rotates_so_often_and_then_has_to_be_admitted_anew(
+    village: Village, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "ROTATIONS_MAX", 3)
+    keys = [OLD, *(SoftwareKey.from_secret(800 + n) for n in range(4))]
+    for old, new in pairwise(keys[:4]):
+        assert outcome(village, rotation(village, new, old)) == [None]
+        village.keys["gw"] = new
+    assert outcome(village, rotation(village, keys[4], keys[3])) == [RefusalCode.TOO_MANY_ROTATIONS]
+    assert (who(village, keys[3]), who(village, keys[4])) == ("gw", None)
+    assert outcome(village, admission(village, OTHER, replaces=keys[3].public_key.thumbprint)) == [None]
+    village.keys["gw"] = OTHER
+    assert outcome(village, rotation(village, NEW, OTHER)) == [None]
+
+
+def test_what_is_taken_back_is_out_of_the_index_too(village: Village) -> None:
+    register, ledger = village.five.asset.membership, village.five.ledger
+    before = register.live(), register.all()
+    ledger.propose([rotation(village, NEW), admission(village, OTHER, "gw-2")])
+    assert (register.live(), register.all()) == before
+    assert register.live_of("gw") == village.five.asset.author_of(OLD.public_key.thumbprint)
+    assert register.live_of("gw-2") is None
+
+
+def test_nobody_scans_every_key_that_there_ever_was(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    register = village.five.asset.membership
+
+    def scans() -> None:
+        raise AssertionError("every key is looked at")
+
+    monkeypatch.setattr(register._keys, "items", scans)
+    assert [author.name for author in register.live()] == ["gw", "node", "regulator"]
+    register.admit(Admission(village.link("regulator"), Author("gw-2", Role.GATEWAY, NEW.public_key), None), 2)
+    register.revoke(Revocation(village.link("regulator"), NEW.public_key.thumbprint, ""), 3)
+    assert register.live_of("gw-2") is None
 
 
 @pytest.mark.parametrize("role", [Role.REGULATOR, 0, 4])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 from typer.testing import CliRunner, Result
 
 from config.grid_model import Grid
@@ -24,6 +25,18 @@ def test_list_names_every_meter_and_where_it_is() -> None:
     lines = fleet("list").stdout.splitlines()
     assert len(lines) == 13
     assert lines[3].split() == ["m-gas", "gas", "gw-1", "abb_b23", "127.0.0.1:15020", "3", "l-gas", "103"]
+
+
+@pytest.mark.parametrize("transport", ["tcp", "serial"])
+def test_on_a_narrow_terminal_list_cuts_no_address(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("list", "--meters", "40", "--transport", transport, "--run-folder", "/run/este")
+    whole = [line.split() for line in fleet(*arguments).stdout.splitlines()[1:]]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = [Text.from_ansi(line).plain for line in fleet(*arguments).stdout.splitlines()]
+    assert len(lines) == 42 and lines[-1].startswith("(no room for: participant, gateway")
+    for row, line in zip(whole, lines[1:], strict=False):
+        assert {row[0], row[4], row[5]} <= set(line.split())
 
 
 def test_list_for_machines_has_meters_and_the_buses_of_every_gateway() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 import trustme
@@ -61,8 +65,6 @@ def test_a_request_that_another_program_made_is_as_good() -> None:
 def test_a_request_for_a_key_that_one_does_not_hold_is_refused() -> None:
     ours, theirs = a_key(1), a_key(2)
     lines = [request_for(key, region=REGION, gateway=GATEWAY).decode().splitlines() for key in (ours, theirs)]
-    from base64 import b64decode, b64encode
-
     mine, other = (b64decode("".join(part[1:-1])) for part in lines)
     forged = mine.replace(ours.public_key.point, theirs.public_key.point)
     assert len(forged) == len(mine) and forged != other
@@ -137,6 +139,59 @@ def test_the_list_of_revoked_certificates_follows_from_the_keys_that_have_ended(
     assert listed.is_signature_valid(AUTHORITY.certificate.public_key())  # type: ignore[arg-type]
     assert {one.serial_number for one in listed} == {serial_of(key_id) for key_id in ended}
     assert listed.get_revoked_certificate_by_serial_number(serial_of(a_key(3).public_key.thumbprint)) is None
+
+
+def of_another_version(pem: bytes, version: int) -> bytes:
+    """The same PEM, of a version that no standard knows."""
+    kind = "CERTIFICATE REQUEST" if b"REQUEST" in pem else "CERTIFICATE"
+    der = bytearray(b64decode(b"".join(pem.splitlines()[1:-1])))
+    marks = (b"\x02\x01\x00",) if "REQUEST" in kind else (b"\xa0\x03\x02\x01\x02",)
+    place = der.index(marks[0]) + len(marks[0]) - 1
+    der[place] = version
+    body = b64encode(der)
+    lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    return b"\n".join([f"-----BEGIN {kind}-----".encode(), *lines, f"-----END {kind}-----".encode(), b""])
+
+
+def test_a_request_of_a_version_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(EncodingError, match="PKCS #10"):
+        read_request(of_another_version(a_request(), 5))
+
+
+def test_an_authority_of_a_version_that_does_not_exist_is_told() -> None:
+    with pytest.raises(EncodingError, match="not a certificate"):
+        Authority.from_pem(of_another_version(CA.cert_pem.bytes(), 9), CA.private_key_pem.bytes())
+
+
+def test_a_certificate_names_its_authoritys_key_as_the_authority_itself_does(tmp_path: Path) -> None:
+    """RFC 7093 makes the identifier with SHA-256; openssl compares the bytes."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CA")])
+    point = private.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    identifier = x509.SubjectKeyIdentifier(sha256(point).digest()[:20])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    key = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (tmp_path / "ca.pem").write_bytes(pem)
+    issued = issue(read_request(a_request()), Authority.from_pem(pem, key), now=now, lasts=timedelta(days=9))
+    (tmp_path / "gw.pem").write_bytes(issued)
+    command = ["openssl", "verify", "-CAfile", str(tmp_path / "ca.pem"), str(tmp_path / "gw.pem")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("first_byte", [0x00, 0x7F, 0x80, 0xFF])

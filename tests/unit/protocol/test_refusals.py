@@ -43,6 +43,7 @@ NUMBERS = {
     "NAME_TAKEN": 83,
     "LAST_OF_ITS_ROLE": 84,
     "NOT_IN_POSSESSION": 85,
+    "TOO_MANY_ROTATIONS": 86,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 

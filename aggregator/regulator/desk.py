@@ -20,7 +20,6 @@ from aggregator.service.query import LedgerFile
 from aggregator.service.store import LOCK_NAME
 from config import lock
 from config.admission import AdmissionSlip
-from config.key_files import load as load_key
 from config.settings import AggregatorSettings
 from protocol.certificates import Authority, Request, issue, revocation_list
 from protocol.crypto import SigningKey, fingerprint
@@ -114,7 +113,7 @@ class Regulator:
 
     def member(self, name: str) -> Author | None:
         """The member of this name, with its live key."""
-        return next((author for author in self._asset.membership.live() if author.name == name), None)
+        return self._asset.membership.live_of(name)
 
     def check_request(self, request: Request) -> None:
         """See that a request is for a gateway of this region.
@@ -129,6 +128,20 @@ class Regulator:
             named = ", ".join(gateways)
             raise RegulatorError(f"no meter or device of the grid hangs on {request.gateway}; it names {named}")
 
+    def aggregator(self) -> Author:
+        """The aggregator whose receipts and statements an admitted gateway is to believe: this node, as admitted.
+
+        Raises:
+            RegulatorError: the asset chain knows no live key of an aggregator of this node's name.
+        """
+        node = self.member(self._settings.name)
+        if node is None or node.role is not Role.AGGREGATOR:
+            known = ", ".join(author.name for author in self._asset.members(Role.AGGREGATOR))
+            raise RegulatorError(
+                f"{self._settings.name} is no aggregator of the region, {known} is: see `name` in aggregator.yaml"
+            )
+        return node
+
     # -- Records.
 
     def admission(self, request: Request, key: SigningKey, *, replace: bool) -> Sealed | None:
@@ -138,6 +151,7 @@ class Regulator:
             RegulatorError: the name is taken and is not to be replaced, or `key` is not the regulator's.
         """
         self.check_request(request)
+        self.aggregator()
         present = self.member(request.gateway)
         if present is not None and present.key == request.key:
             return None
@@ -190,16 +204,13 @@ class Regulator:
     def slip(self, request: Request, certificate: bytes | None) -> AdmissionSlip:
         """What an admitted gateway needs. Open the ledger anew after the admission has been taken."""
         last = self._ledger.five.ledger.last_record(request.gateway)
-        node = self._asset.author_of(load_key(self._settings.key_file).public_key.thumbprint)
-        if node is None:
-            raise RegulatorError("the key of this node is not that of an aggregator of the region")
         return AdmissionSlip(
             region=self.region,
             gateway=request.gateway,
             key_id=request.key.thumbprint.hex(),
             sequence=last.sequence,
             previous=last.digest.hex(),
-            aggregator_key=node.key.to_pem(),
+            aggregator_key=self.aggregator().key.to_pem(),
             certificate=certificate.decode("ascii") if certificate else None,
         )
 
