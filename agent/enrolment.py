@@ -32,6 +32,8 @@ from protocol.rotation import Rotation
 
 REQUEST_NAME: Final = "request.csr"
 CERTIFICATE_NAME: Final = "gateway.crt.pem"
+CERTIFICATE_BESIDE_NAME: Final = "gateway-key.crt.pem"
+"""Where the broker's door opens with another key today: its certificate stays as it is."""
 NEW_SUFFIX: Final = ".new"
 
 log = Log("enrolment")
@@ -214,7 +216,10 @@ def _put_certificate(settings: AgentSettings, slip: AdmissionSlip, folder: Path)
     if slip.certificate is None:
         return None
     tls = settings.broker.tls
-    file = tls.certificate_file if tls is not None and tls.certificate_file is not None else folder / CERTIFICATE_NAME
+    file = folder / CERTIFICATE_NAME
+    if tls is not None and tls.certificate_file is not None:
+        is_for_it = _opens_the_door_too(settings)
+        file = tls.certificate_file if is_for_it else folder / CERTIFICATE_BESIDE_NAME
     _put(file, slip.certificate.encode())
     return file
 

@@ -5,6 +5,8 @@ Opens what the settings name, or says why it cannot be used. The library for chi
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from config import key_files
 from config.settings import AgentSettings
 from protocol.crypto import SigningKey
@@ -19,6 +21,7 @@ def open_key(settings: AgentSettings) -> SigningKey:
         KeyUnavailable: the chip does not answer.
     """
     if settings.pkcs11 is not None:
+        _see_that_chips_are_supported()
         from agent.pkcs11_port import ChipSigner  # noqa: PLC0415  7 MB that a gateway without a chip does not need
 
         return ChipSigner.open(settings.pkcs11)
@@ -35,6 +38,13 @@ def make_in_chip(settings: AgentSettings) -> None:
     """
     if settings.pkcs11 is None:
         raise OperatorError("settings", "pkcs11", "a chip; este-agent init makes a key in a file", "none")
+    _see_that_chips_are_supported()
     from agent.pkcs11_port import make_key  # noqa: PLC0415  as above
 
     make_key(settings.pkcs11)
+
+
+def _see_that_chips_are_supported() -> None:
+    if find_spec("pkcs11") is None:
+        expected = "an installation that can use chips: make agent HSM=1, or pip install este[hsm]"
+        raise OperatorError("settings", "pkcs11", expected, "one without python-pkcs11")

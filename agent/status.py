@@ -21,6 +21,9 @@ from protocol.units import PPM
 
 LINK_UP: Final = "up"
 
+UNANSWERED_MS: Final = 300_000
+"""Far longer than a batch waits, is sent, and is answered."""
+
 TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned", "neighbours")
 """What may be wrong with a running agent, each with its reason."""
 
@@ -145,6 +148,8 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
     )
     if d["oldest_waiting_age_ms"] is not None:
         yield f"the oldest reading without a receipt is {d['oldest_waiting_age_ms'] / 1000:.0f} s old"
+    if d["link"] == LINK_UP and (d["oldest_waiting_age_ms"] or 0) > UNANSWERED_MS:
+        yield "NO RECEIPT: does the aggregator run, and is the key still admitted (este-aggregator regulator members)?"
     yield f"{d['statements_verified']} statements verified, {d['rights_applied']} rights applied"
     for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned", "neighbours"):
         if d[trouble]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(regulator, name="regulator")
+ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
+"""What a gateway is installed without."""
+
 PIPED_WIDTH: Final = 160
 """Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
 
@@ -293,6 +296,13 @@ def _run(command: Callable[[], None]) -> NoReturn:
     except EsteError as error:
         err.print(f"[red]error:[/] {plain(error)}", highlight=False, soft_wrap=True)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name in ALSO_NEEDED:
+            err.print(
+                f"[red]error:[/] this installation is a gateway's and lacks {error.name}: make setup", soft_wrap=True
+            )
+            sys.exit(1)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)

@@ -18,6 +18,9 @@ from rich.table import Table
 from config.grid_model import TimeRule
 from config.load import check, load
 from config.settings import FleetSettings, Transport
+from config.tables import Column, show
+from config.tables import Table as Fitted
+from config.version import VersionOption
 from firmware_sim.faults import faults_in_words
 from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, compose, serial_device
 from firmware_sim.sites import Limiter
@@ -67,6 +70,11 @@ HEADINGS: Final = {
 Settings = Annotated[
     Path | None, typer.Option("--settings", help="YAML file with fleet settings; the options above go before it.")
 ]
+
+
+@app.callback()
+def _every_command(version: VersionOption = False) -> None:
+    """What is asked of the program and of no command."""
 
 
 @app.command()
@@ -123,7 +131,7 @@ def list_meters(
     if as_json:
         typer.echo(json.dumps(_as_document(scenario, chosen), indent=2))
     else:
-        _console().print(_table_of_meters(scenario, chosen))
+        show(_table_of_meters(scenario, chosen), _console())
 
 
 @app.command()
@@ -313,17 +321,25 @@ def _limiter_entry(connection: Connection, limiter: Limiter) -> dict[str, Any]:
     }
 
 
-def _table_of_meters(scenario: Scenario, fleet: FleetSettings) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("meter", "participant", "gateway", "profile", HEADINGS[fleet.transport], "unit", "limiter", "unit"):
-        table.add_column(column, overflow="fold", justify="right" if column == "unit" else "left")
+def _table_of_meters(scenario: Scenario, fleet: FleetSettings) -> Fitted:
+    columns = (
+        Column(heading="meter"),
+        Column(heading="participant", drop=4),
+        Column(heading="gateway", drop=3),
+        Column(heading="profile", drop=2),
+        Column(heading=HEADINGS[fleet.transport]),
+        Column(heading="unit", is_right=True),
+        Column(heading="limiter", drop=1),
+        Column(heading="unit", drop=1, is_right=True),
+    )
+    rows = []
     for connection in scenario.connections:
         site, place = connection.site, connection.place
         limiter = (site.limiter.name, str(place.limiter_unit)) if site.limiter else ("", "")
         is_serial = fleet.transport is Transport.SERIAL
         address = str(serial_device(fleet, place.port)) if is_serial else f"{fleet.host}:{place.port}"
-        table.add_row(site.meter, site.participant, place.gateway, site.model, address, str(place.unit), *limiter)
-    return table
+        rows.append((site.meter, site.participant, place.gateway, site.model, address, str(place.unit), *limiter))
+    return Fitted(columns, rows)
 
 
 def _console() -> Console:

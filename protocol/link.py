@@ -43,7 +43,7 @@ class Link:
         Raises:
             EncodingError: they are not a link.
         """
-        if type(fields) is not dict or not _KEYS <= fields.keys():
+        if type(fields) is not dict or not fields.keys() >= _KEYS:
             raise EncodingError("link: expected a map that begins with the keys 1 to 4")
         return cls(
             region=name(fields[1], "region"),

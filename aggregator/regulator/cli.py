@@ -203,7 +203,7 @@ def _find(request: str, settings: AggregatorSettings) -> Request:
     from protocol.fields import is_name
 
     path = Path(request)
-    if path.exists() or not is_name(request):
+    if path.is_file() or not is_name(request):
         return read_request(read_file(path))
     payload = _listen(settings, request).get(request)
     if payload is None:

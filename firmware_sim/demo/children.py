@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -55,21 +58,30 @@ class Child:
             async with asyncio.timeout(patience_s):
                 status = await self.process.wait()
         except TimeoutError:
-            self.kill()
-            await self.process.wait()
+            await self.kill()
             raise ChildError(f"{self.name} did not stop within {patience_s:.0f} s:\n{_tail(self.log_file)}") from None
         if status not in (0, -signal.SIGTERM):
             raise ChildError(f"{self.name} stopped with status {status}:\n{_tail(self.log_file)}")
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End it now, if it still runs."""
-        if self.process.returncode is None:
-            self.process.kill()
+        await end_now(self.process)
 
 
 def program(name: str) -> str:
     """The path of one of este's commands, beside the Python that runs the demo."""
     return str(Path(sys.executable).with_name(name))
+
+
+def pasted(name: str, *arguments: str | Path) -> str:
+    """A line that runs one of este's commands when it is pasted into this terminal, as short as it may be."""
+    path = Path(program(name))
+    on_path = shutil.which(name)
+    if on_path and os.path.realpath(on_path) == os.path.realpath(path):
+        command = name
+    else:
+        command = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return shlex.join([command, *map(str, arguments)])
 
 
 async def start(name: str, command: Sequence[str], logs: Path) -> Child:
@@ -103,11 +115,21 @@ async def output_of(command: Sequence[str]) -> str:
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=_die_with_parent,
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    finally:
+        await end_now(process)
     if process.returncode != 0:
         said = (err or out).decode(errors="replace").strip()
         raise ChildError(f"`{' '.join(command[:2])}` ended with status {process.returncode}: {said}")
     return out.decode()
+
+
+async def end_now(process: asyncio.subprocess.Process) -> None:
+    """Kill a process if it still runs, and wait until it is over: asyncio wants to hear of it before its loop ends."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 def _die_with_parent() -> None:

@@ -7,6 +7,8 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -16,8 +18,10 @@ from rich.console import Console
 from rich.live import Live
 
 from config.settings import Broker
-from firmware_sim.demo.runner import Interrupted, Redraw, tell
-from firmware_sim.demo.stage import TIME, Stage
+from config.version import VersionOption
+from firmware_sim.demo.children import pasted
+from firmware_sim.demo.runner import Interrupted, Redraw, see_that_answers, tell
+from firmware_sim.demo.stage import TIME, Stage, see_that_free
 from firmware_sim.demo.view import Scene, Summary, picture_of, summary_table
 from protocol.errors import EsteError
 
@@ -27,6 +31,12 @@ err = Console(stderr=True)
 
 SHORTEST_S: Final = 45
 """Shorter, and the first settlement period is not over, so the loop cannot close."""
+
+LOWEST: Final = 24
+"""Lines that the last screen takes at least, though what is said below it may then push its top out of sight."""
+
+BELOW: Final = 17
+"""Lines that are said below the last screen."""
 
 SIGNALLED: Final = 128
 """Exit status of what a signal ended, before the signal's number is added, as shells count."""
@@ -41,28 +51,23 @@ def demo(
     broker: Annotated[str | None, typer.Option(help="HOST:PORT of a broker; none starts the demo's own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Save the last screen as an SVG file.")] = None,
+    version: VersionOption = False,
 ) -> None:
     """Watch energy become readings, readings a chain, the chain tokens, and tokens a right on a device."""
-    folder = data or Path(tempfile.mkdtemp(prefix="este-demo-"))
     place = _parse_broker(broker)
-    quiet = as_json or not out.is_terminal
+    if place is not None:
+        asyncio.run(see_that_answers(place))
     scene = Scene(duration)
+    with _folder(data) as folder:
 
-    def play(redraw: Redraw) -> tuple[Summary, Stage]:
-        return asyncio.run(tell(folder, scene, meters=meters, seed=seed, broker=place, redraw=redraw))
+        def play(redraw: Redraw) -> tuple[Summary, Stage]:
+            return asyncio.run(tell(folder, scene, meters=meters, seed=seed, broker=place, redraw=redraw))
 
-    if quiet:
-        if not as_json:
-            out.print(f"running for {duration} s in {folder} …")
-        summary, stage = play(lambda: None)
-    else:
-        with Live(console=out, refresh_per_second=4, transient=False) as live:
-            summary, stage = play(lambda: live.update(scene.draw()))
+        summary, stage = _show(play, scene, folder, is_json=as_json)
     if as_json:
         print(json.dumps(asdict(summary), indent=1))
     else:
-        out.print(summary_table(summary))
-        _say_what_to_try(stage)
+        _show_the_end(scene, summary, stage)
     if picture is not None:
         picture.write_text(picture_of(scene), encoding="utf-8")
     if scene.ended_by is not None:
@@ -80,23 +85,73 @@ def main() -> None:
     except EsteError as error:
         err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except Interrupted as interrupted:
-        sys.exit(SIGNALLED + interrupted.signal_number)
     except KeyboardInterrupt:
         sys.exit(SIGNALLED + signal.SIGINT)
 
 
+@contextmanager
+def _folder(data: Path | None) -> Iterator[Path]:
+    """The folder for everything; who ends the demo at once is told what is in it. A temporary one goes if it is empty.
+
+    Raises:
+        OperatorError: it is in use.
+    """
+    if data is not None:
+        see_that_free(data)
+    folder = data or Path(tempfile.mkdtemp(prefix="este-demo-"))
+    try:
+        yield folder
+    except (Interrupted, KeyboardInterrupt) as error:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already; once more would only end what it says
+        left = (
+            f"what was written is in {folder}" if folder.exists() and any(folder.iterdir()) else "nothing was written"
+        )
+        err.print(
+            f"Ended at once: {left}, nothing was counted or audited.", markup=False, highlight=False, soft_wrap=True
+        )
+        number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
+        sys.exit(SIGNALLED + number)
+    finally:
+        if data is None:
+            with suppress(OSError):
+                folder.rmdir()  # refuses, if something is in it
+
+
+def _show(
+    play: Callable[[Redraw], tuple[Summary, Stage]], scene: Scene, folder: Path, *, is_json: bool
+) -> tuple[Summary, Stage]:
+    """Play it, and show it on the whole terminal if there is one."""
+    if out.is_terminal and not is_json:
+        with Live(console=out, refresh_per_second=4, screen=True) as live:
+            return play(lambda: live.update(scene.draw()))
+    if not is_json:
+        said = f"running for {scene.duration_s} s in {folder} …"
+        out.print(said, markup=False, highlight=False, soft_wrap=True)
+    return play(lambda: None)
+
+
+def _show_the_end(scene: Scene, summary: Summary, stage: Stage) -> None:
+    """The last screen, what was counted, and what to look at."""
+    if out.is_terminal:
+        out.print(scene.draw(), height=max(LOWEST, out.height - BELOW))
+    out.print(summary_table(summary, pairs=2 if out.is_terminal else 1))
+    _say_what_to_try(stage)
+
+
 def _say_what_to_try(stage: Stage) -> None:
     period_s = (TIME.period_ms or 0) // 1000
-    out.print(f"\nOne month lasted {period_s} s. Everything is in {stage.folder}. Look around:", highlight=False)
-    for command in (
-        f"este-aggregator balances --data {stage.ledger}",
-        f"este-aggregator devices --data {stage.ledger}",
-        f"este-aggregator prove --data {stage.ledger} --balance gas -o gas.json",
-        f"este-aggregator verify gas.json --key {stage.folder / 'aggregator' / 'aggregator.pub.pem'}",
-        f"este-aggregator audit --data {stage.ledger} --second-opinion",
+    proof = stage.folder / "gas.json"
+    lines = [f"\nOne month lasted {period_s} s. Everything is in {stage.folder}. Look around:"]
+    for arguments in (
+        ("balances", "--data", stage.ledger),
+        ("devices", "--data", stage.ledger),
+        ("prove", "--data", stage.ledger, "--balance", "gas", "-o", proof),
+        ("verify", proof, "--key", stage.folder / "aggregator" / "aggregator.pub.pem"),
+        ("audit", "--data", stage.ledger, "--second-opinion"),
     ):
-        out.print(f"  {command}", highlight=False, soft_wrap=True)
+        lines.append(f"  {pasted('este-aggregator', *arguments)}")
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _parse_broker(text: str | None) -> Broker | None:

@@ -27,6 +27,8 @@ from firmware_sim.scenario import REGION
 from protocol.errors import LinkError
 
 BROKER_PATIENCE_S: Final = 15.0
+OTHER_BROKER_PATIENCE_S: Final = 3.0
+"""One that is there already need not start first."""
 STOP_PATIENCE_S: Final = 20.0
 DRAIN_S: Final = 15.0
 """How long a gateway may wait for its last receipts: in a demo nothing may be left unsent."""
@@ -84,6 +86,19 @@ async def tell(
         await end(telling)
 
 
+async def see_that_answers(broker: Broker, patience_s: float = OTHER_BROKER_PATIENCE_S) -> None:
+    """Wait until a broker answers, for as long as one that runs would need.
+
+    Raises:
+        LinkError: it does not.
+    """
+    try:
+        await wait_for_broker(broker.host, broker.port, patience_s)
+    except TimeoutError as error:
+        place = f"{broker.host}:{broker.port}"
+        raise LinkError(f"no broker answers at {place}; is it running, and open to clients?", retry=True) from error
+
+
 async def _tell(
     folder: Path,
     scene: Scene,
@@ -104,22 +119,20 @@ async def _tell(
         redraw()
         await _stop_all(running)
     finally:
-        for child in running:
-            child.kill()
+        await asyncio.gather(*(child.kill() for child in running))
     scene.stage = "auditing from genesis"
     redraw()
-    return await _count(stage), stage
+    summary, standings = await _count(stage), await _ask("este-aggregator", "balances", f"--data={stage.ledger}")
+    scene.finish(await _ask("este-aggregator", "status", f"--data={stage.ledger}"), standings)
+    scene.stage = f"stopped, counted and audited: {summary.audit}"
+    return summary, stage
 
 
 async def _start_all(stage: Stage, running: list[Child], own_broker: bool) -> None:
     if own_broker:
         command = [sys.executable, "-m", "firmware_sim.demo.broker_port", str(stage.broker.port)]
         running.append(await start("broker", command, stage.logs))
-    try:
-        await wait_for_broker(stage.broker.host, stage.broker.port, BROKER_PATIENCE_S)
-    except TimeoutError as error:
-        place = f"{stage.broker.host}:{stage.broker.port}"
-        raise LinkError(f"no broker answers at {place}; is it running, and open to clients?", retry=True) from error
+    await see_that_answers(stage.broker, BROKER_PATIENCE_S)
     fleet = [program("este-fleet"), "run", f"--settings={stage.fleet_settings}"]
     running.append(await start("fleet", fleet, stage.logs))
     aggregator = [program("este-aggregator"), "run", f"--settings={stage.aggregator_settings}"]

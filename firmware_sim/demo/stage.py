@@ -73,6 +73,20 @@ class Stage:
         return self.folder / "aggregator" / "aggregator.yaml"
 
 
+def see_that_free(folder: Path) -> None:
+    """See that nothing is in a folder, or that there is none yet.
+
+    Raises:
+        OperatorError: something is, or it cannot be looked into.
+    """
+    try:
+        is_used = folder.exists() and any(folder.iterdir())
+    except OSError as error:
+        raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error
+    if is_used:
+        raise OperatorError(folder, "", "an empty folder, or none yet, for --data", "one that holds something")
+
+
 async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stage:
     """Write everything.
 
@@ -88,9 +102,8 @@ async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stag
 
 def _write_settings(stage: Stage) -> None:
     folder = stage.folder
+    see_that_free(folder)
     try:
-        if folder.exists() and any(folder.iterdir()):
-            raise OperatorError(folder, "", "an empty folder, or none yet, for --data", "one that holds something")
         stage.logs.mkdir(parents=True)
     except OSError as error:
         raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error

@@ -1,4 +1,4 @@
-"""What the demo shows: a table of everybody, a line of what just happened, and a summary at the end. Pure."""
+"""What the demo has heard and counted: the scene while it runs, and the summary at its end. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from rich.console import Console, Group, RenderableType
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
+from rich.console import Console, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-EVENTS_MAX: Final = 6
-BAR_WIDTH: Final = 12
+from firmware_sim.demo.screen import EVENTS_MAX, Screen
+from protocol.messages import RightKind
+
 PICTURE_COLUMNS: Final = 118
+NAMES_MAX: Final = 2
+"""How many who did the same are named; the others are counted."""
 
 _WEB_FONTS: Final = re.compile(r"@font-face\s*\{.*?\}", re.DOTALL)
 
@@ -76,61 +78,54 @@ class Scene:
             return
         if summary["periods_settled"] > before["periods_settled"]:
             self.events.append(f"[bold]period {summary['periods_settled']} settled[/]")
+        changes, buyers = [], dict[str, list[str]]()
         for name, now in summary["participants"].items():
             then = before["participants"].get(name, now)
-            self.events.extend(_changes(name, then, now))
+            changes += _changes(name, then, now)
+            for kind in dict.fromkeys(right["kind"] for right in now["rights"] if right not in then["rights"]):
+                buyers.setdefault(kind.replace("_", " "), []).append(name)
+        self.events.extend(f"{_some(names)} bought {kind} for the next period" for kind, names in buyers.items())
+        self.events.extend(changes)  # last, where a low terminal shows them
 
-    def draw(self) -> RenderableType:
-        """The whole screen."""
-        return Group(self._head(), self._table(), self._news())
+    def finish(self, ledger: dict[str, Any], standings: list[dict[str, Any]]) -> None:
+        """Take in how it ended, as the ledger has it: more than was published when the gateways were stopped.
 
-    def _head(self) -> RenderableType:
-        line = Table.grid(padding=(0, 2))
-        left_s = max(0, round(self.duration_s - self.elapsed_s))
-        line.add_row(
-            Text("este", style="bold green"),
-            ProgressBar(total=self.duration_s, completed=min(self.elapsed_s, self.duration_s), width=30),
-            Text(f"{left_s:3d} s left", style="dim"),
-            Text(self.stage),
-        )
-        return line
-
-    def _table(self) -> RenderableType:
+        Args:
+            ledger: what `este-aggregator status --json` prints.
+            standings: and `este-aggregator balances --json`.
+        """
+        self.elapsed_s = max(self.elapsed_s, self.duration_s)
         if self.latest is None:
-            return Text("\n  meters are being read; the first interval closes in a few seconds …\n", style="dim")
-        columns = ("rank", "participant", "power", "clean share", "supply F", "demand F", "tokens", "rights", "")
-        table = Table(*columns, box=None, padding=(0, 1), header_style="bold dim")
-        at_ms = self.latest["interval"]["end_ms"]
-        people = sorted(self.latest["participants"].items(), key=lambda item: (item[1]["rank"], item[0]))
-        for name, now in people:
-            style = "red" if now["restricted"] else None
-            table.add_row(
-                str(now["rank"]), name, _power(now["power_w"]), _share(now["clean_ppm"]),
-                _factor(now["supply_factor_ppm"]), _factor(now["demand_factor_ppm"]),
-                Text(str(now["balance"]), style="red" if now["balance"] < 0 else "green"),
-                ", ".join(_right(right, at_ms) for right in now["rights"]),
-                "restricted" if now["restricted"] else "", style=style,
-            )  # fmt: skip
-        return table
+            return
+        people = dict(self.latest["participants"])
+        for standing in standings:
+            name = standing["participant"]
+            rights = [right | {"kind": RightKind(right["kind"]).name.lower()} for right in standing["rights"]]
+            same = {key: standing[key] for key in ("balance", "rank", "supply_factor_ppm", "demand_factor_ppm")}
+            people[name] = people[name] | same | {"restricted": standing["balance"] < 0, "rights": rights}
+        same = {key: ledger[key] for key in ("height", "readings_on_chain", "intervals_closed", "periods_settled")}
+        tokens = self.latest["tokens"] | {"minted": ledger["tokens_minted"], "burned": ledger["tokens_charged"]}
+        self.hear(self.latest | same | {"tokens": tokens, "participants": people})
 
-    def _news(self) -> RenderableType:
-        if self.latest is None:
-            return Text("")
-        tokens = self.latest["tokens"]
-        facts = (
-            f"block {self.latest['height']} · {self.latest['readings_on_chain']} readings on the chain · "
-            f"{self.latest['intervals_closed']} intervals · {self.latest['periods_settled']} periods · "
-            f"tokens: {tokens['minted']} minted, {tokens['burned']} charged · "
-            f"losses {self.latest['losses_w']} W"
+    def draw(self, *, is_whole: bool = False) -> Screen:
+        """The screen as it is now, to fit a terminal, or whole."""
+        return Screen(
+            duration_s=self.duration_s,
+            elapsed_s=self.elapsed_s,
+            stage=self.stage,
+            latest=self.latest,
+            events=tuple(self.events),
+            is_whole=is_whole,
         )
-        return Panel(Text.from_markup("\n".join([facts, *self.events])), border_style="dim")
 
 
-def summary_table(summary: Summary) -> RenderableType:
-    """The end of the demo, for people."""
+def summary_table(summary: Summary, *, pairs: int = 1) -> RenderableType:
+    """The end of the demo, for people: so many numbers beside each other."""
     table = Table(box=None, show_header=False, padding=(0, 2))
-    for key, value in asdict(summary).items():
-        table.add_row(key.replace("_", " "), Text(str(value), style="bold"))
+    facts = [(key.replace("_", " "), Text(str(value), style="bold")) for key, value in asdict(summary).items()]
+    height = -(-len(facts) // pairs)
+    for place in range(height):
+        table.add_row(*(cell for fact in facts[place::height] for cell in fact))
     return table
 
 
@@ -139,41 +134,19 @@ def picture_of(scene: Scene) -> str:
     console = Console(
         record=True, width=PICTURE_COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
-    console.print(scene.draw())
+    console.print(scene.draw(is_whole=True))
     return _WEB_FONTS.sub("", console.export_svg(title="este-demo"))
 
 
 def _changes(name: str, then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    changes = []
     if now["restricted"] and not then["restricted"]:
-        changes.append(f"[red]{name} owes {-now['balance']} tokens: its devices are limited[/]")
+        return [f"[red]{escape(name)} owes {-now['balance']} tokens: its devices are limited[/]"]
     if then["restricted"] and not now["restricted"]:
-        changes.append(f"[green]{name} is back at {now['balance']} tokens: its limit is lifted[/]")
-    bought = [right["kind"].replace("_", " ") for right in now["rights"] if right not in then["rights"]]
-    return changes + [f"{name} bought {kind} for the next period" for kind in bought]
+        return [f"[green]{escape(name)} is back at {now['balance']} tokens: its limit is lifted[/]"]
+    return []
 
 
-def _right(right: dict[str, Any], at_ms: int) -> str:
-    """What is held, and whether that is yet to begin."""
-    kind: str = right["kind"].removeprefix("priority_")
-    return f"next {kind}" if right["start_ms"] > at_ms else kind
-
-
-def _power(power_w: int) -> Text:
-    arrow, style = ("→ uses", "yellow") if power_w > 0 else ("← feeds", "cyan")
-    if power_w == 0:
-        return Text("–", style="dim")
-    return Text(f"{arrow} {abs(power_w) / 1000:6.1f} kW", style=style)
-
-
-def _share(clean_ppm: int | None) -> Text:
-    if clean_ppm is None:
-        return Text("–", style="dim")
-    filled = round(clean_ppm * BAR_WIDTH / 1_000_000)
-    return Text.assemble(("█" * filled, "green"), ("░" * (BAR_WIDTH - filled), "dim"), f" {clean_ppm / 10_000:3.0f} %")
-
-
-def _factor(ppm: int | None) -> Text:
-    if ppm is None:
-        return Text("–", style="dim")
-    return Text(f"{ppm / 1_000_000:+.2f}", style="red" if ppm < 0 else "")
+def _some(names: list[str]) -> str:
+    """The first few names, and how many there are besides."""
+    told = escape(", ".join(names[:NAMES_MAX]))
+    return told if len(names) <= NAMES_MAX else f"{told} +{len(names) - NAMES_MAX} more"

@@ -546,6 +546,16 @@ def test_the_brokers_door_is_known_by_its_key_and_not_by_its_path(tmp_path: Path
         enrolment.rotate(gateway.settings)
 
 
+def test_a_certificate_never_takes_the_place_of_one_for_another_key(tmp_path: Path) -> None:
+    tls = {"ca_file": "ca.pem", "certificate_file": "gateway.crt.pem", "key_file": "tls.key.pem"}
+    gateway = Gateway.make(tmp_path / "gw", broker={"host": "localhost", "tls": tls})
+    key_files.create(gateway.home / "tls.key.pem")
+    (gateway.home / "gateway.crt.pem").write_text("for the TLS key")
+    accept(gateway, a_slip(gateway.key.public_key, NOWHERE, certificate="for the key that signs"))
+    assert (gateway.home / "gateway.crt.pem").read_text() == "for the TLS key"
+    assert (gateway.home / enrolment.CERTIFICATE_BESIDE_NAME).read_text() == "for the key that signs"
+
+
 @pytest.mark.parametrize("kind", ["ours", "another"])
 def test_a_tls_key_of_its_own_is_no_hindrance(tmp_path: Path, kind: str) -> None:
     tls = {"ca_file": "ca.pem", "certificate_file": "gateway.crt.pem", "key_file": "tls.key.pem"}

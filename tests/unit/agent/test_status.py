@@ -9,7 +9,7 @@ import pytest
 
 from agent.books import Totals
 from agent.memory import Aside, DeviceSeen, MeterSeen, Seen
-from agent.status import LINK_UP, State, halt_text, status_message, to_json, to_text
+from agent.status import LINK_UP, UNANSWERED_MS, State, halt_text, status_message, to_json, to_text
 from protocol.batch import Quality
 from protocol.refusals import RefusalCode
 from tests.builders import EPOCH_MS, a_refusal, a_statement
@@ -146,3 +146,10 @@ def test_a_halt_says_what_to_do() -> None:
     text = halt_text(a_refusal(sequence=5, code=RefusalCode.SEQUENCE_REPLAYED, expected_sequence=9))
     assert text.startswith("record 5: the aggregator already has another record by this number; it waits for 9;")
     assert "enrol a new key" in text
+
+
+def test_a_gateway_that_gets_no_receipt_is_told_to_ask_why() -> None:
+    """So a revoked key shows, though nobody answers it any more."""
+    unanswered = replace(SEEN, oldest_waiting_ms=SEEN.unix_ms - UNANSWERED_MS - 1)
+    assert any(line.startswith("NO RECEIPT") for line in to_text(to_json(unanswered)))
+    assert not any(line.startswith("NO RECEIPT") for line in to_text(to_json(SEEN)))
