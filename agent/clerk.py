@@ -14,17 +14,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, assert_never
 
-from agent import outbox, session
-from agent.books import Books
+from agent import session
+from agent.bus.control import DevicePlan, StatementAge, granted_w
 from agent.clock_port import Clocks
-from agent.control import DevicePlan, StatementAge, granted_w
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered, Trouble
-from agent.journal import Disk, Journal
 from agent.log import Log
-from agent.memory import HeardStatement, Memory
-from agent.outbox import LinkDown, LinkUp, Paged, Signed, Tick
-from agent.outbox_file import StorageError
-from agent.room import room_for
+from agent.outbox import queue as outbox
+from agent.outbox.books import Books
+from agent.outbox.capacity import room_for
+from agent.outbox.file import StorageError
+from agent.outbox.journal import Disk, Journal
+from agent.outbox.memory import HeardStatement, Memory
+from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
 from agent.session import Arrived, Bought, Session
 from agent.status import LINK_UP, State, halt_text, status_message
 from config.settings import AgentSettings, StandingOrder

@@ -21,7 +21,7 @@ from config.version import VersionOption
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
-    from agent.enrolment import Asked
+    from agent.keys.enrolment import Asked
     from config.settings import AgentSettings
 
 app = typer.Typer(
@@ -75,8 +75,9 @@ def run(
     drain_s: Annotated[float, typer.Option(min=0, help="At the end, wait so many seconds for receipts.")] = 2.0,
 ) -> None:
     """Read meters, sign and publish, until a signal ends it."""
-    from agent import enrolment, log, runner
+    from agent import log, runner
     from agent.clock_port import SystemClocks
+    from agent.keys import enrolment
     from config.load import load
     from config.settings import AgentSettings
 
@@ -99,7 +100,7 @@ def enrol(
     ] = False,
 ) -> None:
     """Ask to be admitted to the region, or take up the regulator's answer."""
-    from agent import enrolment
+    from agent.keys import enrolment
     from config.admission import AdmissionSlip
     from config.load import load
     from config.settings import AgentSettings
@@ -127,7 +128,7 @@ def enrol(
 @app.command()
 def rotate(settings: SettingsOption) -> None:
     """Go over to a new key, by the gateway's own word: its next record says so. Stop the agent first."""
-    from agent import enrolment
+    from agent.keys import enrolment
     from config.load import load
     from config.settings import AgentSettings
     from protocol.crypto import fingerprint
@@ -147,7 +148,7 @@ def key(
     ] = None,
 ) -> None:
     """Show the gateway's key, in its file or its chip, and see that it signs."""
-    from agent.keystore import make_in_chip, open_key
+    from agent.keys.keystore import make_in_chip, open_key
     from config import key_files
     from config.load import load
     from config.settings import AgentSettings
@@ -181,7 +182,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show what a running or stopped agent has read, sent and heard."""
-    from agent.memory import look
+    from agent.outbox.memory import look
     from agent.status import to_json, to_text
     from config.load import load
     from config.settings import AgentSettings
@@ -205,8 +206,8 @@ def read(
     profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
 ) -> None:
     """Read a meter once and print all it tells, with the raw words: to check its wiring. Needs no settings."""
+    from agent.library.single_read import read_once
     from agent.scan.ways import bus_at
-    from agent.single_read import read_once
     from config.load import load_profiles
 
     with expected_errors():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.metering import Reading
-from agent.outbox import LinkDown, LinkUp, Tick
+from agent.bus.metering import Reading
+from agent.outbox.queue import LinkDown, LinkUp, Tick
 from agent.session import Arrived
 
 

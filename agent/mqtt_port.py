@@ -18,7 +18,7 @@ from typing import Final
 import aiomqtt
 
 from agent.log import Log
-from agent.outbox import LinkDown, LinkUp
+from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
 from config import key_files, tls
 from config.settings import Broker

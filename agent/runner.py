@@ -14,21 +14,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from agent.books import Books
+from agent.bus.control import DevicePlan, device_plan_for
+from agent.bus.metering import MeterPlan, plan_for
+from agent.bus.modbus_port import ModbusBus
+from agent.bus.polling import BusPoller
 from agent.clerk import Clerk
 from agent.clock_port import Clocks
-from agent.control import DevicePlan, device_plan_for
 from agent.events import CloseAll
 from agent.inbox import Inbox
-from agent.keystore import open_key
+from agent.keys.keystore import open_key
 from agent.log import Log, tell_loop_errors
-from agent.memory import HeardStatement, Memory
-from agent.metering import MeterPlan, plan_for
-from agent.modbus_port import ModbusBus
 from agent.mqtt_port import MqttPort
-from agent.outbox import Outbox, Tick
-from agent.outbox_file import OutboxFile
-from agent.polling import BusPoller
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile
+from agent.outbox.memory import HeardStatement, Memory
+from agent.outbox.queue import Outbox, Tick
 from agent.service_port import Service
 from agent.session import Session
 from agent.standing import Believed
@@ -44,7 +44,7 @@ from protocol.topics import Kind
 from protocol.units import Quantity
 
 if TYPE_CHECKING:
-    from agent.neighbours import Neighbours
+    from agent.house.neighbours import Neighbours
 
 TICK_S: Final = 1.0
 
@@ -222,7 +222,7 @@ def _neighbours(plan: Plan, clerk: Clerk, clocks: Clocks) -> Neighbours | None:
     """Whoever is to be told something in the house; what that needs is loaded only then."""
     if plan.settings.home_assistant is None and plan.settings.metrics is None:
         return None
-    from agent.neighbours import Neighbours  # noqa: PLC0415
+    from agent.house.neighbours import Neighbours  # noqa: PLC0415
 
     meters = {meter.meter: meter.profile for bus in plan.buses for meter in bus.meters}
     return Neighbours(plan.settings, meters, clerk, clocks)

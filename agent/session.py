@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from agent import outbox
 from agent.inbox import Inbox
-from agent.outbox import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
+from agent.outbox import queue as outbox
+from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
 from agent.standing import Believed, OrderKey, Placed, Verdict, judge, orders_due
 from config.settings import StandingOrder
 from protocol.errors import MessageError

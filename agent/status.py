@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from agent.books import Totals
-from agent.memory import MeterSeen, Seen
+from agent.outbox.books import Totals
+from agent.outbox.memory import MeterSeen, Seen
 from protocol.batch import Quality
 from protocol.messages import Refusal, Standing
 from protocol.refusals import RefusalCode

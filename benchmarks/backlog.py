@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agent.batching import Boot
-from agent.books import Books
-from agent.metering import Reading
-from agent.outbox import Effect, Forget, LinkUp, Outbox, Page, Paged, Publish
-from agent.outbox_file import OutboxFile
+from agent.bus.metering import Reading
+from agent.outbox.batching import Boot
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile
+from agent.outbox.queue import Effect, Forget, LinkUp, Outbox, Page, Paged, Publish
 from benchmarks.figure import Figure, cpu_seconds
 from protocol.batch import Clock, ClockState, Quality
 from protocol.crypto import SoftwareKey, digest_of

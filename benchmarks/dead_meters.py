@@ -23,12 +23,12 @@ from typing import Final
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
+from agent.bus.control import DevicePlan
+from agent.bus.metering import MeterPlan, plan_for
+from agent.bus.modbus_port import ModbusBus
+from agent.bus.polling import BusPoller
 from agent.clock_port import SystemClocks
-from agent.control import DevicePlan
 from agent.events import Event, Read
-from agent.metering import MeterPlan, plan_for
-from agent.modbus_port import ModbusBus
-from agent.polling import BusPoller
 from benchmarks.figure import Figure
 from config.load import load_profiles
 from config.settings import Bus, FleetSettings, Transport

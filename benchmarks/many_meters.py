@@ -19,7 +19,7 @@ from typing import Final
 import yaml
 from pymodbus.client import AsyncModbusTcpClient
 
-from agent.metering import plan_for
+from agent.bus.metering import plan_for
 from benchmarks.agent import cpu_seconds_of
 from benchmarks.figure import Figure
 from config.key_files import create, write_new

@@ -1,8 +1,8 @@
 """What has to hold inside one meter if its register map is right.
 
 A wrong address, word order or sign seldom gives nonsense that looks like it: it gives a plausible number. But the
-quantities of a meter know each other. `LAW_NEEDS` says which of them a law is about; `agent.doctor` holds a live meter
-to it. Judges nothing itself.
+quantities of a meter know each other. `LAW_NEEDS` says which of them a law is about; `agent.library.doctor` holds a
+live meter to it. Judges nothing itself.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 SunSpec is a chain of numbered models, each with its points at fixed offsets; where the chain begins, which models are
 in it and by which powers of ten its integers are scaled, differs from device to device. Given by the standard:
-offsets, types, units. Asks no device: `agent.sunspec` does.
+offsets, types, units. Asks no device: `agent.library.sunspec` does.
 """
 
 from __future__ import annotations

@@ -64,9 +64,9 @@ def doctor(
     profile_folder: FoldersOption = None,
 ) -> None:
     """Look at a live meter twice and hold it to the laws of its profile. Status 1 if one fails."""
-    from agent.checkup import examine, patient_at, patient_of
     from agent.clock_port import SystemClocks
-    from agent.doctor import Verdict, lines
+    from agent.library.checkup import examine, patient_at, patient_of
+    from agent.library.doctor import Verdict, lines
     from agent.scan.ways import bus_at
     from config.load import load, load_profiles
     from config.settings import AgentSettings
@@ -98,7 +98,7 @@ def sunspec(
     timeout_ms: TimeoutOption = 1000,
 ) -> None:
     """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
-    from agent.sunspec import survey, write_profiles
+    from agent.library.sunspec import survey, write_profiles
 
     with expected_errors():
         for line in write_profiles(asyncio.run(survey(host, port=port, unit=unit, timeout_ms=timeout_ms)), folder):

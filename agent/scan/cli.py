@@ -91,7 +91,7 @@ async def _in_network(network: str, port: int, framing: str, timeout_ms: int) ->
 async def _scan(
     buses: AsyncIterator[Bus], units: list[int], profiles: Any, timeout_ms: int, surveys: list[Surveyed]
 ) -> None:
-    from agent.modbus_port import ModbusBus
+    from agent.bus.modbus_port import ModbusBus
     from agent.scan.report import Surveyed, progress_of
     from agent.scan.survey import Found, survey
 

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from agent.line_port import BusError
-from agent.metering import MeterPlan, plan_for, serial_of, value_of, words_of
-from agent.planner import ReadRequest, serial_request
+from agent.bus.line_port import BusError
+from agent.bus.metering import MeterPlan, plan_for, serial_of, value_of, words_of
+from agent.bus.planner import ReadRequest, serial_request
 from config.meter_profile import MeterProfile, Table
 from config.settings import MeterAddress
 from protocol.errors import DeviceError

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from agent.frames import with_crc
-from agent.modbus_port import ModbusBus
+from agent.bus.frames import with_crc
+from agent.bus.modbus_port import ModbusBus
 from config.settings import Bus, SerialPort
 from config.tasks import end
 

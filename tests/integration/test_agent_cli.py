@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.outbox_file import OutboxFile
+from agent.outbox.file import OutboxFile
 from config import key_files
 from protocol.crypto import fingerprint
 from tests.builders import GATEWAY, REGION

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from agent import enrolment, succession
-from agent.books import Books
-from agent.keystore import open_key
-from agent.memory import Memory
-from agent.outbox import Entry
-from agent.outbox_file import OutboxFile
+from agent.keys import enrolment, succession
+from agent.keys.keystore import open_key
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile
+from agent.outbox.memory import Memory
+from agent.outbox.queue import Entry
 from agent.standing import Placed
 from config import key_files
 from config.admission import AdmissionSlip

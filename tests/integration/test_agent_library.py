@@ -14,11 +14,11 @@ import yaml
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from agent.checkup import examine, patient_at, patient_of
-from agent.doctor import Verdict
-from agent.metering import plan_for, reading_of
-from agent.modbus_port import ModbusBus
-from agent.sunspec import survey, write_profiles
+from agent.bus.metering import plan_for, reading_of
+from agent.bus.modbus_port import ModbusBus
+from agent.library.checkup import examine, patient_at, patient_of
+from agent.library.doctor import Verdict
+from agent.library.sunspec import survey, write_profiles
 from config.load import METERS_FOLDER, load_profiles
 from config.settings import Bus, MeterAddress
 from firmware_sim.fleet import Fleet

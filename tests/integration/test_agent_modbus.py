@@ -12,9 +12,9 @@ import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from agent.modbus_port import SILENCES_MAX, BusError, ModbusBus
-from agent.planner import ReadRequest
-from agent.single_read import read_once
+from agent.bus.modbus_port import SILENCES_MAX, BusError, ModbusBus
+from agent.bus.planner import ReadRequest
+from agent.library.single_read import read_once
 from config.load import load_profiles
 from config.meter_profile import Table
 from config.settings import Bus

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from agent.mqtt_port import LinkEvent, MqttPort
-from agent.outbox import LinkDown, LinkUp
+from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
 from config.settings import Broker, Tls
 from config.tasks import end

@@ -16,11 +16,11 @@ import aiomqtt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent import neighbours
-from agent.control import DevicePlan
+from agent.bus.control import DevicePlan
 from agent.events import Event, Read, Trouble
+from agent.house import neighbours
 from agent.mqtt_port import Announcer
-from agent.outbox_file import OutboxFile
+from agent.outbox.file import OutboxFile
 from agent.service_port import Service
 from config.settings import Broker
 from config.tasks import end

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from agent.batching import Boot
-from agent.books import Books, Seal
-from agent.memory import HeardStatement, Memory, look
-from agent.outbox import Entry
-from agent.outbox_file import FILE_NAME, OutboxFile, StorageError, is_held
+from agent.outbox.batching import Boot
+from agent.outbox.books import Books, Seal
+from agent.outbox.file import FILE_NAME, OutboxFile, StorageError, is_held
+from agent.outbox.memory import HeardStatement, Memory, look
+from agent.outbox.queue import Entry
 from agent.standing import Placed
 from config.settings import Batching
 from protocol.batch import Batch, ClockState

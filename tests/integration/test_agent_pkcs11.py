@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from pkcs11.exceptions import DeviceError, NoSuchToken
 
 from agent.exits import EXIT_PIN_REFUSED
-from agent.keystore import open_key
-from agent.pkcs11_port import ChipSigner, low_s, make_key, public_key_of
+from agent.keys.keystore import open_key
+from agent.keys.pkcs11_port import ChipSigner, low_s, make_key, public_key_of
 from config.settings import ChipKey
 from protocol.crypto import P256_ORDER, PublicKey, SoftwareKey, fingerprint, is_low_s
 from protocol.errors import KeyUnavailable, OperatorError, SignatureError
@@ -222,7 +222,7 @@ class TestSpelling:
         assert public_key_of(wrap(key.point)) == key
 
     def test_no_such_token_has_a_name_that_people_can_look_up(self) -> None:
-        from agent.pkcs11_port import told
+        from agent.keys.pkcs11_port import told
 
         assert told(NoSuchToken()) == "NoSuchToken"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from agent.books import Books
-from agent.outbox_file import OutboxFile
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile
 from protocol.batch import Batch
 from protocol.messages import Limit, MessageType, Purchase, RightKind
 from protocol.refusals import RefusalCode

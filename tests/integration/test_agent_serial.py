@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.frames import with_crc
-from agent.modbus_port import BusError, ModbusBus, StillOwingError
-from agent.planner import ReadRequest
+from agent.bus.frames import with_crc
+from agent.bus.modbus_port import BusError, ModbusBus, StillOwingError
+from agent.bus.planner import ReadRequest
 from config.meter_profile import Table
 from config.settings import Bus, Framing, Parity, SerialPort
 from protocol.errors import DeviceError

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from agent.metering import plan_for, serial_of, value_of, words_of
-from agent.modbus_port import ModbusBus
-from agent.planner import serial_request
+from agent.bus.metering import plan_for, serial_of, value_of, words_of
+from agent.bus.modbus_port import ModbusBus
+from agent.bus.planner import serial_request
 from config.load import load_profiles
 from config.settings import Bus, FleetSettings, Transport
 from firmware_sim.control_port import LINE_MAX, SOCKET_NAME, listening, order

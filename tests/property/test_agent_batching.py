@@ -7,8 +7,8 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.batching import Journaled, OpenBatch, lay_out
-from agent.metering import Reading
+from agent.bus.metering import Reading
+from agent.outbox.batching import Journaled, OpenBatch, lay_out
 from agent.timekeeping import clock_of_the_past
 from config.settings import Batching
 from protocol.batch import BATCH_BYTES_MAX, Batch, Clock, ClockState, MeterBlock, Quality

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 
-from agent.frames import (
+from agent.bus.frames import (
     READ_HOLDING,
     READ_INPUT,
     WRITE,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent.inbox import Inbox
-from agent.outbox import (
+from agent.outbox.queue import (
     Entry,
     Forget,
     Halt,

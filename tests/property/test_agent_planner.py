@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.planner import ReadRequest, plan
+from agent.bus.planner import ReadRequest, plan
 from config.load import check
 from config.meter_profile import MeterProfile, Register
 from protocol.units import Quantity

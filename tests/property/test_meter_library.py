@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.metering import ENERGY_MAX, value_of
+from agent.bus.metering import ENERGY_MAX, value_of
 from config.load import load_profiles
 from config.meter_profile import MeterProfile
 from protocol.batch import VALUE_MAX

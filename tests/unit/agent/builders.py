@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent.batching import Boot
-from agent.metering import MeterPlan, Reading, plan_for
-from agent.planner import ReadRequest
+from agent.bus.metering import MeterPlan, Reading, plan_for
+from agent.bus.planner import ReadRequest
+from agent.outbox.batching import Boot
 from config.load import check, load_profiles
 from config.meter_profile import MeterProfile
 from config.settings import AgentSettings, MeterAddress

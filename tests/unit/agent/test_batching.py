@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from agent.batching import (
+from agent.bus.metering import Reading
+from agent.outbox.batching import (
     BLOCK_BYTES_MAX,
     Due,
     Journaled,
@@ -15,7 +16,6 @@ from agent.batching import (
     OpenBatch,
     lay_out,
 )
-from agent.metering import Reading
 from agent.timekeeping import clock_of_the_past, is_other_clock
 from config.settings import Batching
 from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, VALUE_MIN, Batch, Clock, ClockState

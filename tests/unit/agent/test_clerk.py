@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from agent.books import Books
+from agent.bus.control import device_plan_for
 from agent.clerk import STATUS_EVERY_MS, Clerk
-from agent.control import device_plan_for
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered
 from agent.inbox import Inbox
-from agent.memory import HeardStatement, Memory
-from agent.outbox import LinkDown, LinkUp, Outbox, Tick
-from agent.outbox_file import OutboxFile, StorageError
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile, StorageError
+from agent.outbox.memory import HeardStatement, Memory
+from agent.outbox.queue import LinkDown, LinkUp, Outbox, Tick
 from agent.session import Arrived, Session
 from agent.standing import Believed
 from config.settings import DeviceAddress

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from agent import room as room_module
 from agent.clerk import Clerk
 from agent.events import Read
-from agent.outbox import LinkUp
-from agent.room import THIN_MS, room_for
+from agent.outbox import capacity as room_module
+from agent.outbox.capacity import THIN_MS, room_for
+from agent.outbox.queue import LinkUp
 from config.settings import AtBound
 from protocol.batch import Batch, ClockState
 from protocol.crypto import PublicKey
@@ -98,7 +98,7 @@ async def test_row_11_a_failing_chip_is_asked_once_a_tick_and_no_other_key_inste
 async def test_row_11_readings_that_cannot_even_be_kept_pause_the_reading(
     world: FlakyWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.journal.OVERLADEN", 4)
+    monkeypatch.setattr("agent.outbox.journal.OVERLADEN", 4)
     await world.deal(*read(1))
     world.clocks.utc = a_clock(epoch_ms=0)  # what was read before has to be signed first, with its own clock
     await world.deal(*read(4, first_ms=90_000))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.control import DevicePlan, StatementAge, command_for, device_plan_for, granted_w, is_obeyed
+from agent.bus.control import DevicePlan, StatementAge, command_for, device_plan_for, granted_w, is_obeyed
 from config.load import load_profiles
 from config.settings import DeviceAddress
 from protocol.batch import ClockState

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.doctor import Finding, Look, Verdict, judge, lines
+from agent.library.doctor import Finding, Look, Verdict, judge, lines
 from config.meter_profile import MeterProfile
 from protocol.units import Quantity
 from tests.unit.agent.builders import a_profile

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent import home_assistant
-from agent.home_assistant import Live, kilowatt_hours, messages, spelled
-from agent.memory import MeterSeen
+from agent.house import home_assistant
+from agent.house.home_assistant import Live, kilowatt_hours, messages, spelled
+from agent.outbox.memory import MeterSeen
 from protocol.batch import Quality
 from protocol.units import Quantity
 from tests.unit.agent.builders import a_boot, a_profile, a_reading

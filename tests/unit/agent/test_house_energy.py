@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent import house_energy_file
-from agent.batching import Boot
-from agent.house_energy import HouseEnergy
+from agent.house import energy_file
+from agent.house.energy import HouseEnergy
+from agent.outbox.batching import Boot
 from protocol.batch import ClockState
 from protocol.units import BootMs, Quantity
 from tests.builders import EPOCH_MS
@@ -137,16 +137,16 @@ def test_a_new_place_is_worth_keeping_at_once() -> None:
 
 
 def test_the_file_is_replaced_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
-    assert house_energy_file.load(tmp_path) is None
+    assert energy_file.load(tmp_path) is None
     for document in ({"sums": []}, {"sums": [1]}):
-        house_energy_file.save(tmp_path, document)
-        assert house_energy_file.load(tmp_path) == document
+        energy_file.save(tmp_path, document)
+        assert energy_file.load(tmp_path) == document
     (path,) = tmp_path.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "1"])
 def test_a_file_that_is_none_of_ours_is_told(tmp_path: Path, text: str) -> None:
-    (tmp_path / house_energy_file.FILE_NAME).write_text(text)
+    (tmp_path / energy_file.FILE_NAME).write_text(text)
     with pytest.raises(ValueError):
-        house_energy_file.load(tmp_path)
+        energy_file.load(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.isolation import (
+from agent.bus.isolation import (
     PATIENCE_MIN_MS,
     PROBE_SHARE,
     REST_CYCLES_MAX,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.books import Books
-from agent.journal import Disk, Journal
-from agent.outbox import Entry
-from agent.outbox_file import OutboxFile, StorageError
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile, StorageError
+from agent.outbox.journal import Disk, Journal
+from agent.outbox.queue import Entry
 from config.settings import Batching
 from protocol.batch import Batch, ClockState
 from protocol.envelope import Envelope, seal

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from agent.metering import Reading, Watch, plan_for, reading_of, serial_of, value_of, watched
+from agent.bus.metering import Reading, Watch, plan_for, reading_of, serial_of, value_of, watched
 from config.load import load_profiles
 from config.settings import MeterAddress
 from protocol.batch import Quality

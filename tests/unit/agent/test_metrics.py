@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.metrics import Counts, exposition
+from agent.house.metrics import Counts, exposition
 from agent.status import TROUBLES
 from protocol.batch import Clock, ClockState
 from tests.builders import a_clock

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.frames import WRITE as WRITE_FUNCTION
-from agent.frames import Answer, No, Question, Rubbish, TcpExchange
+from agent.bus.frames import WRITE as WRITE_FUNCTION
+from agent.bus.frames import Answer, No, Question, Rubbish, TcpExchange
 
 READ = bytes.fromhex("0007 0000 0006 09 04 0034 0002")
 """Transaction 7: unit 9, function 4, two words from 0x34."""

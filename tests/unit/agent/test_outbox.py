@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.outbox import (
+from agent.outbox.queue import (
     NEXT_STAGE,
     PATIENCE_DOUBLINGS_MAX,
     Alive,

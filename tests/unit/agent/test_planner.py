@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.planner import Groups, ReadRequest, plan, plan_groups, serial_request
+from agent.bus.planner import Groups, ReadRequest, plan, plan_groups, serial_request
 from config.load import load_profiles
 from config.meter_profile import MeterProfile, Table
 from protocol.units import ENERGY_REGISTERS, Quantity

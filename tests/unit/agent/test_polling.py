@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agent.control import DevicePlan, device_plan_for
+from agent.bus.control import DevicePlan, device_plan_for
+from agent.bus.isolation import PATIENCE_MIN_MS, REST_CYCLES_MAX, next_slot_ms
+from agent.bus.metering import MeterPlan
+from agent.bus.modbus_port import BusError
+from agent.bus.planner import ReadRequest, serial_request
+from agent.bus.polling import BusPoller
 from agent.events import Confirmed, Event, Failing, Read, Recovered
-from agent.isolation import PATIENCE_MIN_MS, REST_CYCLES_MAX, next_slot_ms
-from agent.metering import MeterPlan
-from agent.modbus_port import BusError
-from agent.planner import ReadRequest, serial_request
-from agent.polling import BusPoller
 from config.settings import DeviceAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.inbox import Inbox
-from agent.outbox import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
+from agent.outbox.queue import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
 from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, Session
 from agent.standing import Believed, Placed
 from config.settings import StandingOrder

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from agent.books import Totals
-from agent.memory import Aside, DeviceSeen, MeterSeen, Seen
+from agent.outbox.books import Totals
+from agent.outbox.memory import Aside, DeviceSeen, MeterSeen, Seen
 from agent.status import LINK_UP, UNANSWERED_MS, State, halt_text, status_message, to_json, to_text
 from protocol.batch import Quality
 from protocol.refusals import RefusalCode

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import sunspec
-from agent.sunspec import Found, profiles_of, walk, write_profiles
+from agent.library import sunspec
+from agent.library.sunspec import Found, profiles_of, walk, write_profiles
 from config.load import SettingsError, load_profile, load_profiles
 from config.meter_profile import MeterProfile
 from config.self_check import Law

@@ -22,7 +22,7 @@ def open_key(settings: AgentSettings) -> SigningKey:
     """
     if settings.pkcs11 is not None:
         _see_that_chips_are_supported()
-        from agent.pkcs11_port import ChipSigner  # noqa: PLC0415  7 MB that a gateway without a chip does not need
+        from agent.keys.pkcs11_port import ChipSigner  # noqa: PLC0415  7 MB that a gateway without a chip does not need
 
         return ChipSigner.open(settings.pkcs11)
     assert settings.key_file is not None, "the settings name one of the two"
@@ -39,7 +39,7 @@ def make_in_chip(settings: AgentSettings) -> None:
     if settings.pkcs11 is None:
         raise OperatorError("settings", "pkcs11", "a chip; este-agent init makes a key in a file", "none")
     _see_that_chips_are_supported()
-    from agent.pkcs11_port import make_key  # noqa: PLC0415  as above
+    from agent.keys.pkcs11_port import make_key  # noqa: PLC0415  as above
 
     make_key(settings.pkcs11)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from agent.planner import ReadRequest
+from agent.bus.planner import ReadRequest
 from config.meter_profile import MeterProfile, PowerLimit, Table
 from config.settings import DeviceAddress
 from protocol.batch import Clock, ClockState

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent.outbox_schema import APPLICATION_ID, SCHEMA, VERSION
+from agent.outbox.schema import APPLICATION_ID, SCHEMA, VERSION
 from config import lock
 from protocol.errors import OperatorError, WorldError
 from protocol.link import NO_RECORD

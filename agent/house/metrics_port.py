@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from agent.metrics import CONTENT_TYPE
+from agent.house.metrics import CONTENT_TYPE
 from config.settings import Metrics
 from protocol.errors import OperatorError
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agent.metering import Reading
+from agent.bus.metering import Reading
 from config.settings import Batching
 from protocol.batch import (
     BATCH_BYTES_MAX,

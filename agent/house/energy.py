@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.batching import Boot
-from agent.metering import Reading
+from agent.bus.metering import Reading
+from agent.outbox.batching import Boot
 from config.meter_profile import MeterProfile
 from protocol.batch import ClockState
 from protocol.energy_register import EnergyRegister, StepKind, advance, first

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
-from agent.planner import ReadRequest, plan
+from agent.bus.planner import ReadRequest, plan
 from config.meter_profile import MeterProfile, Register
 from config.settings import MeterAddress
 from protocol.batch import VALUE_MAX, Quality

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.books import Books, Seal
-from agent.outbox import Entry
+from agent.outbox.books import Books, Seal
+from agent.outbox.queue import Entry
 from protocol.canonical import decode, encode
 from protocol.crypto import SigningKey, digest_of
 from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, seal

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from agent.bus.control import Command, DevicePlan, command_for, is_obeyed
+from agent.bus.isolation import Health, Patience, ProbeCredit, impatient_ms, next_slot_ms, turn
+from agent.bus.metering import MeterPlan, Watch, reading_of, serial_of, watched
+from agent.bus.modbus_port import BusError
+from agent.bus.planner import ReadRequest, serial_request
 from agent.clock_port import Clocks
-from agent.control import Command, DevicePlan, command_for, is_obeyed
 from agent.events import Confirmed, Event, Failing, Read, Recovered
-from agent.isolation import Health, Patience, ProbeCredit, impatient_ms, next_slot_ms, turn
-from agent.metering import MeterPlan, Watch, reading_of, serial_of, watched
-from agent.modbus_port import BusError
-from agent.planner import ReadRequest, serial_request
 from protocol.batch import Quality
 from protocol.errors import DeviceError
 from protocol.units import BootMs

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent import succession
-from agent.books import Books
-from agent.keystore import open_key
+from agent.keys import succession
+from agent.keys.keystore import open_key
 from agent.log import Log
-from agent.outbox import Entry
-from agent.outbox_file import OutboxFile
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile
+from agent.outbox.queue import Entry
 from config import key_files
 from config.admission import AdmissionSlip
 from config.settings import AgentSettings

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from agent.batching import Boot, OpenBatch
-from agent.books import Books, Seal
+from agent.bus.metering import Reading
 from agent.clock_port import Clocks
 from agent.log import Log
-from agent.metering import Reading
-from agent.outbox import Entry
+from agent.outbox.batching import Boot, OpenBatch
+from agent.outbox.books import Books, Seal
+from agent.outbox.queue import Entry
 from agent.timekeeping import clock_of_both, clock_of_the_past, is_other_clock, may_be_found
 from config.settings import Batching
 from protocol.batch import Clock, ClockState

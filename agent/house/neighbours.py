@@ -13,19 +13,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from agent import home_assistant, house_energy_file, metrics_port
-from agent.batching import Boot
+from agent.bus.control import DevicePlan
+from agent.bus.metering import Reading
+from agent.bus.polling import Desk
 from agent.clock_port import Clocks
-from agent.control import DevicePlan
 from agent.events import Event, Failing, Read, Trouble
-from agent.house_energy import HouseEnergy
+from agent.house import energy_file, home_assistant, metrics_port
+from agent.house.energy import HouseEnergy
+from agent.house.metrics import Counts, exposition
 from agent.log import Log
-from agent.memory import Seen, look
-from agent.metering import Reading
-from agent.metrics import Counts, exposition
 from agent.mqtt_port import Announcer
-from agent.outbox_file import StorageError
-from agent.polling import Desk
+from agent.outbox.batching import Boot
+from agent.outbox.file import StorageError
+from agent.outbox.memory import Seen, look
 from config.meter_profile import MeterProfile
 from config.settings import AgentSettings, HomeAssistant
 from config.tasks import end, wait_for_any
@@ -177,7 +177,7 @@ class Neighbours:
 
     def _restore_energy(self) -> None:
         try:
-            kept = house_energy_file.load(self._settings.data)
+            kept = energy_file.load(self._settings.data)
             if kept is not None:
                 self._energy.restore(kept, self._boot(), self._clocks.now_ms())
         except (OSError, LookupError, TypeError, ValueError) as error:
@@ -192,7 +192,7 @@ class Neighbours:
         """Have on disk what is told next, so that no later run tells less."""
         try:
             with self._keeping:
-                house_energy_file.save(self._settings.data, sums)
+                energy_file.save(self._settings.data, sums)
         except OSError as error:
             log.warning("the energy told to the house is not kept", reason=error.strerror or str(error))
         self._energy_kept_ms = self._clocks.now_ms()

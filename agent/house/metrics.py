@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent.memory import Seen
+from agent.outbox.memory import Seen
 from agent.status import LINK_UP, TROUBLES
 from protocol.batch import Clock, ClockState
 

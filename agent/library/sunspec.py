@@ -21,9 +21,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
+from agent.bus.modbus_port import ModbusBus
+from agent.bus.planner import ReadRequest
 from agent.log import tell_loop_errors
-from agent.modbus_port import ModbusBus
-from agent.planner import ReadRequest
 from config.load import check, read_profile
 from config.meter_profile import MODBUS_WORDS_MAX, Table
 from config.model import spell_decimal

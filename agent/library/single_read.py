@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 
+from agent.bus.metering import Answers, MeterPlan, plan_for, serial_of, value_of, words_of
+from agent.bus.modbus_port import ModbusBus
+from agent.bus.planner import serial_request
 from agent.log import tell_loop_errors
-from agent.metering import Answers, MeterPlan, plan_for, serial_of, value_of, words_of
-from agent.modbus_port import ModbusBus
-from agent.planner import serial_request
 from config.meter_profile import MeterProfile
 from config.settings import Bus, MeterAddress
 from protocol.errors import DeviceError

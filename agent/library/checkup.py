@@ -1,4 +1,4 @@
-"""Two looks at one live meter, for `agent.doctor` to judge.
+"""Two looks at one live meter, for `agent.library.doctor` to judge.
 
 Given a bus, a unit and a profile, reads everything that the profile knows, waits, and reads it again: at least for as
 long as the meter takes to renew what it shows. Keeps, signs and sends nothing, and decides nothing.
@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from agent.doctor import Finding, Look, Verdict, judge
+from agent.bus.metering import Answers, MeterPlan, check_fixed_words, plan_for, serial_of, value_of, words_of
+from agent.bus.modbus_port import ModbusBus
+from agent.bus.planner import serial_request
+from agent.library.doctor import Finding, Look, Verdict, judge
 from agent.log import tell_loop_errors
-from agent.metering import Answers, MeterPlan, check_fixed_words, plan_for, serial_of, value_of, words_of
-from agent.modbus_port import ModbusBus
-from agent.planner import serial_request
 from config.load import check
 from config.meter_profile import MeterProfile
 from config.settings import AgentSettings, Bus, MeterAddress

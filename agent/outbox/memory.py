@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.batching import Boot
-from agent.books import Books, Seal, Totals
-from agent.metering import Reading
-from agent.outbox import Entry
-from agent.outbox_file import OutboxFile, is_held
+from agent.bus.metering import Reading
+from agent.outbox.batching import Boot
+from agent.outbox.books import Books, Seal, Totals
+from agent.outbox.file import OutboxFile, is_held
+from agent.outbox.queue import Entry
 from agent.standing import Placed
 from protocol.envelope import Envelope
 from protocol.link import Link

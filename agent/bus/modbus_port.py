@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from agent.frames import (
+from agent.bus.frames import (
     READ_HOLDING,
     READ_INPUT,
     WRITE,
@@ -27,8 +27,8 @@ from agent.frames import (
     TcpExchange,
     late_frames,
 )
-from agent.line_port import BusError, Line, SerialLine, TcpLine
-from agent.planner import ReadRequest
+from agent.bus.line_port import BusError, Line, SerialLine, TcpLine
+from agent.bus.planner import ReadRequest
 from config.meter_profile import Table
 from config.settings import Bus, Framing
 from protocol.errors import DeviceError

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.batching import Boot, Journaled, OpenBatch, lay_out
-from agent.metering import Reading
-from agent.outbox import Entry
-from agent.outbox_file import OutboxFile
+from agent.bus.metering import Reading
+from agent.outbox.batching import Boot, Journaled, OpenBatch, lay_out
+from agent.outbox.file import OutboxFile
+from agent.outbox.queue import Entry
 from config.settings import Batching
 from protocol.batch import Batch, Clock, ClockState
 from protocol.crypto import digest_of

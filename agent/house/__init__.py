@@ -1,0 +1,1 @@
+"""What the house gets to see: Home Assistant and Prometheus. Trouble there is trouble there alone."""

@@ -1,0 +1,1 @@
+"""What a gateway signs with, and how it comes to be admitted with it."""
