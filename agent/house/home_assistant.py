@@ -1,7 +1,7 @@
 """What Home Assistant is told: MQTT discovery, and the values that it announces.
 
 Given what the outbox file tells, what this run has read and the meters of the settings, lays out retained messages by
-topic: one configuration and one state per figure. Energy is the sum that `agent.house.energy` gathers, never the register
+topic: one configuration and one state per figure. Energy is the sum that `energy` gathers, never the register
 itself: other programs have booked a register's jump as energy. What was not read lately is offline, and so is
 everything while reading is paused. Home Assistant decides nothing in este, and nothing of this is signed.
 
