@@ -50,13 +50,15 @@ def test_the_chain_says_what_an_independent_client_reads(tmp_path: Path) -> None
     meter = next(c.site.meter for c in region.stage.scenario.connections if c.site.model == "eastron_sdm630")
     seen: list[tuple[int, int, int]] = []
     with running(region, "broker", "fleet", "aggregator", *region.gateways):
-        wait_until("the first readings are on the chain", lambda: region.ledger()["readings_on_chain"] > 0)
+        wait_until(f"the first readings of {meter} are on the chain", lambda: bool(readings_of(region, meter)))
         for _ in range(5):
             begin = time.time_ns() // 1_000_000
             energy_wh = imported_wh_by_mbpoll(region, meter)
             seen.append((begin, time.time_ns() // 1_000_000, energy_wh))
             time.sleep(0.7)
-        time.sleep(1.5)
+        wait_until(
+            f"{meter} is read once more", lambda: any(start >= seen[-1][1] for start, *_ in readings_of(region, meter))
+        )
         for gateway in region.gateways:
             region.stop(gateway)
         region.stop("aggregator")
