@@ -1,4 +1,4 @@
-"""Real serial ports: RTU on pseudo-terminals, spoken with libmodbus, with devices that behave and some that do not."""
+"""Pains row 5: serial ports, spoken with libmodbus on pseudo-terminals, with devices good and bad."""
 
 from __future__ import annotations
 
