@@ -17,7 +17,8 @@ import yaml
 from benchmarks.figure import Figure
 from config.settings import Broker
 from firmware_sim.demo.children import Child, program, start
-from firmware_sim.demo.stage import Stage, build, free_port
+from firmware_sim.demo.stage import Stage, build
+from firmware_sim.free_port import free_ports
 
 METERS: Final = 32
 WARM_UP_S: Final = 20
@@ -40,7 +41,7 @@ def measure() -> Iterator[Figure]:
 
 async def _watch(folder: Path) -> tuple[float, float, float]:
     """Peak resident memory in megabytes, CPU seconds per second, and gigabytes written a day."""
-    stage = await build(folder, meters=METERS, seed=1, broker=Broker(host="127.0.0.1", port=free_port()))
+    stage = await build(folder, meters=METERS, seed=1, broker=Broker(host="127.0.0.1", port=free_ports()))
     (gateway,) = stage.scenario.gateways
     _set_default_pace(stage.agent_settings(gateway))
     children: list[Child] = []

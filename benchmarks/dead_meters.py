@@ -35,7 +35,7 @@ from config.settings import Bus, FleetSettings, Transport
 from config.tasks import end
 from firmware_sim.control_port import order
 from firmware_sim.demo.children import program, start
-from firmware_sim.demo.stage import free_port
+from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import compose
 from protocol.units import Quantity
 
@@ -126,7 +126,7 @@ async def _tell(settings: FleetSettings, meters: Sequence[MeterPlan], fault: str
 async def _a_fleet(transport: Transport) -> AsyncIterator[tuple[FleetSettings, Bus]]:
     with tempfile.TemporaryDirectory() as folder:
         run_folder = Path(folder) / "run"
-        settings = FleetSettings(meters=METERS, first_port=free_port(), transport=transport, run_folder=run_folder)
+        settings = FleetSettings(meters=METERS, first_port=free_ports(), transport=transport, run_folder=run_folder)
         command = [program("este-fleet"), "run", f"--meters={METERS}", f"--first-port={settings.first_port}"]
         command += [f"--transport={transport}", f"--run-folder={run_folder}"]
         child = await start("fleet", command, Path(folder))

@@ -27,7 +27,7 @@ from config.load import load_profiles
 from config.meter_profile import Table
 from config.settings import AgentSettings, Broker, Bus, FleetSettings
 from firmware_sim.demo.children import Child, output_of, program, start
-from firmware_sim.demo.stage import free_port
+from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION, Scenario, compose
 from protocol.units import Quantity
 
@@ -48,9 +48,9 @@ def measure() -> Iterator[Figure]:
 
 
 async def _watch(folder: Path) -> tuple[float, float, float, float]:
-    fleet = FleetSettings(meters=METERS, first_port=free_port())
+    fleet = FleetSettings(meters=METERS, first_port=free_ports())
     scenario = compose(fleet)
-    broker_port = free_port()
+    broker_port = free_ports()
     settings_file = _write_settings(folder, scenario, fleet, broker_port)
     commands = {
         "broker": [sys.executable, "-m", "firmware_sim.demo.broker_port", str(broker_port)],

@@ -1,10 +1,49 @@
-"""Whether a TCP port can be had: asked before a server is started that would not say why it did not get it."""
+"""TCP ports of loopback: free ones, and whether one can be had before a server is started that would not say."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
+from typing import Final
 
 from protocol.errors import OperatorError
+
+HOST: Final = "127.0.0.1"
+SERVERS_FROM: Final = 10_240
+CLIENTS_FROM: Final = 32_768
+"""Linux gives ports from here on to connections that go out (ip(7), ip_local_port_range): one that is free now may be
+taken before its server starts."""
+
+TRIES: Final = 1000
+
+_handed_out: set[int] = set()
+
+
+def free_ports(count: int = 1) -> int:
+    """The first of `count` ports in a row that nobody has. No port is handed out twice by one process.
+
+    Raises:
+        OperatorError: there are none.
+    """
+    for _ in range(TRIES):
+        first = SERVERS_FROM + secrets.randbelow(CLIENTS_FROM - SERVERS_FROM - count)
+        ports = range(first, first + count)
+        if _handed_out.isdisjoint(ports) and all(map(is_free, ports)):
+            _handed_out.update(ports)
+            return first
+    raise OperatorError(HOST, "", f"{count} free TCP ports in a row below {CLIENTS_FROM}", "none")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could have the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 async def see_that_free(host: str, port: int) -> None:

@@ -21,8 +21,9 @@ from config.settings import Broker
 from config.tasks import end, wait_for_any
 from firmware_sim.demo.children import Child, output_of, program, start
 from firmware_sim.demo.mqtt_port import listen, wait_for_broker
-from firmware_sim.demo.stage import Stage, build, free_port
+from firmware_sim.demo.stage import Stage, build
 from firmware_sim.demo.view import Scene, Summary
+from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION
 from protocol.errors import LinkError
 
@@ -110,7 +111,7 @@ async def _tell(
     broker: Broker | None,
 ) -> tuple[Summary, Stage]:
     own_broker = broker is None
-    stage = await build(folder, meters=meters, seed=seed, broker=broker or Broker(host="127.0.0.1", port=free_port()))
+    stage = await build(folder, meters=meters, seed=seed, broker=broker or Broker(host="127.0.0.1", port=free_ports()))
     running: list[Child] = []
     try:
         await _start_all(stage, running, own_broker)

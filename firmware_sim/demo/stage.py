@@ -5,7 +5,6 @@ Made with the same commands and files that an operator would use; after the demo
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from config.key_files import create, write_new
 from config.model import Model
 from config.settings import AgentSettings, Batching, Broker, FleetSettings, StandingOrder
 from firmware_sim.demo.children import output_of, program
+from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION, Scenario, compose
 from protocol.errors import OperatorError
 from protocol.messages import RightKind
@@ -93,7 +93,7 @@ async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stag
     Raises:
         EsteError: the folder is in use, or a command failed.
     """
-    fleet = FleetSettings(meters=meters, seed=seed, first_port=_free_ports(meters), speed=SPEED)
+    fleet = FleetSettings(meters=meters, seed=seed, first_port=free_ports(meters // 6 + 2), speed=SPEED)
     stage = Stage(folder, compose(fleet), fleet, broker)
     _write_settings(stage)
     await _found_region(stage)
@@ -168,25 +168,3 @@ def _write_model(path: Path, model: Model) -> None:
     """Write a settings file that `config.load` reads back as the same model."""
     text = yaml.safe_dump(model.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
     write_new(path, text.encode())
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _free_ports(meters: int) -> int:
-    """The first of enough free ports in a row."""
-    wanted = meters // 6 + 2
-    while True:
-        first = free_port()
-        if first + wanted < 65_536 and all(_is_free(port) for port in range(first, first + wanted)):
-            return first
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -21,7 +21,8 @@ import yaml
 
 from aggregator.service.store import Store
 from config.settings import Broker
-from firmware_sim.demo.stage import Stage, build, free_port
+from firmware_sim.demo.stage import Stage, build
+from firmware_sim.free_port import free_ports
 from protocol.batch import Batch
 from protocol.checkpoint import ChainName
 from protocol.envelope import Envelope
@@ -104,7 +105,7 @@ class Region:
 
 def a_region(folder: Path, *, meters: int = 12) -> Region:
     """Write everything that a region behind TLS needs; nothing runs yet."""
-    port = free_port()
+    port = free_ports()
     stage = asyncio.run(build(folder, meters=meters, seed=1, broker=Broker(host="localhost", port=port)))
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))

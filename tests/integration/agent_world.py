@@ -21,6 +21,7 @@ import yaml
 from config.load import load_profiles
 from config.meter_profile import MeterProfile, Table
 from config.tasks import end
+from firmware_sim.free_port import free_ports
 from protocol.batch import Batch
 from protocol.crypto import SoftwareKey
 from protocol.envelope import Envelope, seal
@@ -56,20 +57,13 @@ async def eventually(probe: Callable[[], T | Awaitable[T]], what: str = "a condi
     raise AssertionError(f"{what} never came true")
 
 
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class Mosquitto:
     """A real broker that can be taken away and brought back."""
 
     folder: Path
     options: tuple[str, ...] = ("allow_anonymous true",)
-    port: int = field(default_factory=a_free_port)
+    port: int = field(default_factory=free_ports)
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from agent.outbox.file import OutboxFile
 from config import key_files
+from firmware_sim.free_port import free_ports
 from protocol.crypto import fingerprint
 from tests.builders import GATEWAY, REGION
-from tests.integration.agent_world import COMMAND, PROFILE, Home, Meters, a_free_port, eventually
+from tests.integration.agent_world import COMMAND, PROFILE, Home, Meters, eventually
 
 
 def este_agent(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -31,7 +32,7 @@ def is_one_sentence(done: subprocess.CompletedProcess[str]) -> bool:
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A gateway whose broker and meters are nowhere to be found."""
-    return Home.make(tmp_path, a_free_port(), a_free_port())
+    return Home.make(tmp_path, free_ports(), free_ports())
 
 
 class TestInit:
@@ -176,7 +177,7 @@ class TestRead:
         assert re.search(r"^active_power_w +3600 W +0x0034: 4561 0000$", done.stdout, re.MULTILINE)
 
     def test_a_meter_that_is_not_there(self) -> None:
-        done = este_agent("read", "--profile", PROFILE, "--host", "127.0.0.1", "--port", str(a_free_port()))
+        done = este_agent("read", "--profile", PROFILE, "--host", "127.0.0.1", "--port", str(free_ports()))
         assert is_one_sentence(done)
         assert "no connection to 127.0.0.1" in done.stderr
 

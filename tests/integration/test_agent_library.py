@@ -22,9 +22,10 @@ from agent.library.sunspec import survey, write_profiles
 from config.load import METERS_FOLDER, load_profiles
 from config.settings import Bus, MeterAddress
 from firmware_sim.fleet import Fleet
+from firmware_sim.free_port import free_ports
 from protocol.errors import DeviceError, OperatorError
 from protocol.units import BootMs, Quantity
-from tests.integration.agent_world import COMMAND, a_free_port
+from tests.integration.agent_world import COMMAND
 from tests.integration.test_fleet import serve
 from tests.unit.agent.builders import a_settings
 from tests.unit.agent.sunspec_devices import Device, a_meter, i16
@@ -118,7 +119,7 @@ def test_a_meter_that_the_settings_do_not_name_is_told() -> None:
 @asynccontextmanager
 async def served(device: Device) -> AsyncIterator[int]:
     """A device on a server of pymodbus, which knows nothing of SunSpec."""
-    port = a_free_port()
+    port = free_ports()
     words = [*device.words(device.base, 1 << 16)]
     data = SimData(device.base, values=words, datatype=DataType.REGISTERS)
     server = ModbusTcpServer(SimDevice(1, simdata=[data]), address=(HOST, port))

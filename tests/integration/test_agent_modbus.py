@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from config.load import load_profiles
 from config.meter_profile import Table
 from config.settings import Bus
 from config.tasks import end
+from firmware_sim.free_port import free_ports
 from protocol.errors import DeviceError
 
 HOST = "127.0.0.1"
@@ -28,13 +28,6 @@ TIMEOUT_MS = 5_000
 """Long enough for any machine: a test that waits it out has failed."""
 SHORT_MS = 150
 """For answers that never come."""
-
-
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -58,7 +51,7 @@ async def served() -> AsyncIterator[int]:
             [SimData(0, values=[1, 2, 3, 4], datatype=DataType.REGISTERS)],
         ),
     )
-    port = a_free_port()
+    port = free_ports()
     server = ModbusTcpServer([device], address=(HOST, port))
     await server.serve_forever(background=True)
     yield port
@@ -259,7 +252,7 @@ class TestNoBus:
     """A bus that cannot be reached is told apart from a meter that is silent."""
 
     async def test_a_connection_that_is_refused(self) -> None:
-        async with a_bus(a_free_port()) as bus:
+        async with a_bus(free_ports()) as bus:
             with pytest.raises(BusError, match=r"no connection to 127\.0\.0\.1:"):
                 await bus.read(9, INPUT, TIMEOUT_MS)
 

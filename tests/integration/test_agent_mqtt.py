@@ -19,10 +19,11 @@ from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
 from config.settings import Broker, Tls
 from config.tasks import end
+from firmware_sim.free_port import free_ports
 from protocol.errors import OperatorError
 from protocol.topics import Kind, Topic
 from tests.builders import GATEWAY, REGION
-from tests.integration.agent_world import HOST, Mosquitto, a_broker, a_free_port, eventually
+from tests.integration.agent_world import HOST, Mosquitto, a_broker, eventually
 
 pytestmark = pytest.mark.mosquitto
 
@@ -198,7 +199,7 @@ class TestTheLink:
                 assert heard == [("record", b"record 2")]
 
     async def test_one_reason_is_told_once(self) -> None:
-        async with Gateway(Broker(host=HOST, port=a_free_port())).running() as gateway:
+        async with Gateway(Broker(host=HOST, port=free_ports())).running() as gateway:
             await eventually(lambda: gateway.count(LinkDown))
             await asyncio.sleep(2.5)
             assert gateway.count(LinkDown) == 1

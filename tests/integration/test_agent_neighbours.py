@@ -24,9 +24,10 @@ from agent.outbox.file import OutboxFile
 from agent.service_port import Service
 from config.settings import Broker
 from config.tasks import end
+from firmware_sim.free_port import free_ports
 from protocol.units import Quantity
 from tests.builders import METER, a_standing
-from tests.integration.agent_world import HOST, Mosquitto, a_broker, a_free_port, eventually
+from tests.integration.agent_world import HOST, Mosquitto, a_broker, eventually
 from tests.integration.test_agent_run import a_world
 from tests.unit.agent.builders import FakeClocks, a_profile, a_reading, a_settings
 
@@ -121,7 +122,7 @@ class TestHomeAssistant:
     async def test_a_house_without_its_broker_is_no_trouble_of_the_region_s(
         self, tmp_path: Path, broker: Mosquitto
     ) -> None:
-        settings = {"home_assistant": {"broker": {"host": HOST, "port": a_free_port()}}}
+        settings = {"home_assistant": {"broker": {"host": HOST, "port": free_ports()}}}
         async with a_world(tmp_path, broker, **settings) as world, world.aggregator():
             await world.seen(records_received=2)
             assert "no link to the house's broker" in world.home.log
@@ -140,7 +141,7 @@ class TestHomeAssistant:
             await end(running)
 
     async def test_row_1_a_restart_goes_on_from_the_energy_that_was_told(self, tmp_path: Path) -> None:
-        house = {"broker": {"host": HOST, "port": a_free_port()}, "every_ms": 1000}
+        house = {"broker": {"host": HOST, "port": free_ports()}, "every_ms": 1000}
         settings = a_settings(tmp_path / "agent.yaml", data=str(tmp_path), home_assistant=house)
         OutboxFile.open(settings.data, region=settings.region, gateway=settings.gateway).close()
         clocks, told = FakeClocks(), []
@@ -169,7 +170,7 @@ class TestPrometheus:
     """A scrape tells how the agent is."""
 
     async def test_a_scrape_is_read_by_prometheus_own_reader(self, tmp_path: Path, broker: Mosquitto) -> None:
-        port = a_free_port()
+        port = free_ports()
         async with a_world(tmp_path, broker, metrics={"port": port}) as world, world.aggregator():
             await world.seen(records_received=2)
             status, text = await http(port, "/metrics")
@@ -186,7 +187,7 @@ class TestPrometheus:
 
     async def test_row_14_a_backlog_is_seen_while_it_grows(self, tmp_path: Path, broker: Mosquitto) -> None:
         """Pains row 14: a queue that nobody sees."""
-        port = a_free_port()
+        port = free_ports()
         async with a_world(tmp_path, broker, metrics={"port": port}) as world:
             await world.seen(records_signed=3)
             _, text = await http(port, "/metrics")
@@ -201,7 +202,7 @@ class TestPrometheus:
 
     @pytest.mark.parametrize("request_line", ["GET / HTTP/1.1", "POST /metrics HTTP/1.1", "rubbish"])
     async def test_there_is_nothing_else_to_be_had(self, tmp_path: Path, broker: Mosquitto, request_line: str) -> None:
-        port = a_free_port()
+        port = free_ports()
         async with a_world(tmp_path, broker, metrics={"port": port}) as world:
             await world.seen(readings_read=1)
             status, _ = await asked(port, f"{request_line}\r\n\r\n".encode())

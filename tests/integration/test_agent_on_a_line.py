@@ -16,12 +16,12 @@ from config.settings import FleetSettings, Transport
 from config.tasks import end
 from firmware_sim.faults import Fault
 from firmware_sim.fleet import Fleet
+from firmware_sim.free_port import free_ports
 from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import compose
 from protocol.batch import MeterBlock, Quality
 from tests.integration.agent_world import Aggregator, Home, a_broker, eventually
-from tests.integration.test_fleet import free_ports
 
 pytestmark = pytest.mark.mosquitto
 

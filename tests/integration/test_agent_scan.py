@@ -19,12 +19,12 @@ from agent.scan.ways import serial_line, units_of
 from config.load import check
 from config.settings import AgentSettings, FleetSettings, Transport
 from firmware_sim.fleet import Fleet
+from firmware_sim.free_port import free_ports
 from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import Scenario, compose
 from protocol.errors import OperatorError
-from tests.integration.test_agent_modbus import a_device, a_free_port, right
-from tests.integration.test_fleet import free_ports
+from tests.integration.test_agent_modbus import a_device, right
 from tests.unit.agent.builders import settings_document
 
 AGENT = str(Path(sys.executable).with_name("este-agent"))
@@ -118,7 +118,7 @@ async def test_nobody_is_told_from_no_bus(tmp_path: Path) -> None:
     async with a_device(lambda request: b"") as port:
         result = await scan(f"--host={HOST}", f"--port={port}", "--units=1-2", "--timeout-ms=20")
     assert (result.returncode, result.stdout, result.stderr) == (1, "", "este-agent: nobody answers\n")
-    result = await scan(f"--host={HOST}", f"--port={a_free_port()}")
+    result = await scan(f"--host={HOST}", f"--port={free_ports()}")
     assert "no connection to" in result.stderr
     result = await scan(f"--device={tmp_path}/ttyUSB9", "--line=9600-8N1")
     assert "there is no such device: is the adapter plugged in?" in result.stderr

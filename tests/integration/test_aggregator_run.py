@@ -16,7 +16,7 @@ import yaml
 
 from aggregator.service.founding import found
 from config import key_files
-from tests.integration.agent_world import BOUND_S, a_broker, a_free_port
+from tests.integration.agent_world import BOUND_S, a_broker
 from tests.village import a_grid_document, some_keys
 
 COMMAND = str(Path(sys.executable).with_name("este-aggregator"))
@@ -38,7 +38,7 @@ def a_home(tmp_path: Path, founded_ms: int) -> Path:
         name="node",
         gateways={"gw": some_keys("gw")["gw"].public_key},
         profile_folders=(),
-        broker=("127.0.0.1", a_free_port()),
+        broker=("127.0.0.1", free_ports()),
         time_ms=founded_ms,
     )
     return tmp_path / "region"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +24,7 @@ from config.meter_profile import MeterProfile, Table
 from config.settings import FleetSettings
 from firmware_sim.dump import dump, mbpoll_command
 from firmware_sim.fleet import Fleet
+from firmware_sim.free_port import free_ports, is_free
 from firmware_sim.meter import UJ_PER_WH, Shown
 from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
@@ -82,25 +81,6 @@ async def serve(meters: int = 12) -> AsyncIterator[Served]:
         yield Served(fleet, buses)
     finally:
         await buses.close()
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system gives to clients."""
-    own_range = 20_000 + 100 * (os.getpid() % 100)
-    for first in range(own_range, 32_000, count):
-        if all(is_free(port) for port in range(first, first + count)):
-            return first
-    pytest.fail(f"no {count} free ports in a row")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 async def read(client: AsyncModbusTcpClient, table: Table, address: int, count: int, unit: int) -> list[int]:

@@ -24,13 +24,13 @@ from config.settings import Bus, FleetSettings, Transport
 from firmware_sim.control_port import LINE_MAX, SOCKET_NAME, listening, order
 from firmware_sim.faults import KINDS, SERIAL_STEP, Fault
 from firmware_sim.fleet import Fleet
+from firmware_sim.free_port import free_ports
 from firmware_sim.meter import Shown
 from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import compose
 from protocol.errors import DeviceError
 from protocol.units import Quantity
-from tests.integration.test_fleet import free_ports
 
 COMMAND = str(Path(sys.executable).with_name("este-fleet"))
 METER = "m-home-1"
