@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import socket
 from typing import Final
 
@@ -15,9 +15,10 @@ CLIENTS_FROM: Final = 32_768
 """Linux gives ports from here on to connections that go out (ip(7), ip_local_port_range): one that is free now may be
 taken before its server starts."""
 
-TRIES: Final = 1000
+_SPAN: Final = CLIENTS_FROM - SERVERS_FROM
 
-_handed_out: set[int] = set()
+_next = os.getpid() * 97 % _SPAN
+"""Where this process looks next. Others look elsewhere, so that two seldom want the same."""
 
 
 def free_ports(count: int = 1) -> int:
@@ -26,12 +27,14 @@ def free_ports(count: int = 1) -> int:
     Raises:
         OperatorError: there are none.
     """
-    for _ in range(TRIES):
-        first = SERVERS_FROM + secrets.randbelow(CLIENTS_FROM - SERVERS_FROM - count)
-        ports = range(first, first + count)
-        if _handed_out.isdisjoint(ports) and all(map(is_free, ports)):
-            _handed_out.update(ports)
-            return first
+    global _next  # noqa: PLW0603  what was handed out is in use soon, though nothing listens there yet
+    for _ in range(_SPAN):
+        if _next + count > _SPAN:
+            _next = 0
+        ports = range(SERVERS_FROM + _next, SERVERS_FROM + _next + count)
+        _next += count
+        if all(map(is_free, ports)):
+            return ports.start
     raise OperatorError(HOST, "", f"{count} free TCP ports in a row below {CLIENTS_FROM}", "none")
 
 

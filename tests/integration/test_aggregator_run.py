@@ -16,6 +16,7 @@ import yaml
 
 from aggregator.service.founding import found
 from config import key_files
+from firmware_sim.free_port import free_ports
 from tests.integration.agent_world import BOUND_S, a_broker
 from tests.village import a_grid_document, some_keys
 
