@@ -29,6 +29,7 @@ from agent.bus.modbus_port import ModbusBus
 from agent.bus.polling import BusPoller
 from agent.clock_port import SystemClocks
 from agent.events import Event, Read
+from benchmarks import plain
 from benchmarks.figure import Figure
 from config.load import load_profiles
 from config.settings import Bus, FleetSettings, Transport
@@ -91,10 +92,10 @@ def measure() -> Iterator[Figure]:
         ("serial, time to spare", Transport.SERIAL, False),
         ("serial, busy", Transport.SERIAL, True),
     ):
-        alone_s, beside_dead_s, plain = asyncio.run(_compare(transport, busy))
+        alone_s, beside_dead_s, plain_s = asyncio.run(_compare(transport, busy))
         note = f"cycle {1000 * alone_s:.0f} ms, beside the dead {1000 * beside_dead_s:.0f} ms"
-        if plain is not None:
-            note += f"; plain pymodbus {1000 * plain[0]:.0f} ms and {1000 * plain[1]:.0f} ms"
+        if plain_s is not None:
+            note += f"; plain pymodbus {1000 * plain_s[0]:.0f} ms and {1000 * plain_s[1]:.0f} ms"
         yield Figure(f"{DEAD} of {METERS} dead, {what}", beside_dead_s / alone_s, RATIO_MAX, "×", note=note)
 
 
@@ -169,8 +170,6 @@ async def _plain_cycle_s(bus: Bus, meters: Sequence[MeterPlan]) -> float:
     async with AsyncModbusTcpClient(bus.host, port=bus.port, timeout=TIMEOUT_MS / 1000, retries=0) as client:
         for meter in meters:
             for request in meter.requests:
-                holding = request.table.value == "holding"
-                ask = client.read_holding_registers if holding else client.read_input_registers
                 with contextlib.suppress(ModbusException):
-                    await ask(request.address, count=request.words, device_id=meter.unit)
+                    await plain.ask(client, meter, request)
     return max(1.0, time.monotonic() - begin_s)

@@ -20,11 +20,11 @@ import yaml
 from pymodbus.client import AsyncModbusTcpClient
 
 from agent.bus.metering import plan_for
+from benchmarks import plain
 from benchmarks.agent import cpu_seconds_of
 from benchmarks.figure import Figure
 from config.key_files import create, write_new
 from config.load import load_profiles
-from config.meter_profile import Table
 from config.settings import AgentSettings, Broker, Bus, FleetSettings
 from firmware_sim.demo.children import Child, output_of, program, start
 from firmware_sim.free_port import free_ports
@@ -35,6 +35,8 @@ METERS: Final = 1000
 WARM_UP_S: Final = 30
 WATCHED_S: Final = 60
 PLAIN_S: Final = 15
+PORTS: Final = METERS // 50
+"""More than the fleet's buses, each of which is a port; they follow each other."""
 GATEWAY: Final = "gw-1"
 
 
@@ -48,7 +50,7 @@ def measure() -> Iterator[Figure]:
 
 
 async def _watch(folder: Path) -> tuple[float, float, float, float]:
-    fleet = FleetSettings(meters=METERS, first_port=free_ports())
+    fleet = FleetSettings(meters=METERS, first_port=free_ports(PORTS))
     scenario = compose(fleet)
     broker_port = free_ports()
     settings_file = _write_settings(folder, scenario, fleet, broker_port)
@@ -99,8 +101,7 @@ async def _plainly(buses: tuple[Bus, ...]) -> tuple[float, float]:
         while next_s < end_s:
             for plan in plans:
                 for request in plan.requests:
-                    ask = client.read_input_registers if request.table is Table.INPUT else client.read_holding_registers
-                    await ask(request.address, count=request.words, device_id=plan.unit)
+                    await plain.ask(client, plan, request)
                 answered += 1
             next_s += 1.0
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
