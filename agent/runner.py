@@ -206,7 +206,7 @@ def _believed(inbox: Inbox, kept: HeardStatement | None) -> Believed | None:
         log.warning("the kept statement is not believed", reason=str(error))
         return None
     assert isinstance(heard.word, Statement), "the inbox opens a statement where it was asked for one"
-    return Believed(heard.word, heard.envelope.digest)
+    return Believed.of(heard.envelope, heard.word)
 
 
 async def _tick(clerk: Clerk, clocks: Clocks, service: Service) -> None:

@@ -124,7 +124,7 @@ class Session:
             return [Ignored(event.kind, str(error))]
         match heard.word:
             case Statement():
-                return self._statement(Believed(heard.word, heard.envelope.digest), event.data, now_ms)
+                return self._statement(Believed.of(heard.envelope, heard.word), event.data, now_ms)
             case Receipt() | Refusal():
                 effects = self._outbox.handle(heard.word, now_ms)
                 return [*effects, *self._after_answers(effects)]

@@ -130,7 +130,7 @@ def test_statements_are_numbered_and_linked_across_restarts(running: Running) ->
     statements = [Statement.decode(envelope.payload) for envelope in envelopes]
     assert [statement.number for statement in statements] == list(range(2, len(statements) + 2))  # 1 came with genesis
     for envelope, following in zip(envelopes, statements[1:], strict=False):
-        assert following.previous == envelope.digest
+        assert following.previous == digest_of(envelope.payload)
 
 
 def test_a_full_disk_keeps_everything_waiting(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
