@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol.messages import RightKind, Standing, Statement
 
 REST_AFTER_REFUSAL_MS: Final = 86_400_000
