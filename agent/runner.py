@@ -35,7 +35,8 @@ from agent.standing import Believed
 from agent.status import LINK_UP, OFFLINE
 from config import key_files
 from config.load import load_profiles
-from config.settings import AgentSettings, Bus
+from config.settings.agent import AgentSettings
+from config.settings.bus import Bus
 from config.tasks import end, wait_for_any
 from protocol.crypto import PublicKey, SigningKey, fingerprint
 from protocol.errors import MessageError

@@ -15,7 +15,7 @@ from agent.inbox import Inbox
 from agent.outbox import queue as outbox
 from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
 from agent.standing import Believed, OrderKey, Placed, Verdict, judge, orders_due
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol.errors import MessageError
 from protocol.messages import Receipt, Refusal, Statement
 from protocol.topics import Kind

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope
 from protocol.messages import RightKind, Standing, Statement

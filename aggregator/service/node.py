@@ -26,7 +26,7 @@ from aggregator.ledger.record import Record, Role
 from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
 from aggregator.service.store import Store
-from config.settings import Blocks
+from config.settings.aggregator import Blocks
 from protocol.canonical import decode
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.crypto import SoftwareKey

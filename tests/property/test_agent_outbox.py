@@ -31,7 +31,7 @@ from agent.outbox.queue import (
 )
 from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Event, Ignored, KeepPlaced, Session
 from agent.standing import Believed, OrderKey, Placed
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement

@@ -20,7 +20,7 @@ from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Outbox, Tick
 from agent.session import Arrived, Session
 from agent.standing import Believed
-from config.settings import DeviceAddress
+from config.settings.bus import DeviceAddress
 from config.tasks import end
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement

@@ -8,7 +8,7 @@ from agent.inbox import Inbox
 from agent.outbox.queue import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
 from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, Session
 from agent.standing import Believed, Placed
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol import crypto
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, RightKind, Statement
