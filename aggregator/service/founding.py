@@ -13,7 +13,7 @@ from typing import Final
 
 from aggregator.chains.genesis import Genesis, members_in_order
 from aggregator.ledger.record import Author, Role
-from aggregator.service.node import Node
+from aggregator.service.keeper import begin
 from config.grid_model import Grid
 from config.key_files import keep, write_new
 from config.load import load, load_profiles
@@ -91,7 +91,7 @@ def found(
     data = folder / "data"
     data.mkdir(mode=0o700)
     envelope = seal(regulator, region=grid.region, type_=MessageType.GENESIS, payload=genesis.encode())
-    Node.found(data, envelope, name, node)
+    begin(data, envelope, name, node)
     not_enrolled = tuple(gateway for gateway in grid.gateways if gateway not in gateways)
     acl = access_list(
         grid.region, sorted(gateways), aggregator_user=name, regulator=REGULATOR, not_enrolled=not_enrolled

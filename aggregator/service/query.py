@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aggregator.chains.five import Five
 from aggregator.ledger.record import Role
-from aggregator.service.node import restore
+from aggregator.service.keeper import restore
 from aggregator.service.store import Store
 from protocol.messages import Standing
 

@@ -1,14 +1,7 @@
 """The ledger on disk: one SQLite file in WAL, a block and its state in one transaction.
 
-The only importer of sqlite3 and sqlite_utils in this program. A block is durable when `write` returns, and not before
-does anybody get a receipt. Whoever opens the file read-only sees whole blocks only.
-
-    block      height → head, and the node's checkpoint of it
-    entry      the envelopes of a block, in order, with what became of them; an accepted one is a leaf of its chain
-    leaf       the leaves that blocks themselves brought about: factors, movements, refusals
-    node       perfect subtrees of the logs, of two leaves and more, for proofs
-    state      the rows of all tables, as of the last block
-    statement  the last word to each gateway
+The only importer of sqlite3 in this program; the tables are those of `schema`. A block is durable when `write` returns,
+and not before does anybody get a receipt. Whoever opens the file read-only sees whole blocks only.
 """
 
 from __future__ import annotations
@@ -20,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sqlite_utils import Database
-
 from aggregator.ledger.block import Block
+from aggregator.service.schema import SCHEMA_VERSION, create_schema
 from config import lock
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.errors import EsteError, OperatorError
@@ -30,7 +22,6 @@ from protocol.merkle import NodeSource, Range, leaf_hash
 
 FILE_NAME: Final = "ledger.sqlite"
 LOCK_NAME: Final = "ledger.lock"
-SCHEMA_VERSION: Final = 1
 PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1 << 14
 """Several envelopes to a page: with the usual 4 KiB each would spill into pages of its own, and cost twice as much."""
@@ -97,7 +88,7 @@ class Store:
         with closing(sqlite3.connect(path)) as db:
             db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             db.execute("PRAGMA journal_mode = WAL")
-            _create_schema(Database(db))
+            create_schema(db)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             db.commit()
         return cls.open(folder)
@@ -133,8 +124,16 @@ class Store:
         """Let go of the file."""
         self._held.close()
 
-    def write(self, block: Block, checkpoint: bytes, statements: Iterable[tuple[str, int, bytes]]) -> None:
+    def write(
+        self, block: Block, checkpoint: bytes, statements: Iterable[tuple[str, int, bytes]], engine_height: int = 0
+    ) -> None:
         """Keep a block, what it changed, and what is to be told about it, all or nothing.
+
+        Args:
+            block: comes next.
+            checkpoint: the node's own; empty where its word counts for nothing.
+            statements: as (gateway, number, envelope).
+            engine_height: height of the engine's own block that brought it.
 
         Raises:
             StoreError: the disk is full or failing.
@@ -149,8 +148,25 @@ class Store:
                 self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
                 self._write_state(block)
                 self._db.executemany("INSERT OR REPLACE INTO statement VALUES (?, ?, ?)", statements)
+                self._write_engine_height(engine_height)
         except sqlite3.Error as error:
             raise StoreError(f"block {height} could not be written: {error}") from error
+
+    def write_engine_height(self, engine_height: int) -> None:
+        """Keep how far the engine has come, where its block changed nothing.
+
+        Raises:
+            StoreError: the disk is full or failing.
+        """
+        try:
+            with self._db:
+                self._write_engine_height(engine_height)
+        except sqlite3.Error as error:
+            raise StoreError(f"the engine's height {engine_height} could not be written: {error}") from error
+
+    def engine_height(self) -> int:
+        """Height of the engine's last block; 0 before its first."""
+        return int(self._one("SELECT coalesce(max(height), 0) FROM engine")[0])
 
     def last_block(self) -> BlockHead | None:
         """The head of the newest block, or None before genesis."""
@@ -242,6 +258,9 @@ class Store:
             return str(error)
         return None if found == ["ok"] else str(found[0])
 
+    def _write_engine_height(self, engine_height: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO engine VALUES (0, ?)", (engine_height,))
+
     def _write_state(self, block: Block) -> None:
         gone = [(change.key,) for change in block.changes if change.value is None]
         kept = [(change.key, change.value) for change in block.changes if change.value is not None]
@@ -300,23 +319,6 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
         db.close()
         raise OperatorError(path, "", f"a ledger of version {SCHEMA_VERSION}", f"version {version}")
     return db
-
-
-def _create_schema(db: Database) -> None:
-    db.table("block").create({"height": int, "head": bytes, "checkpoint": bytes}, pk="height", strict=True)
-    entry = {"id": int, "author": str, "sequence": int, "code": int, "chain": int, "leaf": int, "envelope": bytes}
-    db.table("entry").create(entry, pk="id", not_null=set(entry), strict=True)
-    db.table("entry").create_index(["author", "sequence"], unique=True)
-    db.table("entry").create_index(["chain", "leaf"], unique=True)
-    leaf = {"chain": int, "idx": int, "height": int, "body": bytes}
-    db.table("leaf").create(leaf, pk=("chain", "idx"), not_null=set(leaf), strict=True)
-    db.table("leaf").create_index(["height"])
-    db.execute(
-        "CREATE TABLE node (chain INTEGER, level INTEGER, position INTEGER, hash BLOB NOT NULL,"
-        " PRIMARY KEY (chain, level, position)) STRICT, WITHOUT ROWID"
-    )
-    db.execute("CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID")
-    db.table("statement").create({"gateway": str, "number": int, "envelope": bytes}, pk="gateway", strict=True)
 
 
 def _entry_rows(block: Block) -> Iterator[tuple[object, ...]]:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from aggregator.cli import app
 from aggregator.service.audit import AuditError, audit
+from aggregator.service.keeper import begin
 from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.proof import prove_balance, prove_reading, verify
@@ -39,7 +40,7 @@ class Running:
         self.folder = folder
         self.village = Village()
         self.sent: list[Outgoing] = []
-        Node.found(folder, self.village.genesis, "node", self.village.keys["node"])
+        begin(folder, self.village.genesis, "node", self.village.keys["node"])
         self.node = self.open()
 
     def open(self) -> Node:
@@ -137,7 +138,7 @@ def test_a_full_disk_keeps_everything_waiting(running: Running, monkeypatch: pyt
     data = running.batch()
     running.node.submit(running.node.check(data), running.village.now_ms)
     head, root = running.node.five.ledger.head, running.node.five.ledger.state.root
-    store = running.node._store
+    store = running.node._keeper.store
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StoreError, match="full"):
