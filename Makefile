@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup agent demo check test bench soak lock clean
+.PHONY: help setup agent demo check test bench soak proto lock clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ bench: setup ## Measure, each figure as a ratio beside its limit
 
 soak: setup ## Ten minutes of random kills, cut links and lying meters; ESTE_SOAK_S and ESTE_SOAK_SEED choose others
 	ESTE_SOAK_S=$${ESTE_SOAK_S:-600} $(BIN)/pytest -q -s tests/e2e/test_soak.py
+
+proto: setup ## Generate the code for CometBFT's messages anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. aggregator/engine/cometbft/abci.proto
 
 lock: setup ## Choose versions anew and pin their hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -57,8 +57,13 @@ class Module:
 
 @cache
 def modules(*folders: str) -> tuple[Module, ...]:
-    """Every module below the given folders, by default of the whole product."""
-    return tuple(Module(path) for folder in folders or PACKAGES for path in sorted((ROOT / folder).rglob("*.py")))
+    """Every module below the given folders, by default of the whole product; without what a generator writes."""
+    return tuple(
+        Module(path)
+        for folder in folders or PACKAGES
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if not path.stem.endswith("_pb2")
+    )
 
 
 def report(rule: str, findings: list[str]) -> None:
