@@ -26,6 +26,7 @@ from aggregator.ledger.record import Record, Role
 from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
 from aggregator.service.store import Store
+from aggregator.service.watch import Watch
 from config.settings.aggregator import Blocks
 from protocol.canonical import decode
 from protocol.checkpoint import BlockHead, ChainName
@@ -52,6 +53,7 @@ class Node:
         self._name = name
         self._key = key
         self._compute = ComputeNode(name, key, IntervalPhysics())
+        self._watch = Watch(name, key)
         self._notifier = Notifier(five.ledger.region, key)
         self._engine = LocalEngine(five.ledger, blocks, pending_max, self._keep)
         self._statements: list[tuple[str, int, bytes]] = []
@@ -126,7 +128,7 @@ class Node:
             StoreError: the disk is full or failing; everything still waits.
         """
         outgoing = self._close_one(now_ms)
-        while not is_leaving() and self._signs() and (data := self._compute.due_record(self.five)) is not None:
+        while not is_leaving() and self._signs() and (data := self._due_record()) is not None:
             outgoing += self._close_one(now_ms, self.check(data))
         return outgoing
 
@@ -155,6 +157,10 @@ class Node:
     def last_statements(self) -> list[Outgoing]:
         """The last statement to every gateway, for a broker that may have lost them."""
         return [self._notifier.statement(gateway, envelope) for gateway, _, envelope in self._store.statements()]
+
+    def _due_record(self) -> bytes | None:
+        """The next record of this node's own: evidence before results, so that a liar's key ends first."""
+        return self._watch.due_record(self.five) or self._compute.due_record(self.five)
 
     def _close_one(self, now_ms: int, own: Record | None = None) -> list[Outgoing]:
         self._check_own_key()
@@ -193,7 +199,10 @@ class Node:
             again = self._answered_before(link, record.envelope)
             if again is not None:
                 answers.append(again)
-            elif refused.code.is_from_known_author:
+                continue
+            if (stored := self._store.entry_of(link.author, link.sequence)) is not None:
+                self._watch.saw(stored.envelope, record)
+            if refused.code.is_from_known_author:
                 expected = refused.expected_sequence
                 answers.append(self._refusal(link, record.envelope, refused.code, expected, refused.detail))
         return self._told(answers)

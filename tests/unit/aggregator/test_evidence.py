@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.results import PeriodFactors
@@ -17,7 +19,7 @@ from protocol.envelope import Envelope, seal, signed_bytes
 from protocol.errors import EncodingError, SpellingError
 from protocol.evidence import Evidence, contradiction, evidence_of
 from protocol.messages import MessageType, Statement
-from protocol.refusals import RefusalCode
+from protocol.refusals import RefusalCode, Refused
 from protocol.rotation import rotate
 from tests.village import INTERVAL_MS, START_MS, Village
 
@@ -77,8 +79,6 @@ def test_the_regulator_may_bring_what_others_found(village: Village) -> None:
 
 
 def test_a_gateway_may_not_bring_evidence(village: Village) -> None:
-    from protocol.refusals import Refused
-
     with pytest.raises(Refused) as refused:
         evidence(village, two_batches(village), by="gw")
     assert refused.value.code is RefusalCode.NOT_THEIR_TYPE
@@ -145,9 +145,6 @@ def seal_of(protected: bytes, payload: bytes, signature: bytes) -> bytes:
 
 def _signed_with_dice(key: SoftwareKey, protected: bytes, payload: bytes) -> bytes:
     """A signature as a chip makes it."""
-    from cryptography.hazmat.primitives.asymmetric import ec, utils
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     signed = key._private.sign(signed_bytes(protected, b"village", payload), ec.ECDSA(SHA256()))
     r, s = utils.decode_dss_signature(signed)
     return r.to_bytes(32) + min(s, P256_ORDER - s).to_bytes(32)
