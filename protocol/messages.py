@@ -29,6 +29,8 @@ class MessageType(StrEnum):
     ADMISSION = "admission"
     REVOCATION = "revocation"
     ROTATION = "rotation"
+    VALIDATOR = "validator"
+    EVIDENCE = "evidence"
     BATCH = "batch"
     PURCHASE = "purchase"
     INTERVAL = "interval"

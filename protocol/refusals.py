@@ -62,7 +62,7 @@ class RefusalCode(IntEnum):
     OTHER_MEMBER = 81
     """The name has another role, or the key to replace is another member's."""
     NO_SUCH_KEY = 82
-    """The key to revoke or replace was never admitted, or has ended already."""
+    """The key to revoke, replace or accuse was never admitted, or has ended already."""
     NAME_TAKEN = 83
     """The name has a live key, which the admission does not say to replace."""
     LAST_OF_ITS_ROLE = 84
@@ -71,6 +71,19 @@ class RefusalCode(IntEnum):
     """The new key does not vouch for the step to it."""
     TOO_MANY_ROTATIONS = 86
     """The gateway has gone over to another key so often since its admission that the regulator has to admit it anew."""
+    # -- Who has a vote, and who has lied.
+    NOT_AN_AGGREGATOR = 87
+    """Whoever is to validate has no live key as an aggregator."""
+    CONSENSUS_KEY_IN_USE = 88
+    """Another validator votes with this key."""
+    TOO_MUCH_POWER = 89
+    """All powers together would be above their bound."""
+    NOT_A_VALIDATOR = 90
+    """Whoever is to be removed does not validate."""
+    LAST_VALIDATOR = 91
+    """The only validator: without it no block would ever be decided again."""
+    NO_CONTRADICTION = 92
+    """The two envelopes can both be true, or are not what one admitted key signed for this region."""
 
     @property
     def is_final(self) -> bool:

@@ -1,7 +1,7 @@
 """The asset chain: participants, meters, generators, network, permits, rules, and everybody's keys.
 
-Kinds of record: *genesis*, *admission*, *revocation*, *rotation*. State: the region as it is, and who holds which key.
-Feeds: every other chain.
+Kinds of record: *genesis*, *admission*, *revocation*, *rotation*, *validator*, *evidence*. State: the region as it is,
+who holds which key, and who has a vote. Feeds: every other chain, and the engine.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from typing import Any, ClassVar, Final
 
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.membership import Admission, Membership, Revocation
+from aggregator.chains.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import Author, Decoders, Record, Role
+from aggregator.ledger.record import MAY_SIGN, Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
 from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
+from protocol.errors import SignatureError
+from protocol.evidence import Evidence, contradiction
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode, Refused
 from protocol.registers import RegisterCodec
@@ -119,6 +122,8 @@ class AssetChain:
         MessageType.ADMISSION: Admission.decode,
         MessageType.REVOCATION: Revocation.decode,
         MessageType.ROTATION: Rotation.decode,
+        MessageType.VALIDATOR: ValidatorChange.decode,
+        MessageType.EVIDENCE: Evidence.decode,
     }
 
     def __init__(self, journal: Journal) -> None:
@@ -127,7 +132,12 @@ class AssetChain:
             GENESIS_TABLE, journal, spell=lambda genesis: genesis.encode(), read=Genesis.decode
         )
         self.membership = Membership(journal)
-        self.tables: Mapping[int, Table[Any, Any]] = {GENESIS_TABLE: self._genesis, **self.membership.tables}
+        self._validators = Validators(journal, self._is_aggregator)
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            GENESIS_TABLE: self._genesis,
+            **self.membership.tables,
+            **self._validators.tables,
+        }
         self._region: Region | None = None
 
     @property
@@ -146,6 +156,13 @@ class AssetChain:
         """Everybody who may sign in a role now, in the order of their names."""
         return [author for author in self.membership.live() if author.role is role]
 
+    def validators(self) -> dict[str, Validator]:
+        """Everybody who has a vote when blocks are decided, in the order of their names; nobody under the local engine.
+
+        An engine compares the sets before and after a block: `aggregator.chains.validators.changed_powers`.
+        """
+        return self._validators.all()
+
     def begin_block(self, block: BlockTime) -> None:
         """Time alone changes nothing here."""
 
@@ -153,15 +170,20 @@ class AssetChain:
         """Found the region, or change who may sign in it from the next block on.
 
         Raises:
-            Refused: it is founded already, or a rule of membership says no.
+            Refused: it is founded already, or a rule of membership or of validators says no.
         """
         match record.message:
             case Admission() as admission:
                 self.membership.admit(admission, block.height)
             case Revocation() as revocation:
                 self.membership.revoke(revocation, block.height)
+                self._validators.drop_ended()
             case Rotation():
                 self.membership.rotate(record, block.height)
+            case ValidatorChange() as change:
+                self._validators.change(change)
+            case Evidence() as evidence:
+                self._convict(evidence, block.height)
             case _:
                 self._found(record.message)
         return ()
@@ -173,12 +195,46 @@ class AssetChain:
         """Every name has one live key at most, and somebody regulates and keeps the chains."""
         if len(self._genesis):
             yield from self.membership.broken_invariants()
+            yield from self._validators.broken_invariants()
 
     def _found(self, genesis: Genesis) -> None:
         if len(self._genesis):
             raise Refused(RefusalCode.OUT_OF_TURN, "the region has its genesis")
         self._genesis.put(0, genesis)
         self.membership.found(genesis.members)
+        self._validators.found(genesis.validators)
+
+    def _convict(self, evidence: Evidence, height: int) -> None:
+        """End the key that signed two pasts.
+
+        Raises:
+            Refused: the key is not live, the two envelopes prove nothing, or the region could not go on without it.
+        """
+        accused = self.membership.accused(evidence.first.key_id, height)
+        if (reason := _acquittal(evidence, self.membership, self.region.genesis.link.region)) is not None:
+            raise Refused(RefusalCode.NO_CONTRADICTION, reason)
+        self.membership.convict(accused, height)
+        self._validators.drop_ended()
+
+    def _is_aggregator(self, name: str) -> bool:
+        author = self.membership.live_of(name)
+        return author is not None and author.role is Role.AGGREGATOR
+
+
+def _acquittal(evidence: Evidence, membership: Membership, region: str) -> str | None:
+    """Why the evidence proves nothing; None if it does."""
+    first, second = evidence.first, evidence.second
+    if second.key_id != first.key_id:
+        return "two keys: each may have a past of its own"
+    holder = membership.holder_of(first.key_id)
+    assert holder is not None, "whoever is accused is a member"
+    try:
+        first.verify(holder.key, region)
+        second.verify(holder.key, region)
+    except SignatureError as error:
+        return f"not both signed by {holder.name} for {region}: {error}"
+    found = contradiction(first, second, region=region, name=holder.name, records=MAY_SIGN[holder.role])
+    return "both can be honest" if found is None else None
 
 
 def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator]) -> MeterAsset:

@@ -6,26 +6,28 @@ know the regulator's key from elsewhere. Format: docs/spec/este.cddl.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
 from pydantic import ValidationError
 
+from aggregator.chains.validators import Validator, check_validators, read_validators, spell_validators
 from aggregator.ledger.record import RECORD_BYTES_MAX, Author, Record, Role, open_record
 from config.grid_model import Grid
 from config.meter_profile import MeterProfile
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.crypto import PUBLIC_KEY_BYTES, PublicKey
 from protocol.envelope import Envelope
-from protocol.errors import EncodingError, SignatureError
+from protocol.errors import EncodingError, SignatureError, SpellingError
 from protocol.fields import items, name, octets, row, uint
 from protocol.link import Link
 from protocol.messages import MessageType
 
 GENESIS_BYTES_MAX: Final = 64 << 20
 MEMBERS_MAX: Final = 1_000_000
+VALIDATORS_MAX: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,18 @@ class Genesis:
     grid: Grid
     profiles: tuple[MeterProfile, ...]
     """Every profile that a meter of the grid is read by, in the order of their ids."""
+    validators: Mapping[str, Validator] = field(default_factory=dict)
+    """Aggregators that have a vote from the first block on, by name; none in a region under the local engine."""
 
     def encode(self) -> bytes:
-        """Spell the genesis."""
-        return encode(
-            self.link.to_fields()
-            | {
-                5: self.time_ms,
-                6: [[member.name, member.role.value, member.key.point] for member in self.members],
-                7: self.grid.pack(),
-                8: [profile.pack() for profile in self.profiles],
-            }
-        )
+        """Spell the genesis. Where nobody has a vote the last field is left out."""
+        fields = self.link.to_fields() | {
+            5: self.time_ms,
+            6: [[member.name, member.role.value, member.key.point] for member in self.members],
+            7: self.grid.pack(),
+            8: [profile.pack() for profile in self.profiles],
+        }
+        return encode(fields | ({9: spell_validators(self.validators)} if self.validators else {}))
 
     @classmethod
     def decode(cls, payload: bytes) -> Genesis:
@@ -61,7 +63,11 @@ class Genesis:
         Raises:
             EncodingError: not the one spelling of a genesis, or a region that does not hang together.
         """
-        fields = fields_of(decode(payload, size_max=GENESIS_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7, 8), "genesis")
+        value = decode(payload, size_max=GENESIS_BYTES_MAX)
+        votes = (9,) if isinstance(value, dict) and 9 in value else ()
+        fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7, 8, *votes), "genesis")
+        if votes and fields[9] == []:
+            raise SpellingError("genesis: without validators, the field is left out")
         try:
             genesis = cls(
                 link=Link.from_fields(fields),
@@ -69,6 +75,7 @@ class Genesis:
                 members=tuple(map(_read_member, items(fields[6], "members", MEMBERS_MAX))),
                 grid=Grid.unpack(fields[7]),
                 profiles=tuple(map(MeterProfile.unpack, items(fields[8], "profiles", 10_000))),
+                validators=read_validators(items(fields[9], "validators", VALIDATORS_MAX)) if votes else {},
             )
         except ValidationError as error:
             raise EncodingError(f"genesis: {error.errors()[0]['msg']}") from error
@@ -91,6 +98,7 @@ class Genesis:
             raise EncodingError("members: exactly one regulator, who signs the genesis")
         if missing := {meter.profile for meter in self.grid.meters} - {profile.id for profile in self.profiles}:
             raise EncodingError(f"profiles: {min(missing)} is missing")
+        check_validators(self.validators, [m.name for m in self.members if m.role is Role.AGGREGATOR])
 
     @cached_property
     def regulator(self) -> Author:

@@ -100,6 +100,8 @@ class Cause(IntEnum):
     """By the regulator, with another key of the same member."""
     ROTATED = 3
     """By its holder."""
+    EQUIVOCATED = 4
+    """Its holder signed what cannot both be honest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +196,30 @@ class Membership:
         Raises:
             Refused: no such key is live, or the region could not go on without it.
         """
-        key_id = self._live_heir(revocation.key_id)
-        role = self._keys[key_id].role
-        if role is not Role.GATEWAY and [author.role for author in self.live()].count(role) == 1:
-            detail = f"the region has one {role.name.lower()}, and cannot go on without"
-            raise Refused(RefusalCode.LAST_OF_ITS_ROLE, detail)
-        self._ended.put(key_id, Ended(height, Cause.REVOKED, None))
+        self._end(self._live_heir(revocation.key_id), Ended(height, Cause.REVOKED, None))
+
+    def accused(self, key_id: bytes, height: int) -> bytes:
+        """The live key that answers for what `key_id` signed: the key itself, if it counted when the block began.
+
+        What its holder went over to in this very block answers for it too, or a liar could run away from the evidence.
+        Whoever left a key earlier does not: an old key may be anybody's by now.
+
+        Raises:
+            Refused: no such key is live.
+        """
+        ended = self._ended.get(key_id)
+        heir = ended.heir if ended is not None and ended.height == height else None
+        if self.author_of(heir or key_id) is None:
+            raise _no_such_key(key_id, ended)
+        return heir or key_id
+
+    def convict(self, key_id: bytes, height: int) -> None:
+        """Let a key whose holder has equivocated count no more from the next block on.
+
+        Raises:
+            Refused: the region could not go on without it.
+        """
+        self._end(key_id, Ended(height, Cause.EQUIVOCATED, None))
 
     def rotate(self, record: Record, height: int) -> None:
         """Let a gateway go over to another key from the next block on.
@@ -272,14 +292,30 @@ class Membership:
             detail = f"the key is or was that of {holder.name}: a key is used once, and never comes back"
             raise Refused(RefusalCode.KEY_IN_USE, detail)
 
+    def _end(self, key_id: bytes, ended: Ended) -> None:
+        """End a live key, unless nobody else could do its holder's part.
+
+        Raises:
+            Refused: the region could not go on without it.
+        """
+        role = self._keys[key_id].role
+        if role is not Role.GATEWAY and [author.role for author in self.live()].count(role) == 1:
+            detail = f"the region has one {role.name.lower()}, and cannot go on without"
+            raise Refused(RefusalCode.LAST_OF_ITS_ROLE, detail)
+        self._ended.put(key_id, ended)
+
     def _live_heir(self, key_id: bytes) -> bytes:
         """The key itself, or the one that its holder has meanwhile gone over to: a thief cannot run away from it."""
         while (ended := self._ended.get(key_id)) is not None and ended.heir is not None:
             key_id = ended.heir
         if self.author_of(key_id) is None:
-            what = "has ended already" if ended else "was never admitted"
-            raise Refused(RefusalCode.NO_SUCH_KEY, f"key {key_id.hex()[:16]}… {what}")
+            raise _no_such_key(key_id, ended)
         return key_id
+
+
+def _no_such_key(key_id: bytes, ended: Ended | None) -> Refused:
+    what = "has ended already" if ended else "was never admitted"
+    return Refused(RefusalCode.NO_SUCH_KEY, f"key {key_id.hex()[:16]}… {what}")
 
 
 def _drop(index: dict[str, dict[bytes, Any]], name_: str, key_id: bytes) -> None:

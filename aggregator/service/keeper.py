@@ -19,6 +19,7 @@ from aggregator.ledger.record import Role
 from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
 from aggregator.service.store import Store
+from aggregator.service.watch import Watch
 from protocol.canonical import decode
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.crypto import SoftwareKey
@@ -42,6 +43,7 @@ class Keeper:
         self.name = name
         self._key = key
         self._compute = ComputeNode(name, key, IntervalPhysics())
+        self._watch = Watch(name, key)
         self._notifier = Notifier(five.ledger.region, key)
         self._statements: list[tuple[str, int, bytes]] = []
         self._speaks = five.ledger.head is not None and self.signs()
@@ -53,8 +55,10 @@ class Keeper:
         return author is not None and author.name == self.name and author.role is Role.AGGREGATOR
 
     def due_record(self) -> bytes | None:
-        """The envelope of the one result that is due now, if this node may sign it."""
-        return self._compute.due_record(self.five) if self.signs() else None
+        """The next record of this node's own, if its word counts: evidence first, so that a liar's key ends at once."""
+        if not self.signs():
+            return None
+        return self._watch.due_record(self.five) or self._compute.due_record(self.five)
 
     def keep(self, block: Block, engine_height: int = 0) -> None:
         """Sign for a block and make it durable, with the statements that it calls for.
@@ -129,7 +133,10 @@ class Keeper:
             again = self._answered_before(link, record.envelope)
             if again is not None:
                 answers.append(again)
-            elif refused.code.is_from_known_author:
+                continue
+            if (stored := self.store.entry_of(link.author, link.sequence)) is not None:
+                self._watch.saw(stored.envelope, record)
+            if refused.code.is_from_known_author:
                 expected = refused.expected_sequence
                 answers.append(self._refusal(link, record.envelope, refused.code, expected, refused.detail))
         return self._told(answers)
