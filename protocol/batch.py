@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from itertools import pairwise
-from operator import lt
+from operator import add, lt
 from typing import Final, Self
 
 from protocol.canonical import Value, decode, encode, fields_of
@@ -127,6 +127,12 @@ class MeterBlock:
     def starts_ms(self) -> array[int]:
         """Start of each read after `first_ms`; rising from 0."""
         return self.table[: len(self)]
+
+    @property
+    def last_ms(self) -> int:
+        """End of the read that ended last, on the boot's clock."""
+        took_until_ms: int = max(map(add, self.starts_ms, self.durations_ms))
+        return self.first_ms + took_until_ms
 
     @property
     def durations_ms(self) -> array[int]:

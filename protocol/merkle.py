@@ -60,6 +60,15 @@ class Range:
         self.size += 1
         return made
 
+    def subtrees(self) -> list[tuple[int, int, bytes]]:
+        """The perfect subtrees that the log splits into, as (level, position, hash), largest first."""
+        found, start = [], 0
+        levels = [level for level in range(self.size.bit_length() - 1, -1, -1) if self.size >> level & 1]
+        for level, peak in zip(levels, self.peaks, strict=True):
+            found.append((level, start >> level, peak))
+            start += 1 << level
+        return found
+
     def root(self) -> bytes:
         """Merkle tree hash of all leaves so far."""
         if not self.peaks:

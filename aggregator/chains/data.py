@@ -141,6 +141,15 @@ class DataChain:
         self._totals.put(0, DataTotals(totals.batches + 1, readings, totals.frozen_until_ms))
         return ()
 
+    def is_ahead(self, record: Record, block_ms: int, now_ms: int) -> bool:
+        """Whether a batch would be refused as from the future by a block's time, and not by the time it is."""
+        batch = record.message
+        if not isinstance(batch, Batch):
+            return False
+        latest_ms = batch.clock.epoch_ms + max(block.last_ms for block in batch.meters)
+        future_max_ms = self._region().rules.time.future_max_ms
+        return block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
+
     def close_interval(self, start_ms: int) -> None:
         """Forget the energy of an interval that analysis has closed: it stands in the analysis record now."""
         for key in [key for key in self.energy if key[0] == start_ms]:

@@ -16,6 +16,7 @@ from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block, Outcome
 from aggregator.ledger.ledger import Refusal as NotProposed
 from aggregator.ledger.record import Role
+from aggregator.ledger.snapshot import Manifest
 from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
 from aggregator.service.store import Store
@@ -80,6 +81,16 @@ class Keeper:
             checkpoint = seal(self._key, region=block.head.region, type_=MessageType.CHECKPOINT, payload=payload)
             self._statements = self._notifier.statements(self.five.statements.made)
         self.store.write(block, checkpoint, self._statements, engine_height)
+
+    def adopt(self, five: Five, manifest: Manifest, engine_height: int) -> None:
+        """Go on from a snapshot that has been checked, instead of from the genesis.
+
+        Raises:
+            StoreError: the disk is full or failing; nothing was kept.
+        """
+        self.store.adopt(manifest.head, manifest.logs(), five.ledger.rows(), engine_height)
+        self.five = five
+        self._speaks = self.signs()
 
     def answers(self, block: Block, not_proposed: Iterable[NotProposed] = ()) -> list[Outgoing]:
         """What is to be told about the block that was kept last, in order; and to those who did not get into it."""

@@ -7,13 +7,14 @@ and not before does anybody get a receipt. Whoever opens the file read-only sees
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from aggregator.ledger.block import Block
+from aggregator.ledger.table import Change
 from aggregator.service.schema import SCHEMA_VERSION, create_schema
 from config import lock
 from protocol.checkpoint import BlockHead, ChainName
@@ -152,6 +153,29 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"block {height} could not be written: {error}") from error
 
+    def adopt(
+        self, head: BlockHead, logs: Mapping[ChainName, Range], rows: Iterable[Change], engine_height: int
+    ) -> None:
+        """Take the state of a later block instead of the genesis'. The blocks between are not here, and never will be.
+
+        Raises:
+            StoreError: the disk is full or failing.
+        """
+        try:
+            with self._db:
+                self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
+                self._db.execute("DELETE FROM state")
+                self._db.executemany("INSERT INTO state VALUES (?, ?)", rows)
+                peaks = [(name.value, *node) for name, log in logs.items() for node in log.subtrees()]
+                self._db.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", peaks)
+                self._db.execute("INSERT OR REPLACE INTO engine VALUES (0, ?, ?)", (engine_height, head.height))
+        except sqlite3.Error as error:
+            raise StoreError(f"the snapshot at block {head.height} could not be written: {error}") from error
+
+    def begins_at(self) -> int:
+        """Height of the first block from which on every one is here: 1, or that of the snapshot that was adopted."""
+        return int(self._one("SELECT coalesce(max(begins_at), 1) FROM engine")[0])
+
     def write_engine_height(self, engine_height: int) -> None:
         """Keep how far the engine has come, where its block changed nothing.
 
@@ -214,9 +238,8 @@ class Store:
 
     def node(self, chain: ChainName, level: int, position: int) -> bytes | None:
         """The hash of one perfect subtree of a chain's log."""
-        if level == 0:
-            leaf = self.leaf(chain, position)
-            return leaf_hash(leaf.body) if leaf else None
+        if level == 0 and (leaf := self.leaf(chain, position)) is not None:
+            return leaf_hash(leaf.body)
         sql = "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?"
         row = self._one(sql, (chain.value, level, position))
         return row[0] if row else None
@@ -259,7 +282,9 @@ class Store:
         return None if found == ["ok"] else str(found[0])
 
     def _write_engine_height(self, engine_height: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO engine VALUES (0, ?)", (engine_height,))
+        self._db.execute(
+            "INSERT INTO engine VALUES (0, ?, 1) ON CONFLICT DO UPDATE SET height = excluded.height", (engine_height,)
+        )
 
     def _write_state(self, block: Block) -> None:
         gone = [(change.key,) for change in block.changes if change.value is None]

@@ -1,0 +1,299 @@
+"""A node among several: a keeper under consensus. CometBFT asks, and this is what the ledger answers.
+
+    check_tx          may it wait?                         its envelope opens, and its number is still to come
+    prepare_proposal  what would a block of ours hold?     what is due from this node first, then what waits and fits
+    process_proposal  do we vote for theirs?               all of it fits, and physics done again comes to the same
+    finalize_block    let it take effect, in memory        what does not fit is skipped, alike on every node
+    commit            keep it, then answer its authors
+
+A block of consensus that changes nothing leaves no block in the ledger, and the app hash is the digest of the ledger's
+last head: it stays the same while nothing happens. Physics enters by the proposer's hand alone, and a lie in it costs
+the proposer its block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import structlog
+
+from aggregator.chains.validators import changed_powers
+from aggregator.engine.cometbft.application import (
+    ChunkApplied,
+    Draft,
+    Finalized,
+    Founded,
+    Genesis,
+    OfferVerdict,
+    OrderedBlock,
+    Query,
+    QueryAnswer,
+    Snapshot,
+    Standing,
+    TxResult,
+    Validator,
+    size_in_block,
+)
+from aggregator.engine.cometbft.opened import Opened
+from aggregator.ledger.block import Block
+from aggregator.ledger.record import Record, Role
+from aggregator.service.keeper import Keeper
+from aggregator.service.notify import Outgoing
+from aggregator.service.snapshots import Snapshots
+from protocol.checkpoint import BlockHead
+from protocol.crypto import digest_of
+from protocol.errors import OperatorError
+from protocol.refusals import RefusalCode, Refused
+
+OPENED_MAX: Final = 8192
+"""Records kept open: several blocks' worth, at some ten kilobytes each."""
+
+AHEAD_MAX: Final = 4096
+"""How far a record's number may be ahead of the chain while it waits: more than any gateway has under way."""
+
+STALE_MS: Final = 2000
+"""A block's time is that of the votes for the block before it. Where that lies further back than this, readings wait
+rather than be refused as from the future: the block after has a fresher time."""
+
+WAITS: Final = frozenset((Role.GATEWAY, Role.REGULATOR))
+"""Whose records come through the mempool. A node's own come with its proposals."""
+
+log = structlog.get_logger("este.replica")
+
+
+class Replica:
+    """The application under CometBFT; see `aggregator.engine.cometbft.application` for who calls what where."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        *,
+        now_ms: Callable[[], int],
+        entries_max: int,
+        blocks_kept: int,
+        tell: Callable[[list[Outgoing]], None],
+        snapshots: Snapshots,
+    ) -> None:
+        """
+        Args:
+            keeper: this node's chains, file and word.
+            now_ms: this node's clock, UTC; only asked for proposals of its own.
+            entries_max: records in a block of this node's.
+            blocks_kept: how many of its own blocks CometBFT keeps for others; 0 for all.
+            tell: takes what is to be told after a commit. Called in the ledger's thread.
+            snapshots: of this node's state, for others; and theirs, for this one.
+        """
+        self._keeper = keeper
+        self._now_ms = now_ms
+        self._entries_max = entries_max
+        self._blocks_kept = blocks_kept
+        self._tell = tell
+        self._snapshots = snapshots
+        self._opened = Opened(self._check, OPENED_MAX)
+        self._height = keeper.store.engine_height()
+        self._finalized: tuple[int, Block | None] | None = None
+        """What waits for `commit`: height, and the ledger's block if there is one."""
+
+    def open(self, data: bytes) -> Record:
+        """Open an envelope that came from the broker, once. In any thread.
+
+        Raises:
+            Refused: with the first rule that it breaks.
+        """
+        return self._opened.open(data)
+
+    # -- What CometBFT asks
+
+    def info(self) -> Standing:
+        """How far the ledger file has come."""
+        self._forget_finalized()
+        head = self._keeper.five.ledger.head
+        app_hash = head.digest if head is not None and self._height else b""
+        return Standing(self._height, app_hash, version="este")
+
+    def init_chain(self, genesis: Genesis) -> Founded:
+        """Begin with the region's genesis, which is in the ledger file already.
+
+        Raises:
+            OperatorError: the network is another region's.
+        """
+        five = self._keeper.five
+        if genesis.chain_id != five.ledger.region or five.ledger.height != 1 or five.ledger.head is None:
+            raise OperatorError("genesis.json", "chain_id", f"that of {five.ledger.region}", genesis.chain_id)
+        named = five.ledger.head.digest.hex().encode()
+        if named not in genesis.app_state:
+            raise OperatorError("genesis.json", "app_state", f"the region's genesis block {named.decode()}", "another")
+        validators = tuple(Validator(one.key, one.power) for one in five.asset.validators().values())
+        return Founded(five.ledger.head.digest, validators)
+
+    def check_tx(self, tx: bytes, is_recheck: bool) -> TxResult:
+        """Whether an envelope may wait. In any thread."""
+        try:
+            self._check_waits(self._opened.open(tx))
+        except Refused as refused:
+            return TxResult(refused.code.value, log=refused.detail)
+        return TxResult()
+
+    def prepare_proposal(self, draft: Draft) -> Sequence[bytes]:
+        """What is due from this node, then what waits, each author's in the order of their numbers."""
+        ledger, own = self._keeper.five.ledger, self._keeper.due_record()
+        records = [] if own is None else [ledger.check(own)]
+        records += by_number(self._ready(draft))
+        chosen, _ = ledger.propose(records)
+        room, txs = draft.txs_bytes_max, []
+        for record in chosen[: self._entries_max]:
+            room -= size_in_block(record.envelope.data)
+            if room < 0:
+                break
+            txs.append(record.envelope.data)
+        return txs
+
+    def process_proposal(self, block: OrderedBlock) -> bool:
+        """Whether every record fits, and this node reckons what the proposer reckoned."""
+        ledger = self._keeper.five.ledger
+        try:
+            records = [self._opened.open(tx) for tx in block.txs]
+            _, refused = ledger.propose(records)
+            if refused:
+                raise Refused(refused[0].code, refused[0].detail)
+            for record in records:
+                ledger.vet(record)
+        except Refused as no:
+            log.warning(
+                "voted down", height=block.height, proposer=block.proposer.hex(), code=no.code.name, why=no.detail
+            )
+            return False
+        return True
+
+    def finalize_block(self, block: OrderedBlock) -> Finalized:
+        """Let a block that was decided on take effect, without what does not fit."""
+        self._forget_finalized()
+        five = self._keeper.five
+        before = five.asset.validators()
+        results, records = self._open_decided(block.txs)
+        made = five.ledger.finalize(block.time_ms, records)
+        for outcome in made.outcomes:
+            if outcome.refusal is not None:
+                results[outcome.record.envelope.digest] = TxResult(outcome.refusal.value, log=outcome.detail)
+        head: BlockHead | None = made.head
+        if not made.outcomes and not made.changes:
+            five.ledger.abandon()
+            head = five.ledger.head
+        assert head is not None, "a region has its genesis"
+        self._finalized = (block.height, made if head is made.head else None)
+        changed = changed_powers(before, five.asset.validators())
+        told = tuple(results[digest_of(tx)] for tx in block.txs)
+        return Finalized(head.digest, told, tuple(Validator(key, power) for key, power in changed))
+
+    def commit(self) -> int:
+        """Keep the block, then answer whoever sent its records.
+
+        Raises:
+            StoreError: the disk is full or failing. Nothing was kept, and the block will be replayed.
+        """
+        assert self._finalized is not None, "commit follows finalize_block"
+        height, made = self._finalized
+        if made is None:
+            self._keeper.store.write_engine_height(height)
+        else:
+            self._keeper.keep(made, height)
+            self._keeper.five.ledger.commit()
+        self._finalized, self._height = None, height
+        if made is not None:
+            self._tell(self._keeper.answers(made))
+        self._snapshots.take(height, self._keeper.five.ledger)
+        return max(0, height - self._blocks_kept) if self._blocks_kept else 0
+
+    def query(self, query: Query) -> QueryAnswer:
+        """Questions are asked of the ledger file, not here."""
+        return QueryAnswer(code=1, log="ask este-aggregator, which reads the ledger file", height=self._height)
+
+    def list_snapshots(self) -> Sequence[Snapshot]:
+        """What others may begin with."""
+        return self._snapshots.on_offer()
+
+    def load_snapshot_chunk(self, height: int, format_: int, index: int) -> bytes:
+        """A part of one."""
+        return self._snapshots.chunk(height, format_, index)
+
+    def offer_snapshot(self, snapshot: Snapshot, app_hash: bytes) -> OfferVerdict:
+        """Whether to begin with a snapshot of others: only a node that has nothing but the genesis does."""
+        if self._height:
+            return OfferVerdict.ABORT
+        return self._snapshots.offer(snapshot, app_hash)
+
+    def apply_snapshot_chunk(self, index: int, chunk: bytes, sender: str) -> ChunkApplied:
+        """Take in a part of the snapshot that was accepted; with the last one, go on from there."""
+        applied, taken = self._snapshots.apply(index, chunk, sender, self._keeper.five.ledger.region)
+        if taken is not None:
+            self._keeper.adopt(taken.five, taken.manifest, taken.height)
+            self._height = taken.height
+        return applied
+
+    # -- Steps
+
+    def _check(self, data: bytes) -> Record:
+        """Open an envelope by the chains as they stand: a snapshot may have replaced them."""
+        return self._keeper.five.ledger.check(data)
+
+    def _check_waits(self, record: Record) -> None:
+        """See that a record may wait for a block.
+
+        Raises:
+            Refused: its key counts no more, its number is taken or far ahead, or it does not come this way.
+        """
+        five, author = self._keeper.five, record.author
+        if author.role not in WAITS:
+            raise Refused(RefusalCode.NOT_THEIR_TYPE, "a node's own records come with its proposals")
+        if five.asset.author_of(record.envelope.key_id) != author:
+            raise Refused(RefusalCode.UNKNOWN_KEY, f"the key of {author.name} counts no more")
+        last = five.ledger.last_record(author.name).sequence
+        if record.link.sequence <= last:
+            raise Refused(RefusalCode.SEQUENCE_REPLAYED, f"the chain is at {last}")
+        if record.link.sequence > last + AHEAD_MAX:
+            raise Refused(RefusalCode.SEQUENCE_SKIPPED, f"the chain is at {last}")
+
+    def _ready(self, draft: Draft) -> Iterable[Record]:
+        """What waits and opens, without readings that only seem to come from the future: see `STALE_MS`."""
+        now_ms = self._now_ms()
+        is_stale = now_ms - draft.time_ms > STALE_MS
+        for tx in draft.txs:
+            try:
+                record = self._opened.open(tx)
+            except Refused:
+                continue
+            if not (is_stale and self._keeper.five.data.is_ahead(record, draft.time_ms, now_ms)):
+                yield record
+
+    def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record]]:
+        """What is to be said of each transaction of a decided block, by digest; and the records among them that fit."""
+        results, opened = dict[bytes, TxResult](), list[Record]()
+        for tx in dict.fromkeys(txs):
+            try:
+                opened.append(self._opened.open(tx))
+                results[opened[-1].envelope.digest] = TxResult()
+            except Refused as refused:
+                results[digest_of(tx)] = TxResult(refused.code.value, log=refused.detail)
+        chosen, left_out = self._keeper.five.ledger.propose(opened)
+        results |= {one.record.envelope.digest: TxResult(one.code.value, log=one.detail) for one in left_out}
+        return results, chosen
+
+    def _forget_finalized(self) -> None:
+        """Take back a block that was never committed: it is going to be replayed."""
+        if self._finalized is not None and self._finalized[1] is not None:
+            self._keeper.five.ledger.abandon()
+        self._finalized = None
+
+
+def by_number(records: Iterable[Record]) -> list[Record]:
+    """Records in the order in which they came, but each author's among themselves in the order of their numbers.
+
+    What somebody sent in order may arrive out of order, over several nodes.
+    """
+    arrived = list(records)
+    waiting: dict[str, list[Record]] = {}
+    for record in arrived:
+        waiting.setdefault(record.author.name, []).append(record)
+    in_order = {name: iter(sorted(one, key=lambda record: record.link.sequence)) for name, one in waiting.items()}
+    return [next(in_order[record.author.name]) for record in arrived]
