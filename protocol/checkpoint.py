@@ -102,3 +102,28 @@ class BlockHead:
 def _read_log(value: Value) -> LogHead:
     size, root = row(value, "log", 2)
     return LogHead(uint(size, "size"), digest(root, "root"))
+
+
+def contradicts(a: BlockHead, b: BlockHead) -> str | None:
+    """Why no honest node can have signed both heads, in words; None if one could have.
+
+    Two heads that an honest node signs belong to one past: a height has one head, each head names the one below it,
+    logs only grow, a log of one size has one root, and time does not run backwards. Heads of two regions have nothing
+    to do with each other. The answer does not depend on the order of the two.
+    """
+    if a.region != b.region or a == b:
+        return None
+    below, above = sorted((a, b), key=lambda head: head.height)
+    if below.height == above.height:
+        return f"two heads of height {below.height}"
+    if above.height == below.height + 1 and above.previous != below.digest:
+        return f"height {above.height} does not stand on the head of height {below.height}"
+    if above.time_ms < below.time_ms:
+        return f"height {above.height} is dated before height {below.height}"
+    for chain in ChainName:
+        fewer, more = below.log(chain), above.log(chain)
+        if more.size < fewer.size:
+            return f"the {chain.name.lower()} log shrinks between heights {below.height} and {above.height}"
+        if more.size == fewer.size and more.root != fewer.root:
+            return f"two roots of the {chain.name.lower()} log at size {more.size}"
+    return None
