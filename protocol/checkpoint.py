@@ -120,10 +120,13 @@ def contradicts(a: BlockHead, b: BlockHead) -> str | None:
         return f"height {above.height} does not stand on the head of height {below.height}"
     if above.time_ms < below.time_ms:
         return f"height {above.height} is dated before height {below.height}"
-    for chain in ChainName:
-        fewer, more = below.log(chain), above.log(chain)
-        if more.size < fewer.size:
-            return f"the {chain.name.lower()} log shrinks between heights {below.height} and {above.height}"
-        if more.size == fewer.size and more.root != fewer.root:
-            return f"two roots of the {chain.name.lower()} log at size {more.size}"
+    return next(filter(None, (_shrunk_or_forked(chain, below, above) for chain in ChainName)), None)
+
+
+def _shrunk_or_forked(chain: ChainName, below: BlockHead, above: BlockHead) -> str | None:
+    fewer, more = below.log(chain), above.log(chain)
+    if more.size < fewer.size:
+        return f"the {chain.name.lower()} log shrinks between heights {below.height} and {above.height}"
+    if more.size == fewer.size and more.root != fewer.root:
+        return f"two roots of the {chain.name.lower()} log at size {more.size}"
     return None
