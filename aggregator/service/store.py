@@ -9,6 +9,7 @@ does anybody get a receipt. Whoever opens the file read-only sees whole blocks o
     node       perfect subtrees of the logs, of two leaves and more, for proofs
     state      the rows of all tables, as of the last block
     statement  the last word to each gateway
+    seal       height → what closes a block for others: cosignatures, or the commit of a quorum (protocol.seal)
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from sqlite_utils import Database
 
 from aggregator.ledger.block import Block
+from aggregator.service.stored import StoredEntry, StoredLeaf
 from config import lock
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.errors import EsteError, OperatorError
@@ -30,7 +31,9 @@ from protocol.merkle import NodeSource, Range, leaf_hash
 
 FILE_NAME: Final = "ledger.sqlite"
 LOCK_NAME: Final = "ledger.lock"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+WITHOUT_SEALS: Final = 1
+"""The version before, which has no table of seals."""
 PAGE_ROWS: Final = 1000
 PAGE_BYTES: Final = 1 << 14
 """Several envelopes to a page: with the usual 4 KiB each would spill into pages of its own, and cost twice as much."""
@@ -44,32 +47,6 @@ POSITION_MAX: Final = (1 << POSITION_BITS) - 1
 
 class StoreError(EsteError):
     """The disk is full or failing, or the file is damaged. Nothing of a block that could not be written was kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """One envelope of a block, and what became of it."""
-
-    height: int
-    position: int
-    author: str
-    sequence: int
-    code: int
-    """0, or the refusal's number."""
-    chain: ChainName
-    index: int
-    envelope: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLeaf:
-    """One leaf of a chain's log."""
-
-    chain: ChainName
-    index: int
-    height: int
-    body: bytes
-    """What was hashed: an envelope, or what the block itself brought about."""
 
 
 class Store:
@@ -114,6 +91,7 @@ class Store:
             on_error.callback(store.close)
             held = lock.hold(folder / LOCK_NAME, what="a ledger", holder="an aggregator")
             store._held.callback(lock.release, held)
+            _bring_up_to_date(store._db)
             store._db.execute("PRAGMA journal_mode = WAL")
             store._db.execute("PRAGMA synchronous = FULL")
             store._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // PAGE_BYTES}")
@@ -151,6 +129,27 @@ class Store:
                 self._db.executemany("INSERT OR REPLACE INTO statement VALUES (?, ?, ?)", statements)
         except sqlite3.Error as error:
             raise StoreError(f"block {height} could not be written: {error}") from error
+
+    def write_seal(self, height: int, seal: bytes) -> None:
+        """Keep the seal of a block, in the place of an earlier one. It may come long after the block.
+
+        Raises:
+            StoreError: the disk is full or failing.
+        """
+        try:
+            with self._db:
+                self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?)", (height, seal))
+        except sqlite3.Error as error:
+            raise StoreError(f"the seal of block {height} could not be written: {error}") from error
+
+    def seal(self, height: int) -> bytes | None:
+        """The seal of a block, or None where there is none yet."""
+        row = self._one("SELECT seal FROM seal WHERE height = ?", (height,))
+        return row[0] if row else None
+
+    def last_sealed_height(self) -> int | None:
+        """The newest block that has a seal, or None."""
+        return next(self._all("SELECT max(height) FROM seal"))[0]  # type: ignore[no-any-return]
 
     def last_block(self) -> BlockHead | None:
         """The head of the newest block, or None before genesis."""
@@ -296,10 +295,22 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.Error as error:
         raise OperatorError(path, "", "a ledger that can be opened", str(error)) from error
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION and (version, mode) != (WITHOUT_SEALS, "rw"):
         db.close()
-        raise OperatorError(path, "", f"a ledger of version {SCHEMA_VERSION}", f"version {version}")
+        expected = f"a ledger of version {SCHEMA_VERSION}; a node that runs brings one of {WITHOUT_SEALS} up to it"
+        raise OperatorError(path, "", expected, f"version {version}")
     return db
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Give a ledger of the version before what it lacks. Nothing of it is lost."""
+    if db.execute("PRAGMA user_version").fetchone()[0] == WITHOUT_SEALS:
+        with db:
+            db.execute(_SEAL_TABLE)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+_SEAL_TABLE: Final = "CREATE TABLE IF NOT EXISTS seal (height INTEGER PRIMARY KEY, seal BLOB NOT NULL) STRICT"
 
 
 def _create_schema(db: Database) -> None:
@@ -317,6 +328,7 @@ def _create_schema(db: Database) -> None:
     )
     db.execute("CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID")
     db.table("statement").create({"gateway": str, "number": int, "envelope": bytes}, pk="gateway", strict=True)
+    db.execute(_SEAL_TABLE)
 
 
 def _entry_rows(block: Block) -> Iterator[tuple[object, ...]]:

@@ -65,9 +65,7 @@ def decode_light_block(data: bytes) -> LightBlock:
     commit = Commit(
         height=header.height,
         round=uint(round_, "round", ROUND_MAX),
-        block_id=BlockId(
-            header.hash, uint(total, "parts total", PARTS_MAX), _hash(parts_hash, "parts hash")
-        ),
+        block_id=BlockId(header.hash, uint(total, "parts total", PARTS_MAX), _hash(parts_hash, "parts hash")),
         votes=tuple(vote for _, vote in places),
     )
     return LightBlock(header, commit, ValidatorSet(tuple(validator for validator, _ in places)))
