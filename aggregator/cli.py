@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from aggregator.proving.cli import audit, cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
-from aggregator.terminal import plain
+from aggregator.terminal import instant, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(regulator, name="regulator")
+for verb in (prove, verify, audit, cosign):
+    app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
 
@@ -128,7 +130,7 @@ def status(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
         return
     room = max(map(len, found)) + 2
     for key, value in found.items():
-        said = _instant(value) if key == "last_block_ms" else plain(value)
+        said = instant(value) if key == "last_block_ms" else plain(value)
         out.print(f"{key.replace('_', ' '):{room}}{said}", soft_wrap=True)
 
 
@@ -182,107 +184,11 @@ def devices(
         [
             meter.meter, meter.participant, meter.gateway, meter.profile, meter.serial, str(meter.readings),
             Text(str(meter.unexplained), style="red" if meter.unexplained else ""),
-            _kwh(meter.imported_wh), _kwh(meter.exported_wh), _instant(meter.last_ms) if meter.last_ms else "never",
+            _kwh(meter.imported_wh), _kwh(meter.exported_wh), instant(meter.last_ms) if meter.last_ms else "never",
         ]
         for meter in meters
     ]  # fmt: skip
     show(Table(DEVICES, rows), out)
-
-
-@app.command()
-def prove(
-    data: DataFolder = Path("data"),
-    meter: Annotated[str | None, typer.Option(help="Prove this meter's newest reading, or the one at --at.")] = None,
-    at: Annotated[str | None, typer.Option(help="Instant of the reading, such as 2026-11-20T12:00:00Z.")] = None,
-    balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
-) -> None:
-    """Write one file that proves one reading or balance to anybody who has the aggregator's public key."""
-    from aggregator.service.proof import prove_balance, prove_reading, to_json
-    from config.key_files import write_new
-
-    if (meter is None) == (balance is None):
-        raise typer.BadParameter("say what to prove: either --meter or --balance")
-    ledger = _open(data)
-    if balance is not None:
-        document = prove_balance(ledger.five, ledger.store, balance)
-    else:
-        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at))
-    if output is None:
-        print(to_json(document), end="")
-        return
-    write_new(output, to_json(document).encode())
-    out.print(f"Wrote {plain(output)}. Check it with: este-aggregator verify {plain(output)} --key aggregator.pub.pem")
-
-
-@app.command()
-def verify(
-    proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")],
-    key: Annotated[Path, typer.Option(help="The aggregator's public key, from a source that you trust.")],
-) -> None:
-    """Check a proof offline, with nothing but the aggregator's public key."""
-    from aggregator.service.proof import PROOF_BYTES_MAX
-    from aggregator.service.proof import verify as verify_proof
-    from config.key_files import load_public
-
-    try:
-        if proof.stat().st_size > PROOF_BYTES_MAX:
-            raise typer.BadParameter(f"{proof} is larger than any proof")
-        document = json.loads(proof.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{proof} is no readable JSON file: {error}") from error
-    proven = verify_proof(document, load_public(key))
-    out.print(
-        f"[green]proven[/] by block {proven.height} of region {plain(proven.region)}, {_instant(proven.time_ms)} UTC:"
-    )
-    for name, value in proven.claim.items():
-        shown = _instant(value) if name.endswith("_ms") and isinstance(value, int) else plain(value)
-        out.print(f"  {plain(name)}: {shown}")
-
-
-@app.command()
-def audit(
-    data: DataFolder = Path("data"),
-    as_json: AsJson = False,
-    second_opinion: Annotated[
-        bool, typer.Option("--second-opinion", help="Verify every signature again with python-ecdsa; slow.")
-    ] = False,
-) -> None:
-    """Replay the whole ledger from its genesis, and re-derive every factor, token and balance."""
-    from aggregator.service.audit import AuditError
-    from aggregator.service.audit import audit as replay
-    from aggregator.service.store import Store
-    from protocol.crypto import fingerprint
-
-    store = Store.open_read_only(data)
-    try:
-        with err.status("auditing …") as spinner:
-            report = replay(
-                store,
-                second_opinion=second_opinion,
-                progress=lambda done, of: spinner.update(f"auditing block {done} of {of}"),
-            )
-    except AuditError as error:
-        if as_json:
-            _print_json({"audit": "failed", "place": error.place, "finding": error.finding})
-        else:
-            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
-        raise typer.Exit(1) from error
-    finally:
-        store.close()
-    found: dict[str, Any] = asdict(report) | {
-        "audit": "ok",
-        "head_digest": report.head_digest.hex(),
-        "regulator": report.regulator.key.thumbprint.hex(),
-    }
-    if as_json:
-        _print_json(found)
-        return
-    out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
-    tokens = f"{report.minted} tokens minted, {report.burned} charged"
-    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
-    out.print(f"  head {report.head_digest.hex()}")
-    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
 
 
 def main() -> None:
@@ -318,26 +224,10 @@ def _print_json(document: object) -> None:
     print(json.dumps(document, indent=1, default=str))
 
 
-def _parse_instant(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
-    if instant.tzinfo is None:
-        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
-    return round(instant.timestamp() * 1000)
-
-
-def _instant(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-
-
 def _right(right: Right, at_ms: int) -> str:
     """What is held, and until when; or from when on, if that is yet to come."""
     kind = right.kind.name.lower().removeprefix("priority_")
-    edge = f"from {_instant(right.start_ms)}" if right.start_ms > at_ms else f"until {_instant(right.end_ms)}"
+    edge = f"from {instant(right.start_ms)}" if right.start_ms > at_ms else f"until {instant(right.end_ms)}"
     return f"{kind} {edge.partition('.')[0]}"
 
 

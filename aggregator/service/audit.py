@@ -18,11 +18,14 @@ from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Author, Record, Role
 from aggregator.service.second_opinion import verify_again
-from aggregator.service.store import Store, StoredEntry, StoreError
+from aggregator.service.store import Store, StoreError
+from aggregator.service.stored import StoredEntry
+from protocol import seal
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.envelope import Envelope
 from protocol.errors import EncodingError, EsteError
 from protocol.messages import MessageType, Statement
+from protocol.quorum import Quorum
 from protocol.refusals import Refused
 
 T = TypeVar("T")
@@ -54,16 +57,25 @@ class AuditReport:
     minted: int
     burned: int
     head_digest: bytes
+    sealed: int
+    """Blocks whose seals hold before the quorum that was given; 0 where none was."""
     regulator: Author
     """Whose signature everything rests on: compare the thumbprint with what the regulator publishes."""
 
 
-def audit(store: Store, *, second_opinion: bool = False, progress: Progress = lambda _done, _of: None) -> AuditReport:
+def audit(
+    store: Store,
+    *,
+    second_opinion: bool = False,
+    quorum: Quorum | None = None,
+    progress: Progress = lambda _done, _of: None,
+) -> AuditReport:
     """Replay a ledger from its genesis.
 
     Args:
         store: the ledger, read-only.
         second_opinion: verify every signature once more, with another library.
+        quorum: who has to have signed each seal that is stored; without it no seal is looked at.
         progress: called after every block.
 
     Raises:
@@ -72,12 +84,13 @@ def audit(store: Store, *, second_opinion: bool = False, progress: Progress = la
     if broken := store.is_sound():
         raise AuditError("ledger file", broken)
     auditor = _Auditor(store, second_opinion)
-    place = "ledger file"
+    place, sealed = "ledger file", 0
     try:
         last = _expect(store.last_block(), "ledger file", "no genesis")
         for height in range(1, last.height + 1):
             place = f"block {height}"
             auditor.block(height)
+            sealed += quorum is not None and _has_a_good_seal(store, height, quorum)
             progress(height, last.height)
         place = "ledger file"
         auditor.end()
@@ -95,6 +108,7 @@ def audit(store: Store, *, second_opinion: bool = False, progress: Progress = la
         minted=five.payment.totals.minted,
         burned=five.payment.totals.burned,
         head_digest=last.digest,
+        sealed=sealed,
         regulator=five.asset.region.genesis.regulator,
     )
 
@@ -221,6 +235,18 @@ class _Auditor:
     def _ask_again(self, envelope: Envelope, author: Author, place: str) -> None:
         if not verify_again(envelope, author.key, self.five.ledger.region):
             raise AuditError(place, "the second library does not accept the signature that the first one did")
+
+
+def _has_a_good_seal(store: Store, height: int, quorum: Quorum) -> bool:
+    """Whether a block has a seal. If it has, a quorum vouches by it for this very block."""
+    found, data = store.block(height), store.seal(height)
+    if found is None or data is None:
+        return False
+    try:
+        seal.verify(seal.decode_seal(data), quorum, BlockHead.decode(found[0]))
+    except EsteError as error:
+        raise AuditError(f"block {height}, seal", str(error)) from error
+    return True
 
 
 def _expect(value: T | None, place: str, finding: str) -> T:

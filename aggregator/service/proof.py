@@ -1,14 +1,15 @@
-"""One file that proves one thing to somebody who has nothing else but the aggregator's public key.
+"""One file that proves one thing to somebody who has nothing else but the keys of those whom they trust.
 
 A *reading* is proven by the gateway's envelope, its place in the data log, and the row of the state that admits the
 gateway's key. Where that key has ended since, a further row says when and why: the log took only what it signed before.
-A *balance* is proven by its row of the state. Both end in a checkpoint: a block head that the aggregator signed.
-Verification asks nobody.
+A *balance* is proven by its row of the state. Both end in a block head and its *seal*: the node's checkpoint and what
+others cosigned, or the commit of a quorum of validators. Verification asks nobody.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,21 +20,29 @@ from aggregator.ledger.record import Role
 from aggregator.ledger.state_tree import RowProof
 from aggregator.ledger.table import Change
 from aggregator.service.store import Store
+from protocol import seal
 from protocol.batch import Batch, MeterBlock
 from protocol.canonical import decode, encode
 from protocol.checkpoint import BlockHead, ChainName
+from protocol.cometbft.spelling import decode_light_block, encode_light_block
 from protocol.crypto import PublicKey
 from protocol.envelope import Envelope
-from protocol.errors import EncodingError, EsteError, ProofError, SignatureError
+from protocol.errors import EncodingError, EsteError, ProofError
+from protocol.fields import items
 from protocol.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from protocol.messages import MessageType
+from protocol.quorum import MEMBERS_MAX, Quorum
+from protocol.seal import Checkpoints, Commit, Seal
 
-FORMAT: Final = "este-proof-1"
+FORMAT: Final = "este-proof-2"
 PROOF_BYTES_MAX: Final = 8 << 20
 
 
 class NothingToProveError(EsteError):
     """The ledger holds no such reading or balance."""
+
+
+class NotSealedError(EsteError):
+    """The newest block has no seal yet, and older ones cannot be proven from any more: the state has moved on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +52,34 @@ class Proven:
     region: str
     height: int
     time_ms: int
+    signed_by: tuple[str, ...]
+    """Members of the quorum who vouch for it."""
     claim: dict[str, object]
 
 
-def prove_balance(five: Five, store: Store, participant: str) -> dict[str, Any]:
+def prove_balance(five: Five, store: Store, participant: str, cosignatures: Sequence[bytes] = ()) -> dict[str, Any]:
     """The proof of a participant's balance as of the last block.
 
     Raises:
         NothingToProveError: the participant has no account.
+        NotSealedError: the last block has no seal yet.
+        ProofError: a cosignature is of another head.
     """
     if participant not in five.payment.accounts:
         raise NothingToProveError(f"{participant} has no account: nothing was ever minted, charged or moved")
     row = five.payment.accounts.change(participant)
-    return _document(five, store) | {"kind": "balance", "row": _row_json(_prove_row(five, row))}
+    return _document(five, store, cosignatures) | {"kind": "balance", "row": _row_json(_prove_row(five, row))}
 
 
-def prove_reading(five: Five, store: Store, meter: str, at_ms: int | None) -> dict[str, Any]:
+def prove_reading(
+    five: Five, store: Store, meter: str, at_ms: int | None, cosignatures: Sequence[bytes] = ()
+) -> dict[str, Any]:
     """The proof of a meter's reading: the one at an instant or the last before it, or the newest.
 
     Raises:
         NothingToProveError: the chain has no such reading.
+        NotSealedError: the last block has no seal yet.
+        ProofError: a cosignature is of another head.
     """
     asset = five.asset.region.meters.get(meter)
     if asset is None:
@@ -78,7 +95,7 @@ def prove_reading(five: Five, store: Store, meter: str, at_ms: int | None) -> di
         key, ended = five.asset.membership.rows_of(envelope.key_id)
         log = five.ledger.logs[ChainName.DATA]
         path = inclusion_proof(store.node_source(ChainName.DATA), entry.index, log.size)
-        return _document(five, store) | {
+        return _document(five, store, cosignatures) | {
             "kind": "reading",
             "envelope": entry.envelope.hex(),
             "index": entry.index,
@@ -91,14 +108,14 @@ def prove_reading(five: Five, store: Store, meter: str, at_ms: int | None) -> di
     raise NothingToProveError(f"no reading of {meter} at or before that time is on the chain")
 
 
-def verify(document: object, aggregator: PublicKey) -> Proven:
-    """See that a proof holds, with nothing but the aggregator's public key.
+def verify(document: object, trusted: PublicKey | Quorum) -> Proven:
+    """See that a proof holds, with nothing but the key of one node, or those of a quorum.
 
     Raises:
         EsteError: it does not, and why.
     """
     try:
-        return _verify(document, aggregator)
+        return _verify(document, trusted)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise EncodingError("not a proof of este: a part is missing, or of another kind") from error
 
@@ -108,16 +125,14 @@ def to_json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def _verify(document: Any, aggregator: PublicKey) -> Proven:
+def _verify(document: Any, trusted: PublicKey | Quorum) -> Proven:
     if document["format"] != FORMAT:
         raise EncodingError(f"expected the format {FORMAT}, got {document['format']!r:.40}")
-    checkpoint = Envelope.parse(bytes.fromhex(document["checkpoint"]))
-    head = BlockHead.decode(checkpoint.payload)
-    if checkpoint.type != MessageType.CHECKPOINT or checkpoint.key_id != aggregator.thumbprint:
-        raise SignatureError("the checkpoint is not signed with the key that was given")
-    checkpoint.verify(aggregator, head.region)
+    head = BlockHead.decode(bytes.fromhex(document["head"]))
+    quorum = trusted if isinstance(trusted, Quorum) else Quorum.of_one(head.region, trusted)
+    signed_by = seal.verify(_seal_from_json(document["seal"]), quorum, head)
     claim = {"balance": _verify_balance, "reading": _verify_reading}[document["kind"]](document, head)
-    return Proven(head.region, head.height, head.time_ms, claim)
+    return Proven(head.region, head.height, head.time_ms, signed_by, claim)
 
 
 def _verify_balance(document: Any, head: BlockHead) -> dict[str, object]:
@@ -183,10 +198,55 @@ def _place_of(batch: Batch, meter: str, at_ms: int | None) -> int | None:
     return places[-1] if places else None
 
 
-def _document(five: Five, store: Store) -> dict[str, Any]:
+def _document(five: Five, store: Store, cosignatures: Sequence[bytes]) -> dict[str, Any]:
     stored = store.block(five.ledger.height)
     assert stored is not None, "the last block is there"
-    return {"format": FORMAT, "region": five.ledger.region, "checkpoint": stored[1].hex()}
+    head, checkpoint = stored
+    found = _seal_of(store, five.ledger.height, checkpoint, cosignatures)
+    for data in cosignatures:
+        if seal.read_checkpoint(data).payload != head:
+            raise ProofError(f"a cosignature is of another head than that of block {five.ledger.height}, the newest")
+    return {"format": FORMAT, "region": five.ledger.region, "head": head.hex(), "seal": _seal_json(found)}
+
+
+def _seal_of(store: Store, height: int, checkpoint: bytes, cosignatures: Sequence[bytes]) -> Seal:
+    """The stored seal of a block, or its node's checkpoint with what others cosigned.
+
+    Where validators seal the blocks, nothing less than their commit will do: a row can be proven as of the newest block
+    only, and if that is not sealed yet, there is nothing to prove it with.
+    """
+    data, last = store.seal(height), store.last_sealed_height()
+    if data is None and last is not None and isinstance(seal.decode_seal(store.seal(last) or b""), Commit):
+        raise NotSealedError(
+            f"block {height} is not sealed yet, the last one that is is {last}: wait a second, or run a node"
+        )
+    found = seal.decode_seal(data) if data is not None else Checkpoints((checkpoint,) if checkpoint else ())
+    if isinstance(found, Commit):
+        if cosignatures:
+            raise ProofError(f"block {height} is sealed by validators: cosignatures add nothing to it")
+        return found
+    envelopes = tuple(dict.fromkeys((*found.envelopes, *cosignatures)))
+    if not envelopes:
+        raise NotSealedError(f"block {height} is not sealed yet: wait a second, or run a node")
+    return Checkpoints(envelopes)
+
+
+def _seal_json(found: Seal) -> dict[str, object]:
+    match found:
+        case Checkpoints(envelopes):
+            return {"kind": "checkpoint", "envelopes": [data.hex() for data in envelopes]}
+        case Commit(block):
+            return {"kind": "cometbft", "light_block": encode_light_block(block).hex()}
+
+
+def _seal_from_json(value: Any) -> Seal:
+    match value["kind"]:
+        case "checkpoint":
+            return Checkpoints(tuple(bytes.fromhex(data) for data in items(value["envelopes"], "seal", MEMBERS_MAX)))
+        case "cometbft":
+            return Commit(decode_light_block(bytes.fromhex(value["light_block"])))
+        case other:
+            raise EncodingError(f"a seal of an unknown kind, {other!r:.40}")
 
 
 def _prove_row(five: Five, row: Change) -> RowProof:

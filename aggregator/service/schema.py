@@ -6,6 +6,7 @@ leaf       the leaves that blocks themselves brought about: factors, movements, 
 node       perfect subtrees of the logs, of two leaves and more, for proofs
 state      the rows of all tables, as of the last block
 statement  the last word to each gateway
+seal       height → what closes a block for others: cosignatures, or the commit of a quorum (protocol.seal)
 engine     how far the engine has come: blocks of its own that changed nothing leave no block here;
            and the block that this file begins at, where that is not the genesis
 """
@@ -35,5 +36,6 @@ def create_schema(connection: Any) -> None:
         " PRIMARY KEY (chain, level, position)) STRICT, WITHOUT ROWID"
     )
     db.execute("CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID")
+    db.table("seal").create({"height": int, "seal": bytes}, pk="height", not_null={"seal"}, strict=True)
     db.table("engine").create({"id": int, "height": int, "begins_at": int}, pk="id", strict=True)
     db.table("statement").create({"gateway": str, "number": int, "envelope": bytes}, pk="gateway", strict=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
 from aggregator.ledger.block import Block
 from aggregator.ledger.table import Change
 from aggregator.service.schema import SCHEMA_VERSION, create_schema
+from aggregator.service.stored import StoredEntry, StoredLeaf
 from config import lock
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.errors import EsteError, OperatorError
@@ -36,32 +36,6 @@ POSITION_MAX: Final = (1 << POSITION_BITS) - 1
 
 class StoreError(EsteError):
     """The disk is full or failing, or the file is damaged. Nothing of a block that could not be written was kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """One envelope of a block, and what became of it."""
-
-    height: int
-    position: int
-    author: str
-    sequence: int
-    code: int
-    """0, or the refusal's number."""
-    chain: ChainName
-    index: int
-    envelope: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLeaf:
-    """One leaf of a chain's log."""
-
-    chain: ChainName
-    index: int
-    height: int
-    body: bytes
-    """What was hashed: an envelope, or what the block itself brought about."""
 
 
 class Store:
@@ -140,18 +114,15 @@ class Store:
             StoreError: the disk is full or failing.
         """
         height = block.head.height
-        try:
-            with self._db:
-                self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (height, block.head.encode(), checkpoint))
-                self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
-                leaves = [(leaf.chain, leaf.index, height, leaf.body) for leaf in block.leaves]
-                self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?)", leaves)
-                self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
-                self._write_state(block)
-                self._db.executemany("INSERT OR REPLACE INTO statement VALUES (?, ?, ?)", statements)
-                self._write_engine_height(engine_height)
-        except sqlite3.Error as error:
-            raise StoreError(f"block {height} could not be written: {error}") from error
+        with self._writing(f"block {height}"):
+            self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (height, block.head.encode(), checkpoint))
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
+            leaves = [(leaf.chain, leaf.index, height, leaf.body) for leaf in block.leaves]
+            self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?)", leaves)
+            self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
+            self._write_state(block)
+            self._db.executemany("INSERT OR REPLACE INTO statement VALUES (?, ?, ?)", statements)
+            self._write_engine_height(engine_height)
 
     def adopt(
         self, head: BlockHead, logs: Mapping[ChainName, Range], rows: Iterable[Change], engine_height: int
@@ -161,16 +132,13 @@ class Store:
         Raises:
             StoreError: the disk is full or failing.
         """
-        try:
-            with self._db:
-                self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
-                self._db.execute("DELETE FROM state")
-                self._db.executemany("INSERT INTO state VALUES (?, ?)", rows)
-                peaks = [(name.value, *node) for name, log in logs.items() for node in log.subtrees()]
-                self._db.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", peaks)
-                self._db.execute("INSERT OR REPLACE INTO engine VALUES (0, ?, ?)", (engine_height, head.height))
-        except sqlite3.Error as error:
-            raise StoreError(f"the snapshot at block {head.height} could not be written: {error}") from error
+        with self._writing(f"the snapshot at block {head.height}"):
+            self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
+            self._db.execute("DELETE FROM state")
+            self._db.executemany("INSERT INTO state VALUES (?, ?)", rows)
+            peaks = [(name.value, *node) for name, log in logs.items() for node in log.subtrees()]
+            self._db.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?)", peaks)
+            self._db.execute("INSERT OR REPLACE INTO engine VALUES (0, ?, ?)", (engine_height, head.height))
 
     def begins_at(self) -> int:
         """Height of the first block from which on every one is here: 1, or that of the snapshot that was adopted."""
@@ -182,15 +150,30 @@ class Store:
         Raises:
             StoreError: the disk is full or failing.
         """
-        try:
-            with self._db:
-                self._write_engine_height(engine_height)
-        except sqlite3.Error as error:
-            raise StoreError(f"the engine's height {engine_height} could not be written: {error}") from error
+        with self._writing(f"the engine's height {engine_height}"):
+            self._write_engine_height(engine_height)
 
     def engine_height(self) -> int:
         """Height of the engine's last block; 0 before its first."""
         return int(self._one("SELECT coalesce(max(height), 0) FROM engine")[0])
+
+    def write_seal(self, height: int, seal: bytes) -> None:
+        """Keep the seal of a block, in the place of an earlier one. It may come long after the block.
+
+        Raises:
+            StoreError: the disk is full or failing.
+        """
+        with self._writing(f"the seal of block {height}"):
+            self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?)", (height, seal))
+
+    def seal(self, height: int) -> bytes | None:
+        """The seal of a block, or None where there is none yet."""
+        row = self._one("SELECT seal FROM seal WHERE height = ?", (height,))
+        return row[0] if row else None
+
+    def last_sealed_height(self) -> int | None:
+        """The newest block that has a seal, or None."""
+        return next(self._all("SELECT max(height) FROM seal"))[0]  # type: ignore[no-any-return]
 
     def last_block(self) -> BlockHead | None:
         """The head of the newest block, or None before genesis."""
@@ -280,6 +263,15 @@ class Store:
         except sqlite3.Error as error:
             return str(error)
         return None if found == ["ok"] else str(found[0])
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """One transaction, all or nothing."""
+        try:
+            with self._db:
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{what} could not be written: {error}") from error
 
     def _write_engine_height(self, engine_height: int) -> None:
         self._db.execute(

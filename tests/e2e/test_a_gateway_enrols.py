@@ -20,7 +20,8 @@ import pytest
 import yaml
 from cryptography import x509
 
-from aggregator.service.store import Store, StoredEntry
+from aggregator.service.store import Store
+from aggregator.service.stored import StoredEntry
 from protocol.envelope import Envelope
 from protocol.topics import Kind, Topic
 from tests.e2e.region import Region, a_region, run, running, wait_until

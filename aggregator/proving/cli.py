@@ -1,0 +1,214 @@
+"""este-aggregator prove, verify, audit and cosign: what somebody else can hold against a node."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+from rich.console import Console
+
+from aggregator.terminal import instant, plain
+
+if TYPE_CHECKING:
+    from aggregator.service.audit import Progress
+    from aggregator.service.store import Store
+    from protocol.crypto import PublicKey
+    from protocol.quorum import Quorum
+
+T = TypeVar("T")
+
+PIPED_WIDTH: Final = 160
+"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
+
+out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+err = Console(stderr=True)
+
+DataFolder = Annotated[Path, typer.Option("--data", help="Folder of the ledger.")]
+SecondOpinion = Annotated[
+    bool, typer.Option("--second-opinion", help="Verify every signature again with python-ecdsa; slow.")
+]
+
+
+def prove(
+    data: DataFolder = Path("data"),
+    meter: Annotated[str | None, typer.Option(help="Prove this meter's newest reading, or the one at --at.")] = None,
+    at: Annotated[str | None, typer.Option(help="Instant of the reading, such as 2026-11-20T12:00:00Z.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
+    cosignature: Annotated[list[Path] | None, typer.Option(help="File that `cosign` wrote; may be repeated.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
+) -> None:
+    """Write one file that proves one reading or balance to anybody who has the keys of those who signed the block."""
+    from aggregator.service.proof import prove_balance, prove_reading, to_json
+    from aggregator.service.query import LedgerFile
+    from config.key_files import write_new
+
+    if (meter is None) == (balance is None):
+        raise typer.BadParameter("say what to prove: either --meter or --balance")
+    cosignatures = [_read(path, "a cosignature") for path in cosignature or ()]
+    ledger = LedgerFile(data)
+    if balance is not None:
+        document = prove_balance(ledger.five, ledger.store, balance, cosignatures)
+    else:
+        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at), cosignatures)
+    if output is None:
+        print(to_json(document), end="")
+        return
+    write_new(output, to_json(document).encode())
+    many = document["seal"]["kind"] == "cometbft" or cosignatures
+    trusted = "--quorum quorum.yaml" if many else "--key aggregator.pub.pem"
+    out.print(f"Wrote {plain(output)}. Check it with: este-aggregator verify {plain(output)} {trusted}")
+
+
+def verify(
+    proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")],
+    key: Annotated[Path | None, typer.Option(help="The aggregator's public key, from a source that you trust.")] = None,
+    quorum: Annotated[
+        Path | None, typer.Option(help="Who has to have signed, and their keys, from a source that you trust.")
+    ] = None,
+) -> None:
+    """Check a proof offline, with nothing but the key of one node, or those of a quorum."""
+    from aggregator.service.proof import PROOF_BYTES_MAX
+    from aggregator.service.proof import verify as verify_proof
+
+    trusted = _trusted(key, quorum)
+    document = _read_json(proof, PROOF_BYTES_MAX)
+    proven = verify_proof(document, trusted)
+    out.print(
+        f"[green]proven[/] by block {proven.height} of region {plain(proven.region)}, {instant(proven.time_ms)} UTC:"
+    )
+    for name, value in proven.claim.items():
+        shown = instant(value) if name.endswith("_ms") and isinstance(value, int) else plain(value)
+        out.print(f"  {plain(name)}: {shown}")
+    if quorum is not None:
+        out.print(f"  signed by {plain(', '.join(proven.signed_by))}")
+
+
+def audit(
+    data: DataFolder = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    second_opinion: SecondOpinion = False,
+    quorum: Annotated[Path | None, typer.Option(help="Also hold the stored seals against this quorum.")] = None,
+) -> None:
+    """Replay the whole ledger from its genesis, and re-derive every factor, token and balance."""
+    from aggregator.service.audit import AuditError
+    from aggregator.service.audit import audit as replay
+    from protocol.crypto import fingerprint
+
+    trusted = None if quorum is None else _quorum(quorum)
+    try:
+        report = _while_auditing(
+            data, lambda store, told: replay(store, second_opinion=second_opinion, quorum=trusted, progress=told)
+        )
+    except AuditError as error:
+        if as_json:
+            print(json.dumps({"audit": "failed", "place": error.place, "finding": error.finding}, indent=1))
+        else:
+            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
+        raise typer.Exit(1) from error
+    found: dict[str, Any] = asdict(report) | {
+        "audit": "ok",
+        "head_digest": report.head_digest.hex(),
+        "regulator": report.regulator.key.thumbprint.hex(),
+    }
+    if as_json:
+        print(json.dumps(found, indent=1, default=str))
+        return
+    out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
+    tokens = f"{report.minted} tokens minted, {report.burned} charged"
+    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
+    if quorum is not None:
+        out.print(f"  {report.sealed} blocks have seals, all by the quorum of {plain(quorum)}", soft_wrap=True)
+    out.print(f"  head {report.head_digest.hex()}")
+    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
+
+
+def cosign(
+    key: Annotated[Path, typer.Option(help="Your private key; it need not be on the asset chain.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New file to write the cosignature to.")],
+    data: DataFolder = Path("data"),
+    after: Annotated[
+        Path | None, typer.Option(help="The last cosignature that you gave: the ledger must have grown from there.")
+    ] = None,
+    second_opinion: SecondOpinion = False,
+) -> None:
+    """Audit a ledger, then vouch for its newest block with a key of your own. Works on a copy, offline."""
+    from aggregator.service.cosigning import cosign as vouch
+    from config.key_files import load, write_new
+    from protocol.crypto import fingerprint
+
+    own, before = load(key), _read(after, "a cosignature") if after else None
+    cosignature, report = _while_auditing(
+        data, lambda store, told: vouch(store, own, before, second_opinion=second_opinion, progress=told)
+    )
+    write_new(output, cosignature)
+    out.print(f"[green]audit ok[/]: {report.blocks} blocks; block {report.blocks} is cosigned in {plain(output)}")
+    out.print(f"  head {report.head_digest.hex()}")
+    out.print(f"  cosigned with the key {fingerprint(own.public_key.thumbprint)}")
+    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
+
+
+def _while_auditing(data: Path, work: Callable[[Store, Progress], T]) -> T:
+    """Do something with a ledger that takes as long as an audit, and tell how far it is."""
+    from aggregator.service.store import Store
+
+    store = Store.open_read_only(data)
+    try:
+        with err.status("auditing …") as spinner:
+            return work(store, lambda done, of: spinner.update(f"auditing block {done} of {of}"))
+    finally:
+        store.close()
+
+
+def _trusted(key: Path | None, quorum: Path | None) -> PublicKey | Quorum:
+    from config.key_files import load_public
+
+    if key is not None and quorum is None:
+        return load_public(key)
+    if quorum is not None and key is None:
+        return _quorum(quorum)
+    raise typer.BadParameter("say whom you trust: either --key or --quorum")
+
+
+def _quorum(path: Path) -> Quorum:
+    from config.load import load
+    from config.quorum import QuorumFile
+
+    return load(path, QuorumFile).quorum()
+
+
+def _read(path: Path, what: str) -> bytes:
+    from protocol.seal import CHECKPOINT_BYTES_MAX
+
+    try:
+        if path.stat().st_size > CHECKPOINT_BYTES_MAX:
+            raise typer.BadParameter(f"{path} is larger than {what}")
+        return path.read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{path} is not readable as {what}: {error}") from error
+
+
+def _read_json(path: Path, size_max: int) -> object:
+    try:
+        if path.stat().st_size > size_max:
+            raise typer.BadParameter(f"{path} is larger than any proof")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{path} is no readable JSON file: {error}") from error
+
+
+def _parse_instant(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
+    if at.tzinfo is None:
+        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
+    return round(at.timestamp() * 1000)
