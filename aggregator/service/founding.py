@@ -1,22 +1,25 @@
 """Founding a region: keys, settings and the genesis block, written once into an empty folder.
 
 One operator who runs a region alone is regulator and aggregator in one; the two keys are made apart, so that the
-regulator's can be moved to where it belongs.
+regulator's can be moved to where it belongs. A region of several nodes is founded by whoever brings it together: a
+folder for each node, to be carried to where it runs (`aggregator.service.founding_network`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from aggregator.chains.genesis import Genesis, members_in_order
+from aggregator.chains.validators import Validator
 from aggregator.ledger.record import Author, Role
 from aggregator.service.keeper import begin
 from config.grid_model import Grid
 from config.key_files import keep, write_new
 from config.load import load, load_profiles
+from config.meter_profile import MeterProfile
 from protocol.crypto import PublicKey, SoftwareKey
 from protocol.envelope import seal
 from protocol.errors import OperatorError
@@ -26,6 +29,7 @@ from protocol.messages import MessageType
 from protocol.topics import AGGREGATOR, access_list
 
 REGULATOR: Final = "regulator"
+GENESIS_NAME: Final = "genesis.cbor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,60 @@ class Founded:
     """Gateways that the grid names, and that have no key yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a region is to begin with, checked against its grid file."""
+
+    grid: Grid
+    profiles: tuple[MeterProfile, ...]
+    gateways: Mapping[str, PublicKey]
+    broker: tuple[str, int]
+    time_ms: int
+
+    @property
+    def not_enrolled(self) -> tuple[str, ...]:
+        """Gateways that the grid names, and that have no key yet."""
+        return tuple(gateway for gateway in self.grid.gateways if gateway not in self.gateways)
+
+
+def plan(
+    grid_file: Path,
+    *,
+    names: Sequence[str],
+    gateways: Mapping[str, PublicKey],
+    profile_folders: tuple[Path, ...],
+    broker: tuple[str, int],
+    time_ms: int,
+) -> Plan:
+    """See that a region can be founded; nothing is written.
+
+    Args:
+        grid_file: what it consists of.
+        names: of its nodes.
+        gateways: public keys of those that are admitted from the beginning.
+        profile_folders: further meter profiles.
+        broker: host and port.
+        time_ms: when it begins, UTC.
+
+    Raises:
+        EsteError: the grid file has mistakes, there is a key for a gateway that it does not name, or a name is taken.
+    """
+    grid = load(grid_file, Grid)
+    if unknown := sorted(set(gateways) - set(grid.gateways)):
+        named = f"a --gateway out of {', '.join(grid.gateways)}"
+        raise OperatorError(grid_file, "meters.*.gateway", named, unknown[0])
+    profiles = load_profiles(profile_folders)
+    wanted = sorted({meter.profile for meter in grid.meters})
+    if unknown := [profile for profile in wanted if profile not in profiles]:
+        raise OperatorError(grid_file, "meters.*.profile", f"one of {', '.join(sorted(profiles))}", unknown[0])
+    for name in names:
+        if not is_name(name) or name in {REGULATOR, AGGREGATOR, *grid.gateways}:
+            raise OperatorError(
+                "command line", "--name", "a name of letters, digits, '_', '.', '-' that nobody bears", name
+            )
+    return Plan(grid, tuple(profiles[profile] for profile in wanted), gateways, broker, time_ms)
+
+
 def found(
     folder: Path,
     grid_file: Path,
@@ -50,61 +108,93 @@ def found(
     broker: tuple[str, int],
     time_ms: int,
 ) -> Founded:
-    """Found the region of a grid file in `folder`.
+    """Found the region of a grid file in `folder`, with one node that orders blocks by itself.
 
     Raises:
-        EsteError: the folder is in use, the grid file has mistakes, there is a key for a gateway that it does not
-            name, or `name` is taken. Nothing has been written then.
+        EsteError: as `plan`, or the folder is in use. Nothing has been written then.
     """
-    grid = load(grid_file, Grid)
-    if unknown := sorted(set(gateways) - set(grid.gateways)):
-        named = f"a --gateway out of {', '.join(grid.gateways)}"
-        raise OperatorError(grid_file, "meters.*.gateway", named, unknown[0])
-    profiles = load_profiles(profile_folders)
-    wanted = sorted({meter.profile for meter in grid.meters})
-    if unknown := [profile for profile in wanted if profile not in profiles]:
-        raise OperatorError(grid_file, "meters.*.profile", f"one of {', '.join(sorted(profiles))}", unknown[0])
-    if not is_name(name) or name in {REGULATOR, AGGREGATOR, *grid.gateways}:
-        raise OperatorError(
-            "command line", "--name", "a name of letters, digits, '_', '.', '-' that nobody bears", name
-        )
-    regulator, node = SoftwareKey.generate(), SoftwareKey.generate()
-    members = [Author(REGULATOR, Role.REGULATOR, regulator.public_key), Author(name, Role.AGGREGATOR, node.public_key)]
-    members += [Author(gateway, Role.GATEWAY, key) for gateway, key in gateways.items()]
-    genesis = Genesis(
-        link=Link(grid.region, REGULATOR, 1, NO_RECORD),
+    region = plan(
+        grid_file,
+        names=[name],
+        gateways=gateways,
+        profile_folders=profile_folders,
+        broker=broker,
         time_ms=time_ms,
-        members=members_in_order(members),
-        grid=grid,
-        profiles=tuple(profiles[profile] for profile in wanted),
     )
-    genesis.check()  # from here on, only the disk can fail
+    regulator, node = SoftwareKey.generate(), SoftwareKey.generate()
+    genesis = genesis_of(region, regulator, {name: node.public_key}, {})
+    make_folder(folder)
+    settings_file = folder / "aggregator.yaml"
+    write_new(settings_file, settings_text(region, name).encode())
+    write_keys(folder, {REGULATOR: regulator, "aggregator": node})
+    write_ledger(folder, genesis, name, node)
+    write_access_list(folder, region, name)
+    return Founded(region.grid.region, settings_file, node.public_key, regulator.public_key, region.not_enrolled)
+
+
+def genesis_of(
+    region: Plan, regulator: SoftwareKey, nodes: Mapping[str, PublicKey], validators: Mapping[str, Validator]
+) -> bytes:
+    """The region's first envelope. From here on, only the disk can fail."""
+    members = [Author(REGULATOR, Role.REGULATOR, regulator.public_key)]
+    members += [Author(name, Role.AGGREGATOR, key) for name, key in nodes.items()]
+    members += [Author(gateway, Role.GATEWAY, key) for gateway, key in region.gateways.items()]
+    genesis = Genesis(
+        link=Link(region.grid.region, REGULATOR, 1, NO_RECORD),
+        time_ms=region.time_ms,
+        members=members_in_order(members),
+        grid=region.grid,
+        profiles=region.profiles,
+        validators=validators,
+    )
+    genesis.check()
+    return seal(regulator, region=region.grid.region, type_=MessageType.GENESIS, payload=genesis.encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, if there is none.
+
+    Raises:
+        OperatorError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperatorError(folder, "", "a folder that can be made", error.strerror or str(error)) from error
-    settings_file = folder / "aggregator.yaml"
-    write_new(settings_file, _settings(grid.region, name, broker).encode())
-    for key_name, key in ((REGULATOR, regulator), ("aggregator", node)):
-        keep(folder / f"{key_name}.key", key)
-        write_new(folder / f"{key_name}.pub.pem", key.public_key.to_pem().encode())
+
+
+def write_keys(folder: Path, keys: Mapping[str, SoftwareKey]) -> None:
+    """Write keys by name: the private half for its owner only, the public half as PEM."""
+    for name, key in keys.items():
+        keep(folder / f"{name}.key", key)
+        write_new(folder / f"{name}.pub.pem", key.public_key.to_pem().encode())
+
+
+def write_ledger(folder: Path, genesis: bytes, name: str, key: SoftwareKey) -> None:
+    """Begin the ledger of a node in `folder`/data."""
     data = folder / "data"
     data.mkdir(mode=0o700)
-    envelope = seal(regulator, region=grid.region, type_=MessageType.GENESIS, payload=genesis.encode())
-    begin(data, envelope, name, node)
-    not_enrolled = tuple(gateway for gateway in grid.gateways if gateway not in gateways)
+    begin(data, genesis, name, key)
+
+
+def write_access_list(folder: Path, region: Plan, aggregator_user: str) -> None:
+    """Write Mosquitto's acl_file."""
     acl = access_list(
-        grid.region, sorted(gateways), aggregator_user=name, regulator=REGULATOR, not_enrolled=not_enrolled
+        region.grid.region,
+        sorted(region.gateways),
+        aggregator_user=aggregator_user,
+        regulator=REGULATOR,
+        not_enrolled=region.not_enrolled,
     )
     write_new(folder / "broker.acl", acl.encode())
-    return Founded(grid.region, settings_file, node.public_key, regulator.public_key, not_enrolled)
 
 
-def _settings(region: str, name: str, broker: tuple[str, int]) -> str:
-    host, port = broker
+def settings_text(region: Plan, name: str, consensus: str = "") -> str:
+    """The settings file of a node; `consensus` is its part about the other nodes."""
+    host, port = region.broker
     return f"""\
 # An aggregator of este. Relative paths are meant from this file's folder.
-region: {region}
+region: {region.grid.region}
 name: {name}             # this node's name on the asset chain
 data: data               # the ledger
 key_file: aggregator.key # chmod 600; the regulator's key may be moved away from here
@@ -117,6 +207,6 @@ broker:
 blocks:
   entries_max: 1000      # a block closes when so many records wait,
   age_max_ms: 1000       # or when the oldest has waited so long
-verify_threads: 2
+{consensus}verify_threads: 2
 log_level: info          # debug, info, warning or error
 """

@@ -7,6 +7,7 @@ that it got before, whichever node is asked. Synchronous; belongs to one thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from aggregator.chains.five import Five, wire
@@ -15,7 +16,7 @@ from aggregator.chains.results import IntervalResult
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block, Outcome
 from aggregator.ledger.ledger import Refusal as NotProposed
-from aggregator.ledger.record import Role
+from aggregator.ledger.record import Record, Role
 from aggregator.ledger.snapshot import Manifest
 from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
@@ -101,6 +102,20 @@ class Keeper:
                 outgoing.append(summary(outcome.record.message, self.five))
         spoke, self._speaks = self._speaks, self.signs()
         return outgoing if spoke else []
+
+    def at_door(self, record: Record) -> list[Outgoing] | None:
+        """What can be said of a record without a block: it has been here, or it never fits. None where it may wait.
+
+        For engines that have no word for its author: with the embedded one, `answers` says it.
+        """
+        link, last = record.link, self.five.ledger.last_record(record.link.author)
+        if link.sequence > last.sequence + 1 or link == replace(link, sequence=last.sequence + 1, previous=last.digest):
+            return None
+        code = RefusalCode.BROKEN_LINK if link.sequence > last.sequence else RefusalCode.SEQUENCE_REPLAYED
+        if code is RefusalCode.SEQUENCE_REPLAYED and self.store.entry_of(link.author, link.sequence) is None:
+            return []  # from before this file begins: whoever has the past answers
+        refused = NotProposed(record, code, f"the chain is at {last.sequence}", last.sequence + 1)
+        return self._answers(self.five.ledger.height, (), [refused])
 
     def refusal(self, gateway: str, digest: bytes, refused: Refused) -> Outgoing:
         """Tell a gateway that a record did not even get into the queue."""

@@ -13,8 +13,9 @@ the proposer its block.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -59,7 +60,20 @@ rather than be refused as from the future: the block after has a fresher time.""
 WAITS: Final = frozenset((Role.GATEWAY, Role.REGULATOR))
 """Whose records come through the mempool. A node's own come with its proposals."""
 
+UNSEALED_MAX: Final = 1024
+"""A seal that is missed is missed: one of a later block proves all before it."""
+
 log = structlog.get_logger("este.replica")
+
+
+class Unsealed(NamedTuple):
+    """A block of the ledger that the validators are about to vote for."""
+
+    height: int
+    digest: bytes
+    """Of its head: what they vote for."""
+    engine_height: int
+    """Where they do."""
 
 
 class Replica:
@@ -94,6 +108,8 @@ class Replica:
         self._height = keeper.store.engine_height()
         self._finalized: tuple[int, Block | None] | None = None
         """What waits for `commit`: height, and the ledger's block if there is one."""
+        self.unsealed: deque[Unsealed] = deque(maxlen=UNSEALED_MAX)
+        """Blocks of the ledger whose votes have yet to be fetched, oldest first. One thread appends, another takes."""
 
     def open(self, data: bytes) -> Record:
         """Open an envelope that came from the broker, once. In any thread.
@@ -121,9 +137,9 @@ class Replica:
         five = self._keeper.five
         if genesis.chain_id != five.ledger.region or five.ledger.height != 1 or five.ledger.head is None:
             raise OperatorError("genesis.json", "chain_id", f"that of {five.ledger.region}", genesis.chain_id)
-        named = five.ledger.head.digest.hex().encode()
-        if named not in genesis.app_state:
-            raise OperatorError("genesis.json", "app_state", f"the region's genesis block {named.decode()}", "another")
+        named = self._keeper.store.entries(1)[0].envelope
+        if digest_of(named).hex().encode() not in genesis.app_state:
+            raise OperatorError("genesis.json", "app_state", "the region's genesis record", "another")
         validators = tuple(Validator(one.key, one.power) for one in five.asset.validators().values())
         return Founded(five.ledger.head.digest, validators)
 
@@ -201,6 +217,7 @@ class Replica:
             self._keeper.five.ledger.commit()
         self._finalized, self._height = None, height
         if made is not None:
+            self.unsealed.append(Unsealed(made.head.height, made.head.digest, height + 1))
             self._tell(self._keeper.answers(made))
         self._snapshots.take(height, self._keeper.five.ledger)
         return max(0, height - self._blocks_kept) if self._blocks_kept else 0

@@ -1,0 +1,138 @@
+"""Founding a region of several nodes: a folder for each, to be carried to where it runs, and one file to join by.
+
+<folder>/node-1/      its settings, its key, its ledger with the genesis, and CometBFT's home
+<folder>/…
+<folder>/regulator.key, regulator.pub.pem, broker.acl
+<folder>/aggregators.pem    the public keys of all nodes, for gateways
+<folder>/quorum.yaml        who has to have signed what is to be believed, for whoever verifies proofs
+<folder>/region.json        what everybody else needs to join: public, and bound to the genesis by its digest
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from aggregator.chains.validators import Validator
+from aggregator.engine.cometbft.home import GenesisValidator, Identity, NetworkGenesis, Peer, write_genesis
+from aggregator.engine.cometbft.process_port import make_keys
+from aggregator.service.founding import (
+    REGULATOR,
+    Plan,
+    genesis_of,
+    make_folder,
+    settings_text,
+    write_access_list,
+    write_keys,
+    write_ledger,
+)
+from config.key_files import write_new
+from protocol.crypto import PublicKey, SoftwareKey, digest_of
+
+HOME: Final = "cometbft"
+POWER: Final = 10
+"""Of each validator in the beginning: alike, and with room for the regulator to shift."""
+
+INVITATION: Final = "region.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What was written, for whoever has to go on from here."""
+
+    region: str
+    nodes: Mapping[str, PublicKey]
+    regulator: PublicKey
+    not_enrolled: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """One node while it is being made."""
+
+    folder: Path
+    key: SoftwareKey
+    identity: Identity
+    p2p_port: int
+
+    @property
+    def peer(self) -> Peer:
+        """How the others reach it, for as long as all are on one machine."""
+        return Peer(self.identity.node_id, "127.0.0.1", self.p2p_port)
+
+
+def names_of(count: int) -> list[str]:
+    """Names for so many nodes; the last of several is the regulator's."""
+    names = [f"node-{number}" for number in range(1, count + 1)]
+    return [*names[:-1], "regulator-node"] if count > 1 else names
+
+
+def found_network(folder: Path, region: Plan, names: list[str], *, program: Path, first_port: int) -> Network:
+    """Found a region of several nodes in `folder`.
+
+    Args:
+        folder: must be empty or absent.
+        region: what to begin with.
+        names: of the nodes.
+        program: CometBFT.
+        first_port: of two ports for each node: peers, and its own questions.
+
+    Raises:
+        EsteError: the folder is in use, or CometBFT's keys cannot be made.
+    """
+    make_folder(folder)
+    regulator = SoftwareKey.generate()
+    write_keys(folder, {REGULATOR: regulator})
+    nodes = {name: _make_node(folder / name, program, first_port + 2 * n) for n, name in enumerate(names)}
+    validators = {name: Validator(node.identity.validator_key, POWER) for name, node in nodes.items()}
+    keys = {name: node.key.public_key for name, node in nodes.items()}
+    genesis = genesis_of(region, regulator, keys, validators)
+    for name, node in nodes.items():
+        write_ledger(node.folder, genesis, name, node.key)
+    network = NetworkGenesis(
+        chain_id=region.grid.region,
+        time_ms=region.time_ms,
+        validators=tuple(GenesisValidator(name, one.key, one.power) for name, one in validators.items()),
+        app_state={"genesis": digest_of(genesis).hex()},
+    )
+    for name, node in nodes.items():
+        write_genesis(node.folder / HOME, network)
+        peers = [str(other.peer) for other in nodes.values() if other is not node]
+        write_new(node.folder / "aggregator.yaml", settings_text(region, name, _consensus(node, peers)).encode())
+    write_new(folder / "aggregators.pem", "".join(key.to_pem() for key in keys.values()).encode())
+    write_access_list(folder, region, names[0])
+    everybody = [str(node.peer) for node in nodes.values()]
+    network_file = (next(iter(nodes.values())).folder / HOME / "config/genesis.json").read_text(encoding="utf-8")
+    write_new(folder / INVITATION, invitation(genesis, json.loads(network_file), everybody).encode())
+    return Network(region.grid.region, keys, regulator.public_key, region.not_enrolled)
+
+
+def invitation(genesis: bytes, network: Mapping[str, Any], peers: list[str]) -> str:
+    """What somebody needs to join a region, as a file: nothing in it is secret, and nothing is to be trusted blindly."""
+    document = {"format": "este-region-1", "genesis": genesis.hex(), "network": network, "peers": peers}
+    return json.dumps(document, indent=1) + "\n"
+
+
+def _make_node(folder: Path, program: Path, p2p_port: int) -> _Node:
+    folder.mkdir(mode=0o700)
+    key = SoftwareKey.generate()
+    write_keys(folder, {"aggregator": key})
+    return _Node(folder, key, make_keys(program, folder / HOME), p2p_port)
+
+
+def _consensus(node: _Node, peers: list[str]) -> str:
+    listed = "".join(f"\n    - {peer}" for peer in peers) or " []"
+    return f"""\
+cometbft:                # blocks are agreed on with the other nodes
+  home: {HOME}
+  p2p_host: 127.0.0.1    # where other nodes reach this one: 0.0.0.0 once they are on other machines,
+  p2p_port: {node.p2p_port}
+  rpc_port: {node.p2p_port + 1}
+  is_on_one_machine: true # and then false
+  block_pause_ms: 1000   # between blocks
+  empty_every_ms: 5000   # a block without records after so long, so that time goes on
+  peers:{listed}
+"""
