@@ -3,6 +3,9 @@
 The standard library's client, in one thread of its own: one connection that is kept, no further dependency, and
 nothing here is hot, since transactions go in batches. Answers are bounded and no wait is for ever. Never call it from
 inside an application's method of the same node and wait for the answer: CometBFT holds its mempool meanwhile.
+
+What waits for a block waits in CometBFT's memory, and is gone when it ends: whoever needs a transaction in a block
+hands it over until it is in one.
 """
 
 from __future__ import annotations
