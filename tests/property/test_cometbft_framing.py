@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from google.protobuf.internal.encoder import _VarintBytes  # type: ignore[attr-defined]  # protobuf's own, to compare
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ messages = st.lists(st.binary(max_size=BOUND), max_size=8)
 def read_in_pieces(data: bytes, cuts: list[int]) -> tuple[list[bytes], FrameReader]:
     reader, read = FrameReader(BOUND), list[bytes]()
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         read += reader.feed(data[start:end])
     return read, reader
 
