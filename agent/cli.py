@@ -115,7 +115,8 @@ def enrol(
             return
         done = enrolment.accept(read, load(admission, AdmissionSlip), folder)
         typer.echo(f"gateway {read.gateway} in region {read.region} is a member")
-        typer.echo(f"aggregator {fingerprint(done.aggregator.thumbprint)}: compare it with what its operator says")
+        for key in done.aggregators:
+            typer.echo(f"aggregator {fingerprint(key.thumbprint)}: compare it with what its operator says")
         if done.is_other_key:
             typer.echo("the new key is in force; the old one is gone")
         if done.signed_again:

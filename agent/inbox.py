@@ -1,8 +1,8 @@
 """The aggregator's signed word: opened in the order of trust of `protocol.envelope`, or refused.
 
-Given the bytes of a message and the topic it came on, hands back a receipt, a refusal or a statement that the
-aggregator's key signed for this region, this gateway and this type of message. The broker in between may delay or drop,
-and that is all it can do. Believes nothing else, and never says more than why not.
+Given the bytes of a message and the topic it came on, hands back a receipt, a refusal or a statement that the key of an
+aggregator signed for this region, this gateway and this type of message. The broker in between may delay or drop, and
+that is all it can do. Believes nothing else, and never says more than why not.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Heard:
 class Inbox:
     """Who is believed, and for whom the message must be."""
 
-    aggregator: PublicKey
+    aggregators: tuple[PublicKey, ...]
+    """The keys of the nodes that keep the chains."""
     region: str
     gateway: str
 
@@ -55,9 +56,10 @@ class Inbox:
         envelope = Envelope.parse(data)
         if envelope.type != type_:
             raise MessageError(f"a {envelope.type} on the topic of a {type_}")
-        if envelope.key_id != self.aggregator.thumbprint:
+        key = next((key for key in self.aggregators if key.thumbprint == envelope.key_id), None)
+        if key is None:
             raise SignatureError("signed by another key than the aggregator's")
-        envelope.verify(self.aggregator, self.region)
+        envelope.verify(key, self.region)
         word = read(envelope.payload)
         if (word.region, word.gateway) != (self.region, self.gateway):
             raise MessageError(f"meant for {word.gateway} in {word.region}")

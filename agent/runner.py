@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from agent.agreement import Agreement, enough
 from agent.bus.control import DevicePlan, device_plan_for
 from agent.bus.metering import MeterPlan, plan_for
 from agent.bus.modbus_port import ModbusBus
@@ -39,7 +40,7 @@ from config.settings.agent import AgentSettings
 from config.settings.bus import Bus
 from config.tasks import end, wait_for_any
 from protocol.crypto import PublicKey, SigningKey, fingerprint
-from protocol.errors import MessageError
+from protocol.errors import MessageError, OperatorError
 from protocol.messages import Statement
 from protocol.topics import Kind
 from protocol.units import Quantity
@@ -73,7 +74,8 @@ class Plan:
 
     settings: AgentSettings
     key: SigningKey
-    aggregator: PublicKey
+    aggregators: tuple[PublicKey, ...]
+    """Whoever keeps the chains."""
     buses: tuple[BusPlan, ...]
 
 
@@ -94,8 +96,11 @@ def plan_of(settings: AgentSettings) -> Plan:
         )
         for bus in settings.buses
     )
-    key, aggregator = open_key(settings), key_files.load_public(settings.aggregator_key_file)
-    return Plan(settings=settings, key=key, aggregator=aggregator, buses=buses)
+    key, aggregators = open_key(settings), key_files.load_public_keys(settings.aggregator_key_file)
+    if (settings.aggregators_agree or 1) > len(aggregators):
+        expected = f"at least {settings.aggregators_agree} keys, as aggregators_agree says"
+        raise OperatorError(settings.aggregator_key_file, "", expected, str(len(aggregators)))
+    return Plan(settings=settings, key=key, aggregators=aggregators, buses=buses)
 
 
 async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
@@ -182,7 +187,7 @@ async def _say_goodbye(clerk: Clerk, link: MqttPort) -> None:
 def _conversation(plan: Plan, books: Books) -> Session:
     """Take up the conversation where the books say it was."""
     settings, memory = plan.settings, Memory(books)
-    inbox = Inbox(plan.aggregator, settings.region, settings.gateway)
+    inbox = Inbox(plan.aggregators, settings.region, settings.gateway)
     records = Outbox(
         in_flight_max=settings.in_flight_max,
         resend_after_ms=settings.resend_after_ms,
@@ -192,6 +197,7 @@ def _conversation(plan: Plan, books: Books) -> Session:
         inbox=inbox,
         records=records,
         orders=settings.standing_orders,
+        agreement=Agreement(settings.aggregators_agree or enough(len(plan.aggregators))),
         believed=_believed(inbox, memory.statement()),
         placed=memory.placed(),
     )

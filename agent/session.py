@@ -1,4 +1,4 @@
-"""One gateway's conversation with the aggregator: events in, effects out.
+"""One gateway's conversation with whoever keeps the chains: events in, effects out.
 
 Opens what arrives, hands receipts and refusals to the outbox, weighs statements against the last one and places the
 standing orders. Counts and ignores whatever the aggregator did not sign for this gateway. What it is told it has
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from agent.agreement import Agreement
 from agent.inbox import Inbox
 from agent.outbox import queue as outbox
 from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
@@ -90,12 +91,14 @@ class Session:
         records: Outbox,
         orders: Sequence[StandingOrder] = (),
         believed: Believed | None = None,
+        agreement: Agreement | None = None,
         placed: Iterable[Placed] = (),
     ) -> None:
         self.believed = believed
         self.ignored = 0
         """Messages that were not the aggregator's word to us."""
         self._inbox = inbox
+        self._agreement = agreement or Agreement(needed=1)
         self._outbox = records
         self._orders = orders
         self._placed: dict[OrderKey, Placed] = {p.key: p for p in placed}
@@ -122,14 +125,17 @@ class Session:
         except MessageError as error:
             self.ignored += 1
             return [Ignored(event.kind, str(error))]
-        match heard.word:
+        word = self._agreement.hear(heard)
+        match word:
+            case None:
+                return []
             case Statement():
-                return self._statement(Believed.of(heard.envelope, heard.word), event.data, now_ms)
+                return self._statement(Believed.of(heard.envelope, word), event.data, now_ms)
             case Receipt() | Refusal():
-                effects = self._outbox.handle(heard.word, now_ms)
+                effects = self._outbox.handle(word, now_ms)
                 return [*effects, *self._after_answers(effects)]
             case _:
-                assert_never(heard.word)
+                assert_never(word)
 
     def _statement(self, new: Believed, data: bytes, now_ms: int) -> list[Effect]:
         verdict = judge(self.believed, new.statement, new.digest)

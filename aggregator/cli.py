@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,6 +23,7 @@ from config.version import VersionOption
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
+    from aggregator.service.founding_network import Network
     from aggregator.service.query import LedgerFile
     from protocol.messages import Right
 
@@ -43,6 +45,14 @@ DataFolder = Annotated[
     typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+class Engine(StrEnum):
+    """Who orders blocks."""
+
+    LOCAL = "local"
+    COMETBFT = "cometbft"
+
 
 BALANCES: Final = (
     Column(heading="rank", drop=3),
@@ -72,7 +82,7 @@ def _every_command(version: VersionOption = False) -> None:
 
 
 @app.command()
-def init(
+def init(  # noqa: PLR0913, PLR0917 - one for each option
     folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
     grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
     gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; others enrol later.")] = None,
@@ -80,9 +90,19 @@ def init(
     broker_host: Annotated[str, typer.Option(help="Where the MQTT broker listens.")] = "127.0.0.1",
     broker_port: Annotated[int, typer.Option(min=1, max=65_535, help="And on which port.")] = 1883,
     profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Who orders blocks: this node by itself, or several by consensus.")
+    ] = Engine.LOCAL,
+    validators: Annotated[
+        int,
+        typer.Option(min=1, max=100, help="With cometbft: how many nodes, the last the regulator's."),
+    ] = 4,
+    first_port: Annotated[
+        int, typer.Option(min=1, max=65_000, help="With cometbft: the first of two ports for each node.")
+    ] = 26656,
 ) -> None:
     """Found a region: make keys and settings, and write the genesis block."""
-    from aggregator.service.founding import found
+    from aggregator.service.founding import found, plan
     from config.key_files import load_public
     from protocol.crypto import fingerprint
 
@@ -92,15 +112,25 @@ def init(
         if not path:
             raise typer.BadParameter(f"expected NAME=PUBLIC_KEY.pem, got {entry!r}", param_hint="--gateway")
         keys[gateway_name] = load_public(Path(path))
-    founded = found(
-        folder,
-        grid,
-        name=name,
-        gateways=keys,
-        profile_folders=tuple(profile_folder or ()),
-        broker=(broker_host, broker_port),
-        time_ms=time.time_ns() // 1_000_000,
-    )
+    wanted: dict[str, Any] = {
+        "gateways": keys,
+        "profile_folders": tuple(profile_folder or ()),
+        "broker": (broker_host, broker_port),
+        "time_ms": time.time_ns() // 1_000_000,
+    }
+    if engine is Engine.COMETBFT:
+        from aggregator.engine.cometbft.process_port import find_program
+        from aggregator.service.founding_network import found_network, names_of
+
+        names = names_of(validators)
+        _tell_network(
+            found_network(
+                folder, plan(grid, names=names, **wanted), names, program=find_program(), first_port=first_port
+            ),
+            folder,
+        )
+        return
+    founded = found(folder, grid, name=name, **wanted)
     out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
@@ -110,14 +140,36 @@ def init(
     out.print(f"Next: este-aggregator run --settings {plain(founded.settings_file)}")
 
 
+def _tell_network(network: Network, folder: Path) -> None:
+    from protocol.crypto import fingerprint
+
+    out.print(f"Region [bold]{network.region}[/] is founded in {plain(folder)}, with {len(network.nodes)} nodes.")
+    for name, key in network.nodes.items():
+        out.print(f"  {plain(name)}  {fingerprint(key.thumbprint)}   its folder goes to where it is to run")
+    out.print(f"  regulator  {fingerprint(network.regulator.thumbprint)}   move regulator.key to a safe place")
+    out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
+    out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
+    out.print("  region.json is for whoever joins later (este-aggregator join)")
+    if network.not_enrolled:
+        out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
+    out.print(f"Next, for each node: este-aggregator run --settings {plain(folder)}/NAME/aggregator.yaml")
+
+
 @app.command()
 def run(settings: Annotated[Path, typer.Option(help="aggregator.yaml, as init wrote it.")]) -> None:
     """Run a node until Ctrl-C."""
-    from aggregator.service.runner import run as run_node
     from config.load import load
     from config.settings.aggregator import AggregatorSettings
 
-    run_node(load(settings, AggregatorSettings))
+    loaded = load(settings, AggregatorSettings)
+    if loaded.cometbft is not None:
+        from aggregator.service.replica_runner import run as run_replica
+
+        run_replica(loaded, loaded.cometbft)
+        return
+    from aggregator.service.runner import run as run_node
+
+    run_node(loaded)
 
 
 @app.command()

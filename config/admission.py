@@ -54,7 +54,7 @@ class AdmissionSlip(Model):
     previous: Digest
     """Digest of that record's envelope; zeros where there is none yet."""
     aggregator_key: str
-    """Public key in PEM: whose receipts and statements to believe."""
+    """Public keys in PEM, one after another: whose receipts and statements to believe."""
     certificate: str | None = None
     """TLS client certificate in PEM for the admitted key, if one was issued."""
 

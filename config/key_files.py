@@ -104,6 +104,22 @@ def load_public(path: Path) -> PublicKey:
         raise OperatorError(path, "", "a P-256 public key in PEM", str(error)) from error
 
 
+def load_public_keys(path: Path) -> tuple[PublicKey, ...]:
+    """Read the public keys of one or several, one after another in a file.
+
+    Raises:
+        OperatorError: there is none, one is no P-256 public key in PEM, or one stands there twice.
+    """
+    pem = _read(path, "public keys, as their owners hand them out")
+    try:
+        keys = PublicKey.all_from_pem(pem.decode("ascii", errors="replace"))
+    except SignatureError as error:
+        raise OperatorError(path, "", "P-256 public keys in PEM", str(error)) from error
+    if len(set(keys)) < len(keys):
+        raise OperatorError(path, "", "each key once", "one twice")
+    return keys
+
+
 def load_password(path: Path) -> str:
     """Read a password: the file's first line.
 

@@ -108,6 +108,19 @@ class PublicKey:
             raise SignatureError("a public key, but not on P-256")
         return cls(_point_of(key))
 
+    @classmethod
+    def all_from_pem(cls, pem: str) -> tuple[PublicKey, ...]:
+        """Read one or more, one after another.
+
+        Raises:
+            SignatureError: none, or one that is not a P-256 public key in PEM.
+        """
+        end = "-----END PUBLIC KEY-----"
+        *parts, rest = pem.split(end)
+        if rest.strip() or not parts:
+            return (cls.from_pem(pem),)
+        return tuple(cls.from_pem(part + end) for part in parts)
+
 
 @dataclass(frozen=True)
 class ValidatorKey:

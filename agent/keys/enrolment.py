@@ -52,7 +52,7 @@ class Asked:
 class Accepted:
     """What came of a slip."""
 
-    aggregator: PublicKey
+    aggregators: tuple[PublicKey, ...]
     signed_again: int
     """Records in the outbox that got the admitted key's signature, or other numbers."""
     is_other_key: bool
@@ -79,7 +79,7 @@ def ask(settings: AgentSettings, folder: Path, *, new_key: bool) -> Asked:
 
 
 def accept(settings: AgentSettings, slip: AdmissionSlip, folder: Path) -> Accepted:
-    """Take up what the regulator's slip says: the aggregator's key, the place in the sequence, the certificate.
+    """Take up what the regulator's slip says: the aggregators' keys, the place in the sequence, the certificate.
 
     Raises:
         OperatorError: the slip is not for this gateway or not for a key of it, another aggregator is believed, or an
@@ -87,14 +87,14 @@ def accept(settings: AgentSettings, slip: AdmissionSlip, folder: Path) -> Accept
         StorageError: the disk is full.
     """
     key, is_other = _admitted_key(settings, slip)
-    aggregator = _aggregator_of(settings, slip)
+    aggregators = _aggregators_of(settings, slip)
     with _outbox(settings) as books:
         last = Entry(slip.sequence, bytes.fromhex(slip.previous))
         signed_again = succession.take_up(books, last, key)
         certificate = _put_certificate(settings, slip, folder)
         if is_other:
             _put_in_force(settings)
-    return Accepted(aggregator, signed_again, is_other, certificate)
+    return Accepted(aggregators, signed_again, is_other, certificate)
 
 
 def rotate(settings: AgentSettings) -> PublicKey:
@@ -197,18 +197,18 @@ def _admitted_key(settings: AgentSettings, slip: AdmissionSlip) -> tuple[Signing
     return key, False
 
 
-def _aggregator_of(settings: AgentSettings, slip: AdmissionSlip) -> PublicKey:
+def _aggregators_of(settings: AgentSettings, slip: AdmissionSlip) -> tuple[PublicKey, ...]:
     """Whom to believe: as the slip says, unless somebody else is believed already."""
     try:
-        told = PublicKey.from_pem(slip.aggregator_key)
+        told = PublicKey.all_from_pem(slip.aggregator_key)
     except SignatureError as error:
-        raise OperatorError("admission", "aggregator_key", "a public key in PEM", str(error)) from error
+        raise OperatorError("admission", "aggregator_key", "public keys in PEM", str(error)) from error
     path = settings.aggregator_key_file
     if not path.exists():
-        _put(path, told.to_pem().encode())
-    elif key_files.load_public(path) != told:
-        expected = "the aggregator's key of the slip; move this file away if the slip is right"
-        raise OperatorError(path, "", expected, "another key")
+        _put(path, "".join(key.to_pem() for key in told).encode())
+    elif set(key_files.load_public_keys(path)) != set(told):
+        expected = "the aggregators' keys of the slip; move this file away if the slip is right"
+        raise OperatorError(path, "", expected, "others")
     return told
 
 

@@ -30,7 +30,9 @@ from aggregator.service.founding import (
     write_ledger,
 )
 from config.key_files import write_new
-from protocol.crypto import PublicKey, SoftwareKey, digest_of
+from config.quorum import to_yaml
+from protocol.crypto import PublicKey, SoftwareKey, ValidatorKey, digest_of
+from protocol.quorum import Member, Quorum, more_than_two_thirds
 
 HOME: Final = "cometbft"
 POWER: Final = 10
@@ -104,6 +106,7 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
         write_new(node.folder / "aggregator.yaml", settings_text(region, name, _consensus(node, peers)).encode())
     write_new(folder / "aggregators.pem", "".join(key.to_pem() for key in keys.values()).encode())
     write_access_list(folder, region, names[0])
+    write_new(folder / "quorum.yaml", to_yaml(_quorum(region.grid.region, keys, validators)).encode())
     everybody = [str(node.peer) for node in nodes.values()]
     network_file = (next(iter(nodes.values())).folder / HOME / "config/genesis.json").read_text(encoding="utf-8")
     write_new(folder / INVITATION, invitation(genesis, json.loads(network_file), everybody).encode())
@@ -111,9 +114,18 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
 
 
 def invitation(genesis: bytes, network: Mapping[str, Any], peers: list[str]) -> str:
-    """What somebody needs to join a region, as a file: nothing in it is secret, and nothing is to be trusted blindly."""
+    """What it takes to join a region, as a file: nothing in it is secret, and nothing is to be trusted blindly."""
     document = {"format": "este-region-1", "genesis": genesis.hex(), "network": network, "peers": peers}
     return json.dumps(document, indent=1) + "\n"
+
+
+def _quorum(region: str, keys: Mapping[str, PublicKey], validators: Mapping[str, Validator]) -> Quorum:
+    members = tuple(
+        Member(name=name, power=one.power, node_key=keys[name], validator_key=ValidatorKey(one.key))
+        for name, one in sorted(validators.items())
+    )
+    total = sum(one.power for one in validators.values())
+    return Quorum(region=region, members=members, threshold=more_than_two_thirds(total))
 
 
 def _make_node(folder: Path, program: Path, p2p_port: int) -> _Node:

@@ -94,7 +94,10 @@ class AgentSettings(Model):
     pkcs11: ChipKey | None = None
     """in a chip: one of the two. Never both, so that one never silently stands in for the other."""
     aggregator_key_file: FilePath
-    """Public key of whoever keeps the chains: nothing else is believed."""
+    """Public keys of whoever keeps the chains, one after another: nothing else is believed."""
+    aggregators_agree: Annotated[int, Field(ge=1, le=100)] | None = None
+    """How many of them have to say the same before it counts; left out, so many that one of them is honest while fewer
+    than a third lie: 1 of up to 3, 2 of up to 6, and so on."""
     broker: Broker
     poll_every_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1000
     quantities: Annotated[tuple[str, ...], Listed] = ("active_power_w", "reactive_power_var", "voltage_l1_mv")

@@ -49,6 +49,9 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Which region: the same seed, the same people.")] = 1,
     data: Annotated[Path | None, typer.Option(help="Folder for everything; none makes a temporary one.")] = None,
     broker: Annotated[str | None, typer.Option(help="HOST:PORT of a broker; none starts the demo's own.")] = None,
+    validators: Annotated[
+        int, typer.Option(min=0, max=20, help="Nodes that agree on blocks by consensus; 0: one node by itself.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Save the last screen as an SVG file.")] = None,
     version: VersionOption = False,
@@ -61,7 +64,8 @@ def demo(
     with _folder(data) as folder:
 
         def play(redraw: Redraw) -> tuple[Summary, Stage]:
-            return asyncio.run(tell(folder, scene, meters=meters, seed=seed, broker=place, redraw=redraw))
+            telling = tell(folder, scene, meters=meters, seed=seed, broker=place, redraw=redraw, validators=validators)
+            return asyncio.run(telling)
 
         summary, stage = _show(play, scene, folder, is_json=as_json)
     if as_json:
@@ -146,7 +150,7 @@ def _say_what_to_try(stage: Stage) -> None:
         ("balances", "--data", stage.ledger),
         ("devices", "--data", stage.ledger),
         ("prove", "--data", stage.ledger, "--balance", "gas", "-o", proof),
-        ("verify", proof, "--key", stage.folder / "aggregator" / "aggregator.pub.pem"),
+        ("verify", proof, *stage.trusts()),
         ("audit", "--data", stage.ledger, "--second-opinion"),
     ):
         lines.append(f"  {pasted('este-aggregator', *arguments)}")

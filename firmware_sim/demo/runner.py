@@ -52,7 +52,14 @@ class Interrupted(Exception):
 
 
 async def tell(
-    folder: Path, scene: Scene, *, meters: int, seed: int, broker: Broker | None, redraw: Redraw
+    folder: Path,
+    scene: Scene,
+    *,
+    meters: int,
+    seed: int,
+    broker: Broker | None,
+    redraw: Redraw,
+    validators: int = 0,
 ) -> tuple[Summary, Stage]:
     """Run the demo. A signal while meters are read ends the show before its time, in order; at any other time, at once.
 
@@ -62,6 +69,7 @@ async def tell(
         meters: how many.
         seed: which region.
         broker: one that is there already, or None for the demo's own.
+        validators: how many nodes agree on blocks; 0 for one that orders them by itself.
         redraw: called a few times a second with what there is to show.
 
     Raises:
@@ -77,7 +85,9 @@ async def tell(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, hear, number)
-    telling = asyncio.create_task(_tell(folder, scene, curtain, redraw, meters=meters, seed=seed, broker=broker))
+    telling = asyncio.create_task(
+        _tell(folder, scene, curtain, redraw, meters=meters, seed=seed, broker=broker, validators=validators)
+    )
     try:
         await wait_for_any([leave], tasks=[telling])
         if scene.ended_by and not telling.done():
@@ -109,16 +119,18 @@ async def _tell(
     meters: int,
     seed: int,
     broker: Broker | None,
+    validators: int,
 ) -> tuple[Summary, Stage]:
     own_broker = broker is None
-    stage = await build(folder, meters=meters, seed=seed, broker=broker or Broker(host="127.0.0.1", port=free_ports()))
+    place = broker or Broker(host="127.0.0.1", port=free_ports())
+    stage = await build(folder, meters=meters, seed=seed, broker=place, validators=validators)
     running: list[Child] = []
     try:
         await _start_all(stage, running, own_broker)
         await _watch(stage, running, scene, curtain, redraw)
         scene.stage = "stopping: every reading is being sent and receipted"
         redraw()
-        await _stop_all(running)
+        await _stop_all(running, [node.name for node in stage.nodes])
     finally:
         await asyncio.gather(*(child.kill() for child in running))
     scene.stage = "auditing from genesis"
@@ -136,8 +148,9 @@ async def _start_all(stage: Stage, running: list[Child], own_broker: bool) -> No
     await see_that_answers(stage.broker, BROKER_PATIENCE_S)
     fleet = [program("este-fleet"), "run", f"--settings={stage.fleet_settings}"]
     running.append(await start("fleet", fleet, stage.logs))
-    aggregator = [program("este-aggregator"), "run", f"--settings={stage.aggregator_settings}"]
-    running.append(await start("aggregator", aggregator, stage.logs))
+    for node in stage.nodes:
+        aggregator = [program("este-aggregator"), "run", f"--settings={node / 'aggregator.yaml'}"]
+        running.append(await start(node.name, aggregator, stage.logs))
     for gateway in stage.scenario.gateways:
         agent = [program("este-agent"), "run", f"--settings={stage.agent_settings(gateway)}", f"--drain-s={DRAIN_S}"]
         running.append(await start(gateway, agent, stage.logs))
@@ -158,9 +171,9 @@ async def _watch(stage: Stage, running: list[Child], scene: Scene, curtain: asyn
         await end(ears, *watches)
 
 
-async def _stop_all(running: list[Child]) -> None:
+async def _stop_all(running: list[Child], nodes: list[str]) -> None:
     """Stop the gateways first, all at once; then who answers them, then who is read, then who carries."""
-    order = {"aggregator": 1, "fleet": 2, "broker": 3}
+    order = dict.fromkeys(nodes, 1) | {"fleet": 2, "broker": 3}
     for place in range(4):
         group = [child for child in running if order.get(child.name, 0) == place]
         await asyncio.gather(*(child.stop(STOP_PATIENCE_S) for child in group))
@@ -172,7 +185,8 @@ async def _count(stage: Stage) -> Summary:
         *(_ask("este-agent", "status", f"--settings={stage.agent_settings(g)}") for g in stage.scenario.gateways)
     )
     ledger = await _ask("este-aggregator", "status", f"--data={stage.ledger}")
-    audit = await _ask("este-aggregator", "audit", f"--data={stage.ledger}")
+    audits = await asyncio.gather(*(_ask("este-aggregator", "audit", f"--data={one}") for one in stage.ledgers))
+    audit = next((one for one in audits if one["audit"] != "ok"), audits[0])
     read = sum(agent["readings_read"] for agent in agents)
     return Summary(
         readings_read=read,

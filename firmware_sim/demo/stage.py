@@ -26,6 +26,9 @@ from protocol.messages import RightKind
 TIME: Final = TimeRule(interval_ms=5_000, grace_ms=2_500, period_ms=30_000)
 """A demo's month lasts half a minute."""
 
+HURRY: Final = (("age_max_ms", 1000, 250), ("block_pause_ms", 1000, 250), ("empty_every_ms", 5000, 1000))
+"""Settings of a node that a month of half a minute changes, with what they are and become."""
+
 POLL_EVERY_MS: Final = 500
 BATCH_AGE_MS: Final = 1_500
 RESEND_AFTER_MS: Final = 3_000
@@ -44,6 +47,8 @@ class Stage:
     scenario: Scenario
     fleet: FleetSettings
     broker: Broker
+    validators: int = 0
+    """Nodes that agree on blocks; 0 for one that orders them by itself."""
 
     @property
     def logs(self) -> Path:
@@ -51,9 +56,40 @@ class Stage:
         return self.folder / "logs"
 
     @property
+    def region(self) -> Path:
+        """Folder of what the region was founded with."""
+        return self.folder / "aggregator"
+
+    @property
+    def nodes(self) -> tuple[Path, ...]:
+        """Folder of each node."""
+        if not self.validators:
+            return (self.region,)
+        return tuple(sorted(path.parent for path in self.region.glob("*/aggregator.yaml")))
+
+    @property
+    def aggregator_settings(self) -> Path:
+        """Settings file of the first node."""
+        return self.nodes[0] / "aggregator.yaml"
+
+    @property
+    def ledgers(self) -> tuple[Path, ...]:
+        """Folder of each node's ledger."""
+        return tuple(node / "data" for node in self.nodes)
+
+    @property
     def ledger(self) -> Path:
-        """Folder of the ledger."""
-        return self.folder / "aggregator" / "data"
+        """Folder of the first node's ledger."""
+        return self.ledgers[0]
+
+    @property
+    def aggregators_file(self) -> Path:
+        """The nodes' public keys."""
+        return self.region / ("aggregators.pem" if self.validators else "aggregator.pub.pem")
+
+    def trusts(self) -> tuple[str | Path, str | Path]:
+        """What `este-aggregator verify` is given to trust."""
+        return ("--quorum", self.region / "quorum.yaml") if self.validators else ("--key", self.aggregators_file)
 
     def agent_settings(self, gateway: str) -> Path:
         """Settings file of a gateway."""
@@ -68,11 +104,6 @@ class Stage:
     def fleet_settings(self) -> Path:
         """Settings file of the simulated meters."""
         return self.folder / "fleet.yaml"
-
-    @property
-    def aggregator_settings(self) -> Path:
-        """Settings file of the aggregator."""
-        return self.folder / "aggregator" / "aggregator.yaml"
 
 
 def see_that_free(folder: Path) -> None:
@@ -89,14 +120,14 @@ def see_that_free(folder: Path) -> None:
         raise OperatorError(folder, "", "an empty folder, or none yet, for --data", "one that holds something")
 
 
-async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stage:
+async def build(folder: Path, *, meters: int, seed: int, broker: Broker, validators: int = 0) -> Stage:
     """Write everything.
 
     Raises:
         EsteError: the folder is in use, or a command failed.
     """
     fleet = FleetSettings(meters=meters, seed=seed, first_port=free_ports(meters // 6 + 2), speed=SPEED)
-    stage = Stage(folder, compose(fleet), fleet, broker)
+    stage = Stage(folder, compose(fleet), fleet, broker, validators)
     _write_settings(stage)
     await _found_region(stage)
     return stage
@@ -125,7 +156,7 @@ def _make_gateway(stage: Stage, gateway: str) -> None:
         gateway=gateway,
         data=Path("data"),
         key_file=Path("gateway.key"),
-        aggregator_key_file=Path("../aggregator/aggregator.pub.pem"),
+        aggregator_key_file=Path("..") / stage.aggregators_file.relative_to(stage.folder),
         broker=stage.broker,
         poll_every_ms=POLL_EVERY_MS,
         batch=Batching(age_max_ms=BATCH_AGE_MS),
@@ -160,10 +191,18 @@ def _standing_orders(scenario: Scenario, gateway: str) -> tuple[StandingOrder, .
 async def _found_region(stage: Stage) -> None:
     keys = [f"--gateway={gateway}={stage.folder / gateway / 'gateway.pub.pem'}" for gateway in stage.scenario.gateways]
     broker = [f"--broker-host={stage.broker.host}", f"--broker-port={stage.broker.port}"]
-    home = str(stage.folder / "aggregator")
-    await output_of([program("este-aggregator"), "init", home, f"--grid={stage.grid_file}", *keys, *broker])
-    text = stage.aggregator_settings.read_text()
-    stage.aggregator_settings.write_text(text.replace("age_max_ms: 1000 ", "age_max_ms: 250  "))
+    engine: list[str] = []
+    if stage.validators:
+        first_port = free_ports(2 * stage.validators)
+        engine = ["--engine=cometbft", f"--validators={stage.validators}", f"--first-port={first_port}"]
+    command = [program("este-aggregator"), "init", str(stage.region), f"--grid={stage.grid_file}"]
+    await output_of([*command, *keys, *broker, *engine])
+    for node in stage.nodes:
+        file = node / "aggregator.yaml"
+        text = file.read_text()
+        for setting, slow, quick in HURRY:
+            text = text.replace(f"{setting}: {slow} ", f"{setting}: {quick} ")
+        file.write_text(text)
 
 
 def _write_model(path: Path, model: Model) -> None:

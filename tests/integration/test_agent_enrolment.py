@@ -512,7 +512,7 @@ def test_a_slip_that_is_not_for_this_gateway_is_refused(
 
 def test_another_aggregator_than_the_one_that_is_believed_is_not_taken_from_a_slip(gateway: Gateway) -> None:
     key_files.write_new(gateway.home / "aggregator.pub.pem", a_key(98).public_key.to_pem().encode())
-    with pytest.raises(OperatorError, match="move this file away if the slip is right, got another key"):
+    with pytest.raises(OperatorError, match="move this file away if the slip is right, got others"):
         accept(gateway, a_slip(gateway.key.public_key, NOWHERE))
 
 

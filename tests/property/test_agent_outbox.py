@@ -133,7 +133,7 @@ class Conversation(RuleBasedStateMachine):
         """The gateway takes up what its disk holds."""
         self.is_up = False
         self.session = Session(
-            inbox=Inbox(a_key(AGGREGATOR).public_key, REGION, GATEWAY),
+            inbox=Inbox((a_key(AGGREGATOR).public_key,), REGION, GATEWAY),
             records=Outbox(in_flight_max=IN_FLIGHT_MAX, resend_after_ms=RESEND_MS, last_signed=self.disk.last_signed),
             orders=(ORDER,),
             believed=self.disk.believed,

@@ -78,7 +78,7 @@ class World:
         kept = Memory(self.books).statement()
         envelope = Envelope.parse(kept.envelope) if kept else None
         conversation = Session(
-            inbox=Inbox(a_key(AGGREGATOR).public_key, REGION, GATEWAY),
+            inbox=Inbox((a_key(AGGREGATOR).public_key,), REGION, GATEWAY),
             records=Outbox(in_flight_max=8, resend_after_ms=1000, last_signed=self.books.last_signed()),
             believed=Believed.of(envelope, Statement.decode(envelope.payload)) if envelope else None,
         )

@@ -14,7 +14,7 @@ from tests.builders import GATEWAY, REGION, a_key, a_receipt, a_refusal, a_seale
 
 AGGREGATOR = 99
 
-INBOX = Inbox(a_key(AGGREGATOR).public_key, REGION, GATEWAY)
+INBOX = Inbox((a_key(AGGREGATOR).public_key,), REGION, GATEWAY)
 
 MESSAGES: list[tuple[Kind, MessageType, Receipt | Refusal | Statement]] = [
     (Kind.RECEIPT, MessageType.RECEIPT, a_receipt()),

@@ -34,7 +34,7 @@ ORDER = StandingOrder(participant="annia", right="priority_purchase", price_max=
 def a_session(**changes: Any) -> Session:
     return Session(
         **{
-            "inbox": Inbox(a_key(AGGREGATOR).public_key, REGION, GATEWAY),
+            "inbox": Inbox((a_key(AGGREGATOR).public_key,), REGION, GATEWAY),
             "records": Outbox(in_flight_max=8, resend_after_ms=1000, last_signed=0),
             "orders": (ORDER,),
         }
