@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from aggregator.regulator.cli import app as regulator
+from aggregator.regulator.nodes.cli import validators
+from aggregator.regulator.shared import AsJson, DataFolder
 from aggregator.terminal import plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(regulator, name="regulator")
+app.command()(validators)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
 
@@ -35,12 +38,6 @@ PIPED_WIDTH: Final = 160
 
 out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 err = Console(stderr=True)
-
-DataFolder = Annotated[
-    Path,
-    typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 BALANCES: Final = (
     Column(heading="rank", drop=3),
