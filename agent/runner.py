@@ -24,6 +24,7 @@ from agent.clock_port import Clocks
 from agent.events import CloseAll
 from agent.inbox import Inbox
 from agent.keys.keystore import open_key
+from agent.keys.mark import Mark
 from agent.log import Log, tell_loop_errors
 from agent.mqtt_port import MqttPort
 from agent.outbox.books import Books
@@ -107,26 +108,36 @@ async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
     """Run an agent until a signal ends it.
 
     Raises:
-        OperatorError: the outbox or a file of the broker's cannot be used.
+        OperatorError: the outbox or a file of the broker's cannot be used, or the key has signed from another outbox.
         StorageError: the disk is full already.
     """
     tell_loop_errors(asyncio.get_running_loop())
     settings = plan.settings
     with contextlib.closing(OutboxFile.open(settings.data, region=settings.region, gateway=settings.gateway)) as file:
         books = Books(file)
+        mark = Mark(settings, plan.key.public_key)
+        mark.check(books.last_signed())
+        mark.move(books.last_signed())
         conversation = _conversation(plan, books)
         clerk = Clerk(settings=settings, books=books, conversation=conversation, key=plan.key, clocks=clocks)
         with contextlib.closing(clerk):
             await clerk.start()
-            await _run_tasks(plan, clerk, clocks, drain_s)
+            try:
+                await _run_tasks(plan, clerk, clocks, drain_s, mark)
+            finally:
+                mark.move(books.last_signed())
 
 
-async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float) -> None:
+async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float, mark: Mark) -> None:
     settings, service = plan.settings, Service.from_environment()
+
+    async def fetch(sequence: int) -> bytes | None:
+        if mark.passes(sequence):  # before it leaves
+            await asyncio.to_thread(mark.move, sequence)
+        return await clerk.fetch(sequence)
+
     neighbours = _neighbours(plan, clerk, clocks)
-    link = MqttPort(
-        settings.broker, region=settings.region, gateway=settings.gateway, last_will=OFFLINE, fetch=clerk.fetch
-    )
+    link = MqttPort(settings.broker, region=settings.region, gateway=settings.gateway, last_will=OFFLINE, fetch=fetch)
     ports = [ModbusBus(bus.bus) for bus in plan.buses]
     pollers = [
         BusPoller(

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from aggregator.proving.cli import audit, cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
+from aggregator.regulator.nodes.cli import validators
+from aggregator.regulator.shared import AsJson, DataFolder
 from aggregator.terminal import instant, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(regulator, name="regulator")
-for verb in (prove, verify, audit, cosign):
+for verb in (validators, prove, verify, audit, cosign):
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
@@ -39,12 +41,6 @@ PIPED_WIDTH: Final = 160
 
 out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 err = Console(stderr=True)
-
-DataFolder = Annotated[
-    Path,
-    typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 class Engine(StrEnum):

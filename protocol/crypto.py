@@ -124,7 +124,7 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class ValidatorKey:
-    """An Ed25519 public key, with which a validator's votes are verified. Nothing of este signs with Ed25519.
+    """An Ed25519 public key, with which a validator's votes are verified. No record of este is signed with one.
 
     Raises:
         SignatureError: not 32 bytes.
@@ -218,6 +218,40 @@ class SoftwareKey:
 
     def __repr__(self) -> str:
         return f"SoftwareKey({self.public_key.thumbprint.hex()[:16]}…)"
+
+
+@dataclass(frozen=True)
+class ValidatorSigner:
+    """A validator's private key in memory, for one thing only: to vouch for the request to be admitted.
+
+    Its votes are signed by the engine, which keeps the file.
+
+    Raises:
+        SignatureError: not 32 bytes.
+    """
+
+    seed: bytes
+    """Private key of RFC 8032 §5.1.5: the first half of what CometBFT's file holds."""
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != VALIDATOR_KEY_BYTES:
+            raise SignatureError(f"a validator's private key is {VALIDATOR_KEY_BYTES} bytes, not {len(self.seed)}")
+
+    @cached_property
+    def _private(self) -> ed25519.Ed25519PrivateKey:
+        return ed25519.Ed25519PrivateKey.from_private_bytes(self.seed)
+
+    @cached_property
+    def public_key(self) -> ValidatorKey:
+        """The other half, for everybody."""
+        return ValidatorKey(self._private.public_key().public_bytes_raw())
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign with Ed25519."""
+        return self._private.sign(message)
+
+    def __repr__(self) -> str:
+        return f"ValidatorSigner({self.public_key.point.hex()[:16]}…)"
 
 
 def is_low_s(signature: bytes) -> bool:

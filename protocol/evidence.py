@@ -69,8 +69,8 @@ def contradiction(one: Envelope, other: Envelope, *, region: str, name: str, rec
     if _says(one) == _says(other):
         return None
     if one.type == other.type == MessageType.CHECKPOINT:
-        heads = _head_in(one, region), _head_in(other, region)
-        return contradicts(*heads) if heads[0] and heads[1] else None
+        first, second = _head_in(one, region), _head_in(other, region)
+        return contradicts(first, second) if first and second else None
     if one.type not in records or other.type not in records:
         return None
     links = _link_in(one, region, name), _link_in(other, region, name)

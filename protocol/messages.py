@@ -41,6 +41,7 @@ class MessageType(StrEnum):
     STATEMENT = "statement"
     CHECKPOINT = "checkpoint"
     SUMMARY = "summary"
+    NODE_REQUEST = "node-request"
 
 
 class RightKind(IntEnum):

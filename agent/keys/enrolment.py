@@ -16,6 +16,7 @@ from typing import Final
 
 from agent.keys import succession
 from agent.keys.keystore import open_key
+from agent.keys.mark import Mark
 from agent.log import Log
 from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile
@@ -82,13 +83,14 @@ def accept(settings: AgentSettings, slip: AdmissionSlip, folder: Path) -> Accept
     """Take up what the regulator's slip says: the aggregators' keys, the place in the sequence, the certificate.
 
     Raises:
-        OperatorError: the slip is not for this gateway or not for a key of it, another aggregator is believed, or an
-            agent runs.
+        OperatorError: the slip is not for this gateway or not for a key of it, another aggregator is believed, the key
+            has signed already what it would have to sign otherwise, or an agent runs.
         StorageError: the disk is full.
     """
     key, is_other = _admitted_key(settings, slip)
     aggregators = _aggregators_of(settings, slip)
     with _outbox(settings) as books:
+        _see_that_it_signs_on(books, Mark(settings, key.public_key), slip)
         last = Entry(slip.sequence, bytes.fromhex(slip.previous))
         signed_again = succession.take_up(books, last, key)
         certificate = _put_certificate(settings, slip, folder)
@@ -141,6 +143,14 @@ def settle(settings: AgentSettings) -> None:
             return
         if succession.is_rotation_queued(books, new.public_key.thumbprint):
             _put_in_force(settings)
+
+
+def _see_that_it_signs_on(books: Books, mark: Mark, slip: AdmissionSlip) -> None:
+    """A key that has signed goes on only from the outbox that knows what it signed."""
+    totals, last = books.totals(), books.last_signed()
+    mark.check(last)
+    if totals.records_received or totals.records_refused:
+        mark.check_slip(slip.sequence, last)
 
 
 def _opens_the_door_too(settings: AgentSettings) -> bool:

@@ -21,6 +21,7 @@ from agent.outbox.queue import Entry
 from protocol.canonical import decode, encode
 from protocol.crypto import SigningKey, digest_of
 from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, seal
+from protocol.errors import OperatorError
 from protocol.link import Link
 from protocol.messages import MessageType
 from protocol.rotation import Rotation, rotate
@@ -48,6 +49,8 @@ def take_up(books: Books, last: Entry, key: SigningKey) -> int:
         How many waiting records had to be signed again.
 
     Raises:
+        OperatorError: the key has signed some of these numbers already, with other words: two records with one number
+            would be evidence against this gateway. It needs another key.
         KeyUnavailable: the chip does not sign; then the pages before are kept for the next attempt.
         StorageError: the disk takes nothing more; likewise.
     """
@@ -56,8 +59,9 @@ def take_up(books: Books, last: Entry, key: SigningKey) -> int:
         anchor = _anchor(books, last, key.public_key.thumbprint)
         if anchor is None:
             return 0
+        stays = anchor.sequence if _is_in(books, "record", anchor) else 0
+        _see_that_no_number_is_signed_twice(books, anchor, stays, key.public_key.thumbprint)
         books.file.execute(SIGNED_AGAIN)
-    stays = anchor.sequence if _is_in(books, "record", anchor) else 0
     newest, count = anchor, 0
     after: int | None = stays
     while after is not None:
@@ -120,6 +124,22 @@ def _anchor(books: Books, last: Entry, key_id: bytes) -> Entry | None:
         before = Entry(sequence, digest)
     ((head,),) = books.file.rows("SELECT sequence FROM head")
     return last if before is None and head <= last.sequence else None
+
+
+def _see_that_no_number_is_signed_twice(books: Books, anchor: Entry, stays: int, key_id: bytes) -> None:
+    """What waits behind number `stays` gets the numbers behind `anchor`: no such record of this key has one of those.
+
+    Raises:
+        OperatorError: one has.
+    """
+    ((count,),) = books.file.rows("SELECT count(*) FROM record WHERE sequence > ?", stays)
+    sql = "SELECT sequence, envelope FROM record WHERE sequence > ? AND sequence BETWEEN ? AND ? ORDER BY sequence"
+    for sequence, data in books.file.rows_one_by_one(sql, stays, anchor.sequence + 1, anchor.sequence + count):
+        if Envelope.parse(data).key_id == key_id:
+            expected = (
+                "a key that has not signed under these numbers yet: este-agent enrol --new-key, or the chip's next"
+            )
+            raise OperatorError("admission", "key_id", expected, f"one that has signed another record {sequence}")
 
 
 def _sign_page(books: Books, newest: Entry, after: int, key: SigningKey) -> tuple[Entry, int | None, int]:

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,28 +16,32 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from aggregator.regulator.nodes.cli import admit_node
+from aggregator.regulator.nodes.cli import app as validator
+from aggregator.regulator.shared import (
+    AsJson,
+    KeyOption,
+    SettingsOption,
+    WaitOption,
+    bring_about,
+    compare,
+    err,
+    open_desk,
+)
 from aggregator.terminal import plain
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
-    from aggregator.regulator.desk import Regulator, Sealed
     from config.settings.aggregator import AggregatorSettings
     from protocol.certificates import Authority, Request
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who may sign in the region.")
+app.add_typer(validator, name="validator")
 out = Console()
-err = Console(stderr=True)
 
 LISTEN_S: Final = 2.0
 """How long to listen for the requests that the broker keeps."""
 
-TAKEN_EVERY_S: Final = 0.2
-"""How often the ledger is asked whether a record is there."""
-
-SettingsOption = Annotated[Path, typer.Option("--settings", help="aggregator.yaml of the node.")]
-KeyOption = Annotated[Path, typer.Option("--key", help="The regulator's private key.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-WaitOption = Annotated[float, typer.Option("--wait-s", min=0, help="How long to wait until the node has taken it.")]
 AuthorityOption = Annotated[
     Path | None, typer.Option("--ca", help="Certificate of the authority that the broker trusts.")
 ]
@@ -56,7 +56,7 @@ def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson
     """Show who asks to be admitted, as far as the broker keeps their requests."""
     from protocol.crypto import fingerprint
 
-    with _open(settings) as (read, regulator):
+    with open_desk(settings) as (read, regulator):
         rows: list[dict[str, str]] = []
         for gateway, payload in sorted(_listen(read).items()):
             try:
@@ -81,7 +81,7 @@ def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson
 @app.command()
 def members(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson = False) -> None:
     """Show every key that was ever admitted, what became of it, and which gateways have none."""
-    with _open(settings) as (_, regulator):
+    with open_desk(settings) as (_, regulator):
         views = regulator.members()
     if as_json:
         print(json.dumps([asdict(view) for view in views], indent=1))
@@ -96,23 +96,28 @@ def members(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson 
 @app.command()
 def admit(
     request: Annotated[
-        str, typer.Argument(help="request.csr, or the name of a gateway whose request the broker keeps.")
+        str, typer.Argument(help="request.csr, a node's request, or a gateway whose request the broker keeps.")
     ],
     key: KeyOption,
     settings: SettingsOption = Path("aggregator.yaml"),
     told: FingerprintOption = None,
-    replace: Annotated[bool, typer.Option("--replace", help="End the key that the gateway has now.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="End the key that the member has now.")] = False,
     ca: AuthorityOption = None,
     ca_key: AuthorityKeyOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Slip to write; NAME.admission.yaml.")] = None,
     wait_s: WaitOption = 30.0,
 ) -> None:
-    """Admit a gateway, or give it another key, and write the slip that it needs to go on."""
+    """Admit a gateway or a node, or give it another key. A gateway gets the slip that it needs to go on."""
     from config.key_files import load, write_new
     from protocol.crypto import fingerprint
 
     regulators_key, authority = load(key), _authority(ca, ca_key)
-    with _open(settings) as (read, regulator):
+    if (asked := _node_request(request)) is not None:
+        if ca or output:
+            raise typer.BadParameter("--ca and --output are for gateways: a node gets no slip")
+        admit_node(asked, regulators_key, settings=settings, told=told, replace=replace, wait_s=wait_s)
+        return
+    with open_desk(settings) as (read, regulator):
         found = _find(request, read)
         regulator.check_request(found)
         regulator.aggregator()
@@ -121,14 +126,14 @@ def admit(
         out.print(
             f"{plain(found.gateway)} asks with the key [bold]{fingerprint(found.key.thumbprint)}[/]", highlight=False
         )
-        _compare(found, told)
+        compare(found.key, told, "the gateway")
         certificate = _certificate(found, authority)
         sealed = regulator.admission(found, regulators_key, replace=replace)
         if sealed is None:
             out.print(f"{plain(found.gateway)} is admitted with this key already.")
         else:
-            _bring_about(sealed, read, regulator, wait_s)
-    with _open(settings) as (_, regulator):
+            bring_about(sealed, read, regulator, wait_s)
+    with open_desk(settings) as (_, regulator):
         write_new(slip_file, regulator.slip(found, certificate).to_yaml().encode())
     out.print(f"{plain(found.gateway)} is a member. Carry {plain(slip_file)} to it, and there:", soft_wrap=True)
     out.print(f"  este-agent enrol --settings agent.yaml --admission {plain(slip_file.name)}", soft_wrap=True)
@@ -150,9 +155,9 @@ def revoke(
     if len(reason) > REASON_MAX:
         raise typer.BadParameter(f"at most {REASON_MAX} characters", param_hint="--reason")
     regulators_key = load(key)
-    with _open(settings) as (read, regulator):
+    with open_desk(settings) as (read, regulator):
         sealed = regulator.revocation(name, reason, regulators_key)
-        _bring_about(sealed, read, regulator, wait_s)
+        bring_about(sealed, read, regulator, wait_s)
     out.print(f"The key of {plain(name)} has ended.")
     _tell_broker(replace=True)
 
@@ -167,22 +172,8 @@ def crl(
     from aggregator.regulator.desk import load_authority
 
     authority = load_authority(ca, ca_key)
-    with _open(settings) as (_, regulator):
+    with open_desk(settings) as (_, regulator):
         print(regulator.revoked_certificates(authority, _now()).decode("ascii"), end="")
-
-
-@contextmanager
-def _open(settings: Path) -> Iterator[tuple[AggregatorSettings, Regulator]]:
-    from aggregator.regulator.desk import Regulator
-    from config.load import load
-    from config.settings.aggregator import AggregatorSettings
-
-    read = load(settings, AggregatorSettings)
-    regulator = Regulator(read)
-    try:
-        yield read, regulator
-    finally:
-        regulator.close()
 
 
 def _listen(settings: AggregatorSettings, gateway: str | None = None) -> dict[str, bytes]:
@@ -211,6 +202,16 @@ def _find(request: str, settings: AggregatorSettings) -> Request:
     return _checked(payload, request)
 
 
+def _node_request(request: str) -> bytes | None:
+    """What is in a file, if that is the request of a node."""
+    from aggregator.regulator.desk import read_file
+    from protocol.node_request import is_node_request
+
+    path = Path(request)
+    data = read_file(path) if path.is_file() else b""
+    return data if is_node_request(data) else None
+
+
 def _checked(payload: bytes, gateway: str) -> Request:
     """A request that came over the broker: it must be about whoever's topic it stands on."""
     from aggregator.regulator.desk import RegulatorError
@@ -220,38 +221,6 @@ def _checked(payload: bytes, gateway: str) -> Request:
     if request.gateway != gateway:
         raise RegulatorError(f"on the topic of {gateway} stands a request of {request.gateway}")
     return request
-
-
-def _compare(request: Request, told: str | None) -> None:
-    """See that a person has seen this key's fingerprint on the gateway itself."""
-    from aggregator.regulator.desk import RegulatorError, is_fingerprint_of
-
-    if told is not None:
-        if not is_fingerprint_of(request.key.thumbprint, told):
-            raise RegulatorError("the request's key has another fingerprint than the one that was given")
-        return
-    if not sys.stdin.isatty():
-        raise RegulatorError("nobody is here to compare: give --fingerprint as the gateway shows it")
-    if not typer.confirm("Does the gateway show the same?"):
-        raise RegulatorError("not admitted: the fingerprints differ")
-
-
-def _bring_about(sealed: Sealed, settings: AggregatorSettings, regulator: Regulator, wait_s: float) -> None:
-    """Publish a record, and wait until the ledger has it."""
-    from aggregator.regulator.desk import RegulatorError
-    from aggregator.service.mqtt_port import Visit
-
-    regulator.check_running()
-    asyncio.run(Visit(settings.broker, settings.region).publish(sealed.topic, sealed.envelope))
-    until_s = time.monotonic() + wait_s
-    with err.status(f"record {sealed.sequence} is at the broker; waiting for the node's next block …"):
-        while not regulator.is_taken(sealed):
-            if time.monotonic() > until_s:
-                raise RegulatorError(
-                    f"the node has not taken the record within {wait_s:g} s: see its log, and whether the broker's"
-                    f" access list lets it write {sealed.topic}; the command can be repeated"
-                )
-            time.sleep(TAKEN_EVERY_S)
 
 
 def _authority(ca: Path | None, ca_key: Path | None) -> Authority | None:

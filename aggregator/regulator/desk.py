@@ -2,7 +2,8 @@
 
 It reads the ledger's file and speaks through the node's broker, as a gateway does: its records are one hash-linked
 sequence, and the next number is read from the ledger. Signing is deterministic, so a command that is repeated before
-the node has taken the record signs the same bytes again, never two records with one number. Reads no clock.
+the node has taken the record signs the same bytes again; another command has to wait for that one (see `runner`), so
+there are never two records with one number. Aggregators are in `nodes`. Reads no clock.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from aggregator.chains.membership import Admission, Cause, Ended, Revocation
+from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
 from aggregator.service.query import LedgerFile
 from aggregator.service.store import LOCK_NAME
@@ -37,7 +38,7 @@ PEM_BYTES_MAX: Final = 1 << 20
 
 CERTIFICATE_LASTS: Final = timedelta(days=825)
 
-_Payload = Callable[[Link], bytes]
+Payload = Callable[[Link], bytes]
 
 
 class RegulatorError(EsteError):
@@ -51,6 +52,8 @@ class State(StrEnum):
     REVOKED = "revoked"
     REPLACED = "replaced"
     ROTATED = "rotated"
+    EQUIVOCATED = "equivocated"
+    """Its holder signed what cannot both be honest; the evidence is on the asset chain."""
     NOT_ENROLLED = "not enrolled"
     """The grid names this gateway, and it has no live key."""
 
@@ -88,7 +91,8 @@ class Regulator:
         """
         self._settings = settings
         self._ledger = LedgerFile(settings.data)
-        self._asset = self._ledger.five.asset
+        self.asset = self._ledger.five.asset
+        """As of the last block."""
         self.region: str = self._ledger.five.ledger.region
         if self.region != settings.region:
             raise OperatorError(settings.data, "", f"the ledger of {settings.region}", f"that of {self.region}")
@@ -106,14 +110,14 @@ class Regulator:
                 author.name, author.role.name.lower(), fingerprint(author.key.thumbprint), _state(ended),
                 ended.height if ended else None,
             )
-            for author, ended in self._asset.membership.all()
+            for author, ended in self.asset.membership.all()
         ]  # fmt: skip
         views += [MemberView(name, "gateway", "", State.NOT_ENROLLED, None) for name in self._ledger.not_enrolled()]
         return sorted(views, key=lambda view: (view.name, view.until_block or 0))
 
     def member(self, name: str) -> Author | None:
         """The member of this name, with its live key."""
-        return self._asset.membership.live_of(name)
+        return self.asset.membership.live_of(name)
 
     def check_request(self, request: Request) -> None:
         """See that a request is for a gateway of this region.
@@ -123,7 +127,7 @@ class Regulator:
         """
         if request.region != self.region:
             raise RegulatorError(f"the request is for region {request.region}, this is {self.region}")
-        gateways = self._asset.region.grid.gateways
+        gateways = self.asset.region.grid.gateways
         if request.gateway not in gateways:
             named = ", ".join(gateways)
             raise RegulatorError(f"no meter or device of the grid hangs on {request.gateway}; it names {named}")
@@ -136,7 +140,7 @@ class Regulator:
         """
         node = self.member(self._settings.name)
         if node is None or node.role is not Role.AGGREGATOR:
-            known = ", ".join(author.name for author in self._asset.members(Role.AGGREGATOR))
+            known = ", ".join(author.name for author in self.asset.members(Role.AGGREGATOR))
             raise RegulatorError(
                 f"{self._settings.name} is no aggregator of the region, {known} is: see `name` in aggregator.yaml"
             )
@@ -160,7 +164,7 @@ class Regulator:
             raise RegulatorError(f"{request.gateway} is admitted with the key {known}: say --replace to end that one")
         member = Author(request.gateway, Role.GATEWAY, request.key)
         replaces = present.key.thumbprint if present else None
-        return self._seal(lambda link: Admission(link, member, replaces).encode(), MessageType.ADMISSION, key)
+        return self.seal(lambda link: Admission(link, member, replaces).encode(), MessageType.ADMISSION, key)
 
     def revocation(self, name: str, reason: str, key: SigningKey) -> Sealed:
         """Sign the revocation of a member's live key.
@@ -172,7 +176,7 @@ class Regulator:
         if member is None:
             raise RegulatorError(f"nobody by the name {name} has a live key: see este-aggregator regulator members")
         key_id = member.key.thumbprint
-        return self._seal(lambda link: Revocation(link, key_id, reason).encode(), MessageType.REVOCATION, key)
+        return self.seal(lambda link: Revocation(link, key_id, reason).encode(), MessageType.REVOCATION, key)
 
     def check_running(self) -> None:
         """See that a node is there to take a record.
@@ -216,17 +220,22 @@ class Regulator:
 
     def revoked_certificates(self, authority: Authority, now: datetime) -> bytes:
         """The list of certificates that the broker must not accept: those of every key that has ended."""
-        ended = sorted(a.key.thumbprint for a, end in self._asset.membership.all() if end is not None)
+        ended = sorted(a.key.thumbprint for a, end in self.asset.membership.all() if end is not None)
         return revocation_list(authority, ended, now=now)
 
     @property
     def _name(self) -> str:
-        return self._asset.region.genesis.regulator.name
+        return self.asset.region.genesis.regulator.name
 
-    def _seal(self, payload: _Payload, type_: MessageType, key: SigningKey) -> Sealed:
-        author = self._asset.author_of(key.public_key.thumbprint)
+    def seal(self, payload: Payload, type_: MessageType, key: SigningKey) -> Sealed:
+        """Sign the regulator's next record.
+
+        Raises:
+            RegulatorError: `key` is not the regulator's.
+        """
+        author = self.asset.author_of(key.public_key.thumbprint)
         if author is None or author.role is not Role.REGULATOR:
-            wanted = fingerprint(self._asset.region.genesis.regulator.key.thumbprint)
+            wanted = fingerprint(self.asset.region.genesis.regulator.key.thumbprint)
             raise RegulatorError(f"the key is not the regulator's of {self.region}, whose fingerprint is {wanted}")
         last = self._ledger.five.ledger.last_record(author.name)
         link = Link(self.region, author.name, last.sequence + 1, last.digest)
@@ -270,7 +279,7 @@ def read_file(path: Path) -> bytes:
 def _state(ended: Ended | None) -> State:
     if ended is None:
         return State.LIVE
-    return {Cause.REVOKED: State.REVOKED, Cause.REPLACED: State.REPLACED, Cause.ROTATED: State.ROTATED}[ended.cause]
+    return State[ended.cause.name]
 
 
 def _read(path: Path) -> bytes:

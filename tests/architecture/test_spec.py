@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -11,20 +12,25 @@ import pytest
 from aggregator.chains.carbon import FactorRow
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
+from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
 from config import grid_model, meter_profile, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
-from protocol.crypto import SoftwareKey
+from protocol.crypto import SoftwareKey, ValidatorSigner
+from protocol.envelope import Envelope
+from protocol.evidence import Evidence
 from protocol.messages import MessageType, RightKind
+from protocol.node_request import VOUCHER, request_of_node, voucher_bytes
 from protocol.refusals import RefusalCode
 from protocol.registers import WordOrder, WordType
 from protocol.rotation import POSSESSION, possession_bytes, rotate
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
+from tests.builders import an_envelope
 from tests.village import Village
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
@@ -72,6 +78,11 @@ def village() -> Village:
     village.close([village.record(village.sign(admission, MessageType.ADMISSION, "regulator"))])
     revocation = Revocation(village.link("regulator"), second.public_key.thumbprint, "done")
     village.close([village.record(village.sign(revocation, MessageType.REVOCATION, "regulator"))])
+    vote = ValidatorChange(village.link("regulator"), "node", Validator(bytes(32), 1))
+    village.close([village.record(village.sign(vote, MessageType.VALIDATOR, "regulator"))])
+    pair = sorted((an_envelope(), an_envelope(key=2)), key=lambda envelope: envelope.digest)
+    shown = Evidence(village.link("regulator"), pair[0], pair[1])
+    village.close([village.record(village.sign(shown, MessageType.EVIDENCE, "regulator"))])
     return village
 
 
@@ -159,6 +170,7 @@ def test_every_class_that_is_packed_is_in_the_grammar() -> None:
 ROWS: dict[str, type] = {
     "member": Author,
     "ended": Ended,
+    "vote": Validator,
     "participant-flow": ParticipantFlow,
     "branch-flow": BranchFlow,
 }
@@ -169,7 +181,10 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
     assert labels(name) == [field.name for field in fields(kind)]
 
 
-RECORDS = ["genesis", "admission", "revocation", "rotation", "batch", "purchase", "interval", "factors", "settlement"]
+RECORDS = [
+    *("genesis", "admission", "revocation", "rotation", "validator", "evidence"),
+    *("batch", "purchase", "interval", "factors", "settlement"),
+]
 
 
 @pytest.mark.parametrize("type_", RECORDS)
@@ -196,6 +211,24 @@ def test_the_grammar_has_the_roles_and_no_others() -> None:
 def test_the_grammar_has_the_causes_for_which_keys_end_and_no_others() -> None:
     causes = re.search(r"cause: ([\d /]+),", rule("ended"))
     assert causes is not None and {int(number) for number in re.findall(r"\d+", causes[1])} == set(Cause)
+
+
+def test_a_genesis_lists_validators_as_the_grammar_says(village: Village) -> None:
+    assert re.search(r"^    \? 9 => \[1\*1000 genesis-validator\]", rule("genesis"), re.MULTILINE)
+    (row,) = spell_validators(village.five.asset.validators())
+    assert len(row) == len(labels("genesis-validator"))
+    assert f"1..{POWER_TOTAL_MAX}" in rule("power")
+
+
+def test_what_a_node_sends_and_its_consensus_key_signs_are_as_the_grammar_says() -> None:
+    key, signer = SoftwareKey.from_secret(800), ValidatorSigner(bytes(32))
+    data = request_of_node(region="village", name="node-2", key=key, consensus=signer)
+    envelope = Envelope.parse(b64decode(b"".join(data.splitlines()[1:-1])))
+    fields = decode(envelope.payload, size_max=1 << 12)
+    assert list(fields) == [int(n) for n in re.findall(r"^    (\d+) => ", rule("node-request"), re.MULTILINE)]
+    signed = decode(voucher_bytes("village", "node-2", key.public_key, signer.public_key), size_max=1 << 10)
+    assert (len(signed), signed[0]) == (len(labels("voucher")), VOUCHER)
+    assert f'"{VOUCHER}"' in rule("voucher")
 
 
 def test_what_a_new_key_signs_is_as_the_grammar_says() -> None:
