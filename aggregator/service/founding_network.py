@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aggregator.chains.validators import Validator
 from aggregator.engine.cometbft.home import GenesisValidator, Identity, NetworkGenesis, Peer, write_genesis
@@ -29,12 +29,12 @@ from aggregator.service.founding import (
     write_keys,
     write_ledger,
 )
+from aggregator.service.joining import HOME, Invitation
 from config.key_files import write_new
 from config.quorum import to_yaml
 from protocol.crypto import PublicKey, SoftwareKey, ValidatorKey, digest_of
 from protocol.quorum import Member, Quorum, more_than_two_thirds
 
-HOME: Final = "cometbft"
 POWER: Final = 10
 """Of each validator in the beginning: alike, and with room for the regulator to shift."""
 
@@ -109,14 +109,9 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
     write_new(folder / "quorum.yaml", to_yaml(_quorum(region.grid.region, keys, validators)).encode())
     everybody = [str(node.peer) for node in nodes.values()]
     network_file = (next(iter(nodes.values())).folder / HOME / "config/genesis.json").read_text(encoding="utf-8")
-    write_new(folder / INVITATION, invitation(genesis, json.loads(network_file), everybody).encode())
+    invitation = Invitation(genesis, json.loads(network_file), tuple(everybody))
+    write_new(folder / INVITATION, invitation.to_json().encode())
     return Network(region.grid.region, keys, regulator.public_key, region.not_enrolled)
-
-
-def invitation(genesis: bytes, network: Mapping[str, Any], peers: list[str]) -> str:
-    """What it takes to join a region, as a file: nothing in it is secret, and nothing is to be trusted blindly."""
-    document = {"format": "este-region-1", "genesis": genesis.hex(), "network": network, "peers": peers}
-    return json.dumps(document, indent=1) + "\n"
 
 
 def _quorum(region: str, keys: Mapping[str, PublicKey], validators: Mapping[str, Validator]) -> Quorum:

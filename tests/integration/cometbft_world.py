@@ -127,6 +127,12 @@ async def serving(application: Application, path: Path) -> AsyncIterator[Server]
             yield server
 
 
+async def host(folder: Path) -> None:
+    """Be a node whose folder is ready, until killed."""
+    async with serving(ToyChain(folder / "words.json"), folder / "app.sock"):
+        await Supervisor(find_program(), folder, log_file=folder / "cometbft.log").run()
+
+
 @contextmanager
 def short_folder() -> Iterator[Path]:
     """A folder whose path leaves room for a socket's name."""
@@ -172,7 +178,7 @@ def make_node(folder: Path, name: str) -> Node:
     )
     patience = Patience(restart_min_s=0.1, restart_max_s=1.0)
     supervisor = Supervisor(program, folder, log_file=folder / "cometbft.log", patience=patience)
-    return Node(name, folder, identity, config, supervisor, Rpc(ports))
+    return Node(name, folder, identity, config, supervisor, Rpc(ports, timeout_s=BOUND_S))
 
 
 @asynccontextmanager

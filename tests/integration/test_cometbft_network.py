@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from aggregator.engine.cometbft.rpc_port import Sent
 from protocol.errors import LinkError
 from tests.integration.cometbft_world import BOUND_S, BRISK, Network, Node, eventually, network, short_folder, trust
 from tests.toy_chain import REFUSED, ToyChain
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.cometbft
 
@@ -154,6 +157,28 @@ async def test_a_cometbft_that_is_killed_is_started_again(node: Node) -> None:
     await eventually(lambda: node.supervisor.starts == 2, "a second start")
     await node.sends(b"b=2")
     await node.knows("b", "2")
+
+
+HOST = """
+import asyncio, pathlib, sys
+from tests.integration.cometbft_world import host
+asyncio.run(host(pathlib.Path(sys.argv[1])))
+"""
+
+
+async def test_a_node_that_is_killed_leaves_nothing_that_holds_its_folder(node: Node) -> None:
+    hosted = await asyncio.create_subprocess_exec(sys.executable, "-c", HOST, node.folder, cwd=ROOT)
+    try:
+        await node.sends(b"a=1")
+        words = node.folder / "words.json"
+        await eventually(lambda: words.exists() and '"a"' in words.read_text(), "a block")
+    finally:
+        hosted.kill()
+        await hosted.wait()
+    await node.start()
+    await node.sends(b"b=2")
+    await node.knows("b", "2")
+    assert node.application.words["a"] == "1"
 
 
 async def test_four_validators_agree_and_a_third_may_be_missing(four: Network) -> None:

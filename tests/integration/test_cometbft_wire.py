@@ -32,7 +32,7 @@ Described = dict[str, DescriptorProto | EnumDescriptorProto]
 
 def go() -> str:
     beside = Path(sys.prefix) / "go/go/bin/go"
-    found = shutil.which("go") or (str(beside) if beside.is_file() else None)
+    found = str(beside) if beside.is_file() else shutil.which("go")
     if found is None:
         pytest.fail("there is no Go, on PATH or in .venv/go; make cometbft brings it", pytrace=False)
     return found

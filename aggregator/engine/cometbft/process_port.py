@@ -99,7 +99,7 @@ def _version_of(program: Path) -> str:
 
 
 def _run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [program, *arguments]
+    command = [str(program), *arguments]
     try:
         return subprocess.run(  # noqa: S603  the operator's own program
             command, capture_output=True, text=True, timeout=COMMAND_WAIT_S, check=False, env=environment()

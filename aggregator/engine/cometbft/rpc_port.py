@@ -15,6 +15,7 @@ import base64
 import contextlib
 import http.client
 import json
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,9 +71,14 @@ class Rpc:
         self._place = f"{host}:{port}"
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cometbft-rpc")
+        self._is_closed = False
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Ask nothing more, and wait for no answer. May be called again."""
+        self._is_closed = True
+        if (open_socket := self._connection.sock) is not None:
+            with contextlib.suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._connection.close()
 
@@ -192,7 +198,7 @@ class Rpc:
             raise self._nonsense(name)
         return part
 
-    async def _post(self, document: object) -> object:
+    async def _post(self, document: object) -> Any:
         body = json.dumps(document, separators=(",", ":")).encode()
         try:
             data = await asyncio.get_running_loop().run_in_executor(self._thread, self._exchange, body)
@@ -208,7 +214,7 @@ class Rpc:
         try:
             return self._exchange_once(body)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if is_new:
+            if is_new or self._is_closed:
                 raise
             return self._exchange_once(body)
 
