@@ -4,50 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from aggregator.founding.cli import init, invite, join
 from aggregator.proving.cli import audit, cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
 from aggregator.regulator.nodes.cli import validators
-from aggregator.regulator.shared import AsJson, DataFolder
-from aggregator.terminal import instant, plain
+from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
-    from aggregator.service.founding_network import Network
     from aggregator.service.query import LedgerFile
     from protocol.messages import Right
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(regulator, name="regulator")
-for verb in (validators, prove, verify, audit, cosign):
+for verb in (init, invite, join, validators, prove, verify, audit, cosign):
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
-
-PIPED_WIDTH: Final = 160
-"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
-
-out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
-err = Console(stderr=True)
-
-
-class Engine(StrEnum):
-    """Who orders blocks."""
-
-    LOCAL = "local"
-    COMETBFT = "cometbft"
 
 
 BALANCES: Final = (
@@ -75,80 +58,6 @@ DEVICES: Final = (
 @app.callback()
 def _every_command(version: VersionOption = False) -> None:
     """What is asked of the program and of no command."""
-
-
-@app.command()
-def init(  # noqa: PLR0913, PLR0917 - one for each option
-    folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
-    grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
-    gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; others enrol later.")] = None,
-    name: Annotated[str, typer.Option(help="This node's name on the asset chain.")] = "node-1",
-    broker_host: Annotated[str, typer.Option(help="Where the MQTT broker listens.")] = "127.0.0.1",
-    broker_port: Annotated[int, typer.Option(min=1, max=65_535, help="And on which port.")] = 1883,
-    profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="Who orders blocks: this node by itself, or several by consensus.")
-    ] = Engine.LOCAL,
-    validators: Annotated[
-        int,
-        typer.Option(min=1, max=100, help="With cometbft: how many nodes, the last the regulator's."),
-    ] = 4,
-    first_port: Annotated[
-        int, typer.Option(min=1, max=65_000, help="With cometbft: the first of two ports for each node.")
-    ] = 26656,
-) -> None:
-    """Found a region: make keys and settings, and write the genesis block."""
-    from aggregator.service.founding import found, plan
-    from config.key_files import load_public
-    from protocol.crypto import fingerprint
-
-    keys = {}
-    for entry in gateway or []:
-        gateway_name, _, path = entry.partition("=")
-        if not path:
-            raise typer.BadParameter(f"expected NAME=PUBLIC_KEY.pem, got {entry!r}", param_hint="--gateway")
-        keys[gateway_name] = load_public(Path(path))
-    wanted: dict[str, Any] = {
-        "gateways": keys,
-        "profile_folders": tuple(profile_folder or ()),
-        "broker": (broker_host, broker_port),
-        "time_ms": time.time_ns() // 1_000_000,
-    }
-    if engine is Engine.COMETBFT:
-        from aggregator.engine.cometbft.process_port import find_program
-        from aggregator.service.founding_network import found_network, names_of
-
-        names = names_of(validators)
-        _tell_network(
-            found_network(
-                folder, plan(grid, names=names, **wanted), names, program=find_program(), first_port=first_port
-            ),
-            folder,
-        )
-        return
-    founded = found(folder, grid, name=name, **wanted)
-    out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
-    out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
-    out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
-    out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
-    if founded.not_enrolled:
-        out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
-    out.print(f"Next: este-aggregator run --settings {plain(founded.settings_file)}")
-
-
-def _tell_network(network: Network, folder: Path) -> None:
-    from protocol.crypto import fingerprint
-
-    out.print(f"Region [bold]{network.region}[/] is founded in {plain(folder)}, with {len(network.nodes)} nodes.")
-    for name, key in network.nodes.items():
-        out.print(f"  {plain(name)}  {fingerprint(key.thumbprint)}   its folder goes to where it is to run")
-    out.print(f"  regulator  {fingerprint(network.regulator.thumbprint)}   move regulator.key to a safe place")
-    out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
-    out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
-    out.print("  region.json is for whoever joins later (este-aggregator join)")
-    if network.not_enrolled:
-        out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
-    out.print(f"Next, for each node: este-aggregator run --settings {plain(folder)}/NAME/aggregator.yaml")
 
 
 @app.command()

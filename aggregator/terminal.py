@@ -1,10 +1,31 @@
-"""What others said, as a terminal may show it: a name or a serial number is text, never markup and never a command."""
+"""What the commands share: where they print, the options that several have, and how to show what others said.
+
+A name or a serial number is text, never markup and never a command.
+"""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
 
+import typer
+from rich.console import Console
 from rich.markup import escape
+
+PIPED_WIDTH: Final = 160
+"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
+
+out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+err = Console(stderr=True)
+
+SettingsOption = Annotated[Path, typer.Option("--settings", help="aggregator.yaml of the node.")]
+DataFolder = Annotated[
+    Path,
+    typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 def plain(text: object) -> str:

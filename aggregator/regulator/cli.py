@@ -19,16 +19,14 @@ from rich.table import Table
 from aggregator.regulator.nodes.cli import admit_node
 from aggregator.regulator.nodes.cli import app as validator
 from aggregator.regulator.shared import (
-    AsJson,
     KeyOption,
-    SettingsOption,
     WaitOption,
     bring_about,
     compare,
     err,
     open_desk,
 )
-from aggregator.terminal import plain
+from aggregator.terminal import AsJson, SettingsOption, plain
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:

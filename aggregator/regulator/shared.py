@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 err = Console(stderr=True)
 
-SettingsOption = Annotated[Path, typer.Option("--settings", help="aggregator.yaml of the node.")]
 KeyOption = Annotated[Path, typer.Option("--key", help="The regulator's private key.")]
-DataFolder = Annotated[
-    Path,
-    typer.Option("--data", help="Folder of the ledger: `data` below the folder that init made.", show_default=True),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 WaitOption = Annotated[float, typer.Option("--wait-s", min=0, help="How long to wait until the node has taken it.")]
 
 

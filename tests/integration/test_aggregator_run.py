@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aggregator.service.founding import found
+from aggregator.founding.region import found
 from config import key_files
 from firmware_sim.free_port import free_ports
 from tests.integration.agent_world import BOUND_S, a_broker

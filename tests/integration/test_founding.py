@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aggregator.service.founding import Founded, found
+from aggregator.founding.region import Founded, found
 from aggregator.service.query import LedgerFile
 from aggregator.service.store import FILE_NAME
 from protocol.crypto import PublicKey

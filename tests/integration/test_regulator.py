@@ -18,10 +18,10 @@ import yaml
 from rich.console import Console
 
 from aggregator import cli as main_cli
+from aggregator.founding.region import found
 from aggregator.regulator import cli
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, is_fingerprint_of
 from aggregator.service import mqtt_port
-from aggregator.service.founding import found
 from aggregator.service.node import Node
 from aggregator.service.query import MeterView
 from config import key_files

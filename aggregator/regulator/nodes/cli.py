@@ -11,16 +11,13 @@ import typer
 from rich.console import Console
 
 from aggregator.regulator.shared import (
-    AsJson,
-    DataFolder,
     KeyOption,
-    SettingsOption,
     WaitOption,
     bring_about,
     compare,
     open_desk,
 )
-from aggregator.terminal import plain
+from aggregator.terminal import AsJson, DataFolder, SettingsOption, plain
 from config.tables import Column, Table, show
 
 if TYPE_CHECKING:

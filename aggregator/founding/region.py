@@ -2,7 +2,7 @@
 
 One operator who runs a region alone is regulator and aggregator in one; the two keys are made apart, so that the
 regulator's can be moved to where it belongs. A region of several nodes is founded by whoever brings it together: a
-folder for each node, to be carried to where it runs (`aggregator.service.founding_network`).
+folder for each node, to be carried to where it runs (`aggregator.founding.network`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ from typing import Final
 from aggregator.chains.validators import Validator
 from aggregator.engine.cometbft.home import GenesisValidator, Identity, NetworkGenesis, Peer, write_genesis
 from aggregator.engine.cometbft.process_port import make_keys
-from aggregator.service.founding import (
+from aggregator.founding.joining import HOME, Invitation
+from aggregator.founding.region import (
     REGULATOR,
     Plan,
     genesis_of,
@@ -29,7 +30,6 @@ from aggregator.service.founding import (
     write_keys,
     write_ledger,
 )
-from aggregator.service.joining import HOME, Invitation
 from config.key_files import write_new
 from config.quorum import to_yaml
 from protocol.crypto import PublicKey, SoftwareKey, ValidatorKey, digest_of

@@ -20,7 +20,7 @@ from aggregator.chains.genesis import Genesis, open_genesis
 from aggregator.engine.cometbft.home import Peer
 from aggregator.engine.cometbft.process_port import make_keys
 from aggregator.engine.cometbft.rpc_port import Rpc
-from aggregator.service.founding import make_folder, write_keys, write_ledger
+from aggregator.founding.region import make_folder, write_keys, write_ledger
 from aggregator.service.store import Store
 from config.key_files import write_new
 from config.settings.aggregator import AggregatorSettings, CometBft

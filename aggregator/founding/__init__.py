@@ -1,0 +1,1 @@
+"""How a region begins, and how a node joins one: what is written once into an empty folder."""

@@ -1,0 +1,153 @@
+"""Commands of the beginning: found a region, invite to one, join one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aggregator.terminal import SettingsOption, out, plain
+
+if TYPE_CHECKING:
+    from aggregator.founding.network import Network
+
+
+class Engine(StrEnum):
+    """Who orders blocks."""
+
+    LOCAL = "local"
+    COMETBFT = "cometbft"
+
+
+def init(  # noqa: PLR0913, PLR0917 - one for each option
+    folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
+    grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
+    gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; others enrol later.")] = None,
+    name: Annotated[str, typer.Option(help="This node's name on the asset chain.")] = "node-1",
+    broker_host: Annotated[str, typer.Option(help="Where the MQTT broker listens.")] = "127.0.0.1",
+    broker_port: Annotated[int, typer.Option(min=1, max=65_535, help="And on which port.")] = 1883,
+    profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Who orders blocks: this node by itself, or several by consensus.")
+    ] = Engine.LOCAL,
+    validators: Annotated[
+        int,
+        typer.Option(min=1, max=100, help="With cometbft: how many nodes, the last the regulator's."),
+    ] = 4,
+    first_port: Annotated[
+        int, typer.Option(min=1, max=65_000, help="With cometbft: the first of two ports for each node.")
+    ] = 26656,
+) -> None:
+    """Found a region: make keys and settings, and write the genesis block."""
+    from aggregator.founding.region import found, plan
+    from config.key_files import load_public
+    from protocol.crypto import fingerprint
+
+    keys = {}
+    for entry in gateway or []:
+        gateway_name, _, path = entry.partition("=")
+        if not path:
+            raise typer.BadParameter(f"expected NAME=PUBLIC_KEY.pem, got {entry!r}", param_hint="--gateway")
+        keys[gateway_name] = load_public(Path(path))
+    wanted: dict[str, Any] = {
+        "gateways": keys,
+        "profile_folders": tuple(profile_folder or ()),
+        "broker": (broker_host, broker_port),
+        "time_ms": time.time_ns() // 1_000_000,
+    }
+    if engine is Engine.COMETBFT:
+        from aggregator.engine.cometbft.process_port import find_program
+        from aggregator.founding.network import found_network, names_of
+
+        names = names_of(validators)
+        _tell_network(
+            found_network(
+                folder, plan(grid, names=names, **wanted), names, program=find_program(), first_port=first_port
+            ),
+            folder,
+        )
+        return
+    founded = found(folder, grid, name=name, **wanted)
+    out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
+    out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
+    out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
+    out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
+    if founded.not_enrolled:
+        out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
+    out.print(f"Next: este-aggregator run --settings {plain(founded.settings_file)}")
+
+
+def _tell_network(network: Network, folder: Path) -> None:
+    from protocol.crypto import fingerprint
+
+    out.print(f"Region [bold]{network.region}[/] is founded in {plain(folder)}, with {len(network.nodes)} nodes.")
+    for name, key in network.nodes.items():
+        out.print(f"  {plain(name)}  {fingerprint(key.thumbprint)}   its folder goes to where it is to run")
+    out.print(f"  regulator  {fingerprint(network.regulator.thumbprint)}   move regulator.key to a safe place")
+    out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
+    out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
+    out.print("  region.json is for whoever joins later (este-aggregator join)")
+    if network.not_enrolled:
+        out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
+    out.print(f"Next, for each node: este-aggregator run --settings {plain(folder)}/NAME/aggregator.yaml")
+
+
+def invite(
+    settings: SettingsOption = Path("aggregator.yaml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="New file to write.")] = Path("region.json"),
+    host: Annotated[str | None, typer.Option(help="Host that others reach this node by.")] = None,
+) -> None:
+    """Write what it takes to join this region: public, and made by a node that runs."""
+    from aggregator.founding.joining import invite as make
+    from config.key_files import write_new
+    from config.load import load
+    from config.settings.aggregator import AggregatorSettings
+    from protocol.errors import OperatorError
+
+    loaded = load(settings, AggregatorSettings)
+    if loaded.cometbft is None:
+        raise OperatorError(settings, "cometbft", "a node among several", "one that orders blocks by itself")
+    invitation = asyncio.run(make(loaded, loaded.cometbft, host))
+    write_new(output, invitation.to_json().encode())
+    out.print(f"Wrote {plain(output)}: este-aggregator join FOLDER --region {plain(output)} --name NAME")
+
+
+def join(
+    folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
+    region: Annotated[Path, typer.Option(help="The region's invitation: region.json, as init and invite write it.")],
+    name: Annotated[str, typer.Option(help="This node's name on the asset chain, once it is admitted.")],
+    broker: Annotated[str, typer.Option(help="HOST:PORT of the MQTT broker.")] = "127.0.0.1:1883",
+    p2p_port: Annotated[int, typer.Option(min=1, max=65_535, help="Where other nodes reach this one.")] = 26656,
+    rpc_port: Annotated[int, typer.Option(min=1, max=65_535, help="For this node's own questions.")] = 26657,
+    snapshot_server: Annotated[
+        list[str] | None, typer.Option(help="HOST:PORT of a node's RPC, twice: begin with a snapshot, checked there.")
+    ] = None,
+    one_machine: Annotated[bool, typer.Option("--one-machine", help="All nodes run on this machine.")] = False,
+) -> None:
+    """Make a node that follows a region, and the request with which the regulator admits it."""
+    from aggregator.engine.cometbft.process_port import find_program
+    from aggregator.founding.joining import Place, read_invitation
+    from aggregator.founding.joining import join as make
+    from protocol.crypto import fingerprint
+
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdigit():
+        raise typer.BadParameter(f"expected HOST:PORT, got {broker!r}", param_hint="--broker")
+    place = Place(
+        broker=(host, int(port)),
+        p2p_port=p2p_port,
+        rpc_port=rpc_port,
+        is_on_one_machine=one_machine,
+        snapshot_servers=tuple(snapshot_server or ()),
+    )
+    joined = make(folder, read_invitation(region), name, place, program=find_program())
+    out.print(f"{plain(folder)} is a node of region [bold]{joined.region}[/].")
+    out.print(f"  the region is the one of the regulator {fingerprint(joined.regulator.thumbprint)}: compare it")
+    out.print(f"  this node is {fingerprint(joined.node.thumbprint)}; the regulator admits it:")
+    out.print(f"    este-aggregator regulator admit {plain(joined.request)} --key regulator.key")
+    out.print(f"    este-aggregator regulator validator set {plain(name)} --power 10 --request {plain(joined.request)}")
+    out.print(f"Next: este-aggregator run --settings {plain(joined.settings_file)}")
