@@ -16,7 +16,7 @@ from rich.text import Text
 
 from aggregator.proving.cli import audit, cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
-from aggregator.terminal import instant, plain
+from aggregator.terminal import console, instant, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -27,15 +27,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(regulator, name="regulator")
-for verb in (prove, verify, audit, cosign):
-    app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
 
-PIPED_WIDTH: Final = 160
-"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
-
-out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+out = console()
 err = Console(stderr=True)
 
 DataFolder = Annotated[
@@ -189,6 +184,10 @@ def devices(
         for meter in meters
     ]  # fmt: skip
     show(Table(DEVICES, rows), out)
+
+
+for verb in (prove, verify, audit, cosign):
+    app.command()(verb)
 
 
 def main() -> None:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
+from typing import Final
 
+from rich.console import Console
 from rich.markup import escape
+
+PIPED_WIDTH: Final = 160
+"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
+
+
+def console() -> Console:
+    """Where commands print, as wide as a terminal, or as what is copied from."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 
 
 def plain(text: object) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import grid_model, meter_profile, model, self_check, settings
+from config import grid_model, meter_profile, model, quorum, self_check, settings
 from tests.architecture.house import ROOT
 
 REFERENCE = ROOT / "docs/reference"
@@ -54,6 +54,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
         *(settings.ChipKey, settings.HomeAssistant, settings.Metrics),
         settings.FleetSettings,
     ),
+    "quorum-file.md": (quorum.QuorumFile, quorum.QuorumMember),
     "meter-profile.md": (
         *(meter_profile.MeterProfile, meter_profile.Block, meter_profile.Register, meter_profile.NotAvailable),
         *(meter_profile.SerialNumber, meter_profile.PowerLimit, self_check.FixedWord, self_check.SelfCheck),

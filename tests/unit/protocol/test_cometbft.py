@@ -159,6 +159,7 @@ def test_an_answer_that_is_not_spelled_as_cometbft_does_is_refused(path: str, va
     ("path", "value", "words"),
     [
         (f"{HEADER}.height", "2", "not for the header"),
+        (f"{HEADER}.version.block", "12", "block protocol 12 is not spoken here"),
         (f"{HEADER}.app_hash", "00" * 32, "not for the header"),
         (f"{HEADER}.version.app", ..., "not for the header"),
         (f"{COMMIT}.height", "2", "not for the header"),
