@@ -123,6 +123,8 @@ COMMIT = "commit.signed_header.commit"
         (f"{HEADER}.height", "01"),
         (f"{HEADER}.height", "9223372036854775808"),
         (f"{HEADER}.height", "٣"),
+        (f"{HEADER}.height", "1٣"),
+        (f"{HEADER}.time", "2026-11-20T12:00:0٣Z"),
         (f"{HEADER}.chain_id", "c" * 51),
         (f"{HEADER}.chain_id", "\ud800"),
         (f"{HEADER}.time", "2026-11-20T12:00:00+01:00"),
