@@ -68,7 +68,7 @@ def run(settings: Annotated[Path, typer.Option(help="aggregator.yaml, as init wr
 
     loaded = load(settings, AggregatorSettings)
     if loaded.cometbft is not None:
-        from aggregator.service.replica_runner import run as run_replica
+        from aggregator.service.consensus.runner import run as run_replica
 
         run_replica(loaded, loaded.cometbft)
         return
@@ -146,6 +146,10 @@ def devices(
         for meter in meters
     ]  # fmt: skip
     show(Table(DEVICES, rows), out)
+
+
+for verb in (prove, verify, audit, cosign):
+    app.command()(verb)
 
 
 def main() -> None:

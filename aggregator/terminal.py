@@ -17,7 +17,13 @@ from rich.markup import escape
 PIPED_WIDTH: Final = 160
 """Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
 
-out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+
+def console() -> Console:
+    """Where commands print, as wide as a terminal, or as what is copied from."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+
+
+out = console()
 err = Console(stderr=True)
 
 SettingsOption = Annotated[Path, typer.Option("--settings", help="aggregator.yaml of the node.")]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, ingest, many_meters, settlement
+from benchmarks import agent, backlog, dead_meters, ingest, light, many_meters, settlement
 
 MEASURES = {
     "ingest": ingest.measure,
     "settlement": settlement.measure,
+    "light": light.measure,
     "agent": agent.measure,
     "backlog": backlog.measure,
     "many_meters": many_meters.measure,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
-from aggregator.terminal import instant, plain
+from aggregator.terminal import console, instant, plain
 
 if TYPE_CHECKING:
     from aggregator.service.audit import Progress
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PIPED_WIDTH: Final = 160
-"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
-
-out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+out = console()
 err = Console(stderr=True)
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of the ledger.")]

@@ -195,6 +195,8 @@ class LightBlock:
 
     def __post_init__(self) -> None:
         header, commit = self.header, self.commit
+        if header.version_block != BLOCK_PROTOCOL:
+            raise ProofError(f"block protocol {header.version_block} is not spoken here, only {BLOCK_PROTOCOL}")
         if commit.height != header.height or commit.block_id.hash != header.hash:
             raise ProofError(f"the commit is not for the header of height {header.height}")
         if self.validators.hash != header.validators_hash:

@@ -39,8 +39,8 @@ _COMMIT_FLAG: Final = 2
 """BlockIDFlagCommit: a vote for this block. 1 is absent, 3 a vote for no block: both say nothing for it."""
 _FLAGS: Final = (1, _COMMIT_FLAG, 3)
 _ED25519: Final = "tendermint/PubKeyEd25519"
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
-_DECIMAL: Final = re.compile(r"0|[1-9]\d{0,18}")
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
+_DECIMAL: Final = re.compile(r"0|[1-9]\d{0,18}", re.ASCII)
 
 
 def read_light_block(commit: object, validators: object) -> LightBlock:

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import grid_model, meter_profile, model, self_check
+from config import grid_model, meter_profile, model, quorum, self_check
 from config.settings import agent, aggregator, broker, bus, fleet, places
 from tests.architecture.house import ROOT
 
@@ -44,9 +44,18 @@ NAMED_TYPES = {
 PAGES: dict[str, tuple[type[model.Model], ...]] = {
     "settings.md": (
         *(agent.AgentSettings, agent.Batching, bus.Bus, bus.SerialPort, bus.MeterAddress, bus.DeviceAddress),
-        *(agent.StandingOrder, aggregator.AggregatorSettings, aggregator.Blocks, broker.Broker, broker.Tls),
+        *(
+            agent.StandingOrder,
+            aggregator.AggregatorSettings,
+            aggregator.Blocks,
+            aggregator.CometBft,
+            aggregator.StateSync,
+            broker.Broker,
+            broker.Tls,
+        ),
         *(agent.ChipKey, agent.HomeAssistant, agent.Metrics, fleet.FleetSettings),
     ),
+    "quorum-file.md": (quorum.QuorumFile, quorum.QuorumMember),
     "meter-profile.md": (
         *(meter_profile.MeterProfile, meter_profile.Block, meter_profile.Register, meter_profile.NotAvailable),
         *(meter_profile.SerialNumber, meter_profile.PowerLimit, self_check.FixedWord, self_check.SelfCheck),

@@ -19,6 +19,7 @@ from config import grid_model, meter_profile, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
+from protocol.cometbft.block import BLOCK_PROTOCOL, VALIDATORS_MAX, Header
 from protocol.crypto import SoftwareKey, ValidatorSigner
 from protocol.envelope import Envelope
 from protocol.evidence import Evidence
@@ -265,3 +266,9 @@ def test_every_type_of_message_that_is_sealed_is_in_the_format() -> None:
 
 def test_the_table_of_topics_is_the_kinds() -> None:
     assert re.findall(r"^\| `(\w+)` \| \w+ → ", PROSE, re.MULTILINE) == [kind.value for kind in Kind]
+
+
+def test_a_header_of_cometbft_is_spelled_in_the_order_in_which_it_is_hashed() -> None:
+    assert labels("comet-header") == [field.name for field in fields(Header)]
+    assert f"version_block: {BLOCK_PROTOCOL}," in rule("comet-header")
+    assert f"[1*{VALIDATORS_MAX} comet-validator]" in rule("light-block")

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from aggregator import cli
 from aggregator.grid.interval import IntervalPhysics
+from aggregator.service.consensus.replica import Replica
 from aggregator.service.keeper import Keeper
-from aggregator.service.replica import Replica
 
 
 def lie() -> None:

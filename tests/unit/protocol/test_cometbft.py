@@ -123,6 +123,8 @@ COMMIT = "commit.signed_header.commit"
         (f"{HEADER}.height", "01"),
         (f"{HEADER}.height", "9223372036854775808"),
         (f"{HEADER}.height", "٣"),
+        (f"{HEADER}.height", "1٣"),
+        (f"{HEADER}.time", "2026-11-20T12:00:0٣Z"),
         (f"{HEADER}.chain_id", "c" * 51),
         (f"{HEADER}.chain_id", "\ud800"),
         (f"{HEADER}.time", "2026-11-20T12:00:00+01:00"),
@@ -141,6 +143,7 @@ COMMIT = "commit.signed_header.commit"
         (f"{COMMIT}.signatures.0.block_id_flag", 4),
         (f"{COMMIT}.signatures.0.signature", "AAAA"),
         (f"{COMMIT}.signatures.0.signature", "not base64!"),
+        (f"{COMMIT}.signatures.0.signature", "A" * 85 + "B=="),
         (f"{COMMIT}.signatures.0.signature", None),
         (f"{COMMIT}.signatures.0.validator_address", "ab" * 20),
         ("validators.total", "5"),
@@ -159,6 +162,7 @@ def test_an_answer_that_is_not_spelled_as_cometbft_does_is_refused(path: str, va
     ("path", "value", "words"),
     [
         (f"{HEADER}.height", "2", "not for the header"),
+        (f"{HEADER}.version.block", "12", "block protocol 12 is not spoken here"),
         (f"{HEADER}.app_hash", "00" * 32, "not for the header"),
         (f"{HEADER}.version.app", ..., "not for the header"),
         (f"{COMMIT}.height", "2", "not for the header"),
@@ -255,6 +259,14 @@ def test_the_next_height_is_signed_by_those_whom_the_trusted_header_names() -> N
         verify_next(first, impostors, TRUSTING, now_ms(impostors))
 
 
+def test_no_step_is_made_to_a_block_that_too_few_signed() -> None:
+    chain = Chain()
+    for height in (2, 9):
+        block = chain.block(height, signing=(0, 1))
+        with pytest.raises(ProofError, match="signed by 2 of 4 power, more than two thirds are needed"):
+            verify_next(chain.block(1), block, TRUSTING, now_ms(block))
+
+
 @pytest.mark.parametrize(("common", "holds"), [(2, True), (1, False), (0, False)])
 def test_skipping_needs_more_than_a_third_of_those_who_are_trusted(common: int, holds: bool) -> None:
     chain = Chain()
@@ -278,7 +290,8 @@ def test_power_counts_as_it_is_in_the_trusted_set() -> None:
 def test_a_block_that_does_not_come_after_the_trusted_one_is_refused() -> None:
     chain = Chain()
     trusted, later = chain.block(5), chain.block(7)
-    for block in (trusted, chain.block(4), chain.block(6, time_ns=trusted.header.time_ns)):
+    no_later = chain.block(6, time_ns=trusted.header.time_ns)
+    for block in (trusted, chain.block(4), chain.block(4, time_ns=later.header.time_ns), no_later):
         with pytest.raises(ProofError, match="does not come after"):
             verify_next(trusted, block, TRUSTING, now_ms(later))
     with pytest.raises(ProofError, match="not of 'region-1'"):

@@ -39,9 +39,9 @@ from aggregator.engine.cometbft.application import (
 from aggregator.engine.cometbft.opened import Opened
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Record, Role
+from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.keeper import Keeper
 from aggregator.service.notify import Outgoing
-from aggregator.service.snapshots import Snapshots
 from protocol.checkpoint import BlockHead
 from protocol.crypto import digest_of
 from protocol.errors import OperatorError

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from aggregator.engine.cometbft.rpc_port import Rpc
-from aggregator.service.replica import Replica, Unsealed
+from aggregator.service.consensus.replica import Replica, Unsealed
 from aggregator.service.store import Store
 from protocol.cometbft.light import verify_commit
 from protocol.cometbft.rpc import read_light_block

@@ -25,14 +25,14 @@ from aggregator.engine.cometbft.process_port import Supervisor, find_program
 from aggregator.engine.cometbft.rpc_port import Rpc
 from aggregator.engine.cometbft.server_port import Server
 from aggregator.ledger.record import Record
+from aggregator.service.consensus.replica import Replica
+from aggregator.service.consensus.sealing import Sealing
+from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.ingest import Ingest, Opened
 from aggregator.service.keeper import Keeper, restore
 from aggregator.service.log import configure, tell_loop_errors
 from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.notify import Outgoing
-from aggregator.service.replica import Replica
-from aggregator.service.sealing import Sealing
-from aggregator.service.snapshots import Snapshots
 from aggregator.service.store import Store, StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings, CometBft
