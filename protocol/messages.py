@@ -12,6 +12,7 @@ from typing import Final
 
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.errors import EncodingError
+from protocol.fee import fields_and_fee, spell_fee
 from protocol.fields import digest, integer, items, name, optional, row, text, uint
 from protocol.link import Link
 from protocol.refusals import RefusalCode
@@ -33,6 +34,7 @@ class MessageType(StrEnum):
     EVIDENCE = "evidence"
     BATCH = "batch"
     PURCHASE = "purchase"
+    TRANSFER = "transfer"
     INTERVAL = "interval"
     FACTORS = "factors"
     SETTLEMENT = "settlement"
@@ -243,10 +245,13 @@ class Purchase:
     right: RightKind
     price_max: int
     """The most tokens it may cost."""
+    fee: int = 0
+    """Tokens for the region's reserve, on top: what the participant pays to go first."""
 
     def encode(self) -> bytes:
         """Spell the purchase."""
-        return encode(self.link.to_fields() | {5: self.participant, 6: self.right.value, 7: self.price_max})
+        fields = {5: self.participant, 6: self.right.value, 7: self.price_max}
+        return encode(self.link.to_fields() | fields | spell_fee(self.fee))
 
     @classmethod
     def decode(cls, payload: bytes) -> Purchase:
@@ -255,12 +260,14 @@ class Purchase:
         Raises:
             EncodingError: not the one spelling of a purchase.
         """
-        fields = fields_of(decode(payload, size_max=MESSAGE_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), "purchase")
+        value = decode(payload, size_max=MESSAGE_BYTES_MAX)
+        fields, fee = fields_and_fee(value, (1, 2, 3, 4, 5, 6, 7), "purchase")
         return cls(
             link=Link.from_fields(fields),
             participant=name(fields[5], "participant"),
             right=_read_right_kind(fields[6]),
             price_max=uint(fields[7], "price limit"),
+            fee=fee,
         )
 
 

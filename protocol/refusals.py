@@ -50,7 +50,13 @@ class RefusalCode(IntEnum):
     NO_SUCH_RIGHT = 52
     PRICE_ABOVE_LIMIT = 53
     BALANCE_TOO_LOW = 54
+    """The account does not hold the price and the fee."""
     RIGHT_ALREADY_HELD = 55
+    # -- What a transfer says, beside 50 and 51.
+    UNKNOWN_RECEIVER = 57
+    TO_ONESELF = 58
+    NOT_COVERED = 59
+    """The account does not hold the amount and the fee."""
     # -- What the regulator and the compute nodes say.
     OUT_OF_TURN = 70
     """Not the interval or period that comes next, or not yet due."""

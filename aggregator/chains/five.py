@@ -11,7 +11,9 @@ from aggregator.chains.operation import OperationChain
 from aggregator.chains.payment import PaymentChain
 from aggregator.chains.standing import Standings
 from aggregator.chains.statements import Statements
+from aggregator.economy.bids import NO_BID, Bid
 from aggregator.ledger.ledger import Ledger
+from aggregator.ledger.record import Record
 from aggregator.ledger.table import Journal
 
 
@@ -26,6 +28,11 @@ class Five:
     operation: OperationChain
     payment: PaymentChain
     statements: Statements
+
+    def bid(self, record: Record) -> Bid:
+        """What a record offers for its place in the next block, as the last one has left things."""
+        head = self.ledger.head
+        return NO_BID if head is None else self.payment.bid(record, head.time_ms)
 
     def standings(self) -> Standings:
         """How everybody stands after the last block."""

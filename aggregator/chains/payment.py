@@ -1,7 +1,8 @@
 """The payment chain: tokens minted, charged and moved; rights bought; the order of priority.
 
-Kinds of record: *settlement* (one per settlement period, resting on analysis' factors) and *purchase* (of a right, by a
-participant's gateway). State: accounts, totals, rights, ranks. Feeds: the devices.
+Kinds of record: *settlement* (one per settlement period, resting on analysis' factors), *purchase* (of a right) and
+*transfer* (to another participant), both by a participant's gateway. State: accounts, totals, rights, ranks. Feeds: the
+devices.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any, ClassVar, Final
 
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
+from aggregator.chains.orders import ORDERS, Deal, deal_of
 from aggregator.chains.results import PeriodSettlement
 from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
-from aggregator.economy.rights import HeldRight, RightKey, price_of, priority_order
+from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.rights import HeldRight, RightKey, priority_order
 from aggregator.economy.tokens_many import tokens_of_all
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
@@ -25,6 +28,7 @@ from protocol.checkpoint import ChainName
 from protocol.merkle import root_of
 from protocol.messages import MessageType, Purchase, Right, RightKind
 from protocol.refusals import RefusalCode, Refused
+from protocol.transfer import Transfer
 
 ACCOUNTS_TABLE: Final = 50
 TOTALS_TABLE: Final = 51
@@ -49,6 +53,9 @@ class PaymentTotals:
     settled_until_ms: int = 0
     periods: int = 0
     purchases: int = 0
+    transfers: int = 0
+    fees: int = 0
+    """Tokens that were paid to go first; they are part of the reserve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ class PaymentChain:
     decoders: ClassVar[Decoders] = {
         MessageType.SETTLEMENT: PeriodSettlement.decode,
         MessageType.PURCHASE: Purchase.decode,
+        MessageType.TRANSFER: Transfer.decode,
     }
 
     def __init__(self, journal: Journal, region: Callable[[], Region], analysis: AnalysisChain) -> None:
@@ -120,6 +128,10 @@ class PaymentChain:
         """Tokens of a participant; below 0 is owed."""
         return (self.accounts.get(participant) or Account()).balance
 
+    def holds(self, key: RightKey) -> bool:
+        """Whether a right is somebody's already."""
+        return key in self.rights
+
     def rights_by_holder(self) -> Mapping[str, Sequence[Right]]:
         """Everybody's rights that are not over, each kind in the order of time; who holds none is left out."""
         held: dict[str, list[Right]] = {}
@@ -144,17 +156,23 @@ class PaymentChain:
         """Time alone changes nothing here: rights end with the settlement that they were bought for."""
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Settle a period, or sell a right.
+        """Settle a period, sell a right, or move tokens from one to another.
 
         Raises:
-            Refused: out of turn, not what follows from the factors, or a purchase that breaks a rule (50 to 59).
+            Refused: out of turn, not what follows from the factors, or an order that breaks a rule (50 to 69).
         """
-        match record.message:
-            case PeriodSettlement() as settlement:
-                return self._settle(settlement)
-            case Purchase() as purchase:
-                return self._sell(purchase, record, block)
-        raise AssertionError(f"no rule for {record.type}")
+        if isinstance(record.message, PeriodSettlement):
+            return self._settle(record.message)
+        return self._carry_out(deal_of(record, self._region(), self, block.time_ms))
+
+    def bid(self, record: Record, time_ms: int) -> Bid:
+        """What a record offers for its place, if it would take effect at `time_ms` with everything as it stands."""
+        if not isinstance(record.message, ORDERS):
+            return NO_BID
+        try:
+            return deal_of(record, self._region(), self, time_ms).bid
+        except Refused:
+            return NO_BID
 
     def vet(self, record: Record) -> None:
         """The rule says it all; there is no physics here."""
@@ -191,32 +209,20 @@ class PaymentChain:
         self._draw_up_order(due.end_ms)
         return leaves
 
-    def _sell(self, purchase: Purchase, record: Record, block: BlockTime) -> Iterable[bytes]:
-        region = self._region()
-        participant = purchase.participant
-        if participant not in region.gateways_of:
-            raise Refused(RefusalCode.UNKNOWN_PARTICIPANT, f"no participant {participant} on the asset chain")
-        if record.author.name not in region.gateways_of[participant]:
-            raise Refused(RefusalCode.NOT_THEIR_PARTICIPANT, f"{record.author.name} does not speak for {participant}")
-        price = price_of(purchase.right, region.rules.rights)
-        if price is None:
-            raise Refused(RefusalCode.NO_SUCH_RIGHT, f"{purchase.right.name.lower()} is not sold here")
-        if price > purchase.price_max:
-            raise Refused(RefusalCode.PRICE_ABOVE_LIMIT, f"it costs {price}, above the limit of {purchase.price_max}")
-        following = region.period_of(region.period_of(block.time_ms).span.end_ms).span
-        key = (participant, purchase.right.value, int(following.start_ms))
-        if key in self.rights:
-            detail = f"{participant} holds it for the period from {following.start_ms}"
-            raise Refused(RefusalCode.RIGHT_ALREADY_HELD, detail)
-        balance = self.balance(participant)
-        if balance < price:
-            raise Refused(RefusalCode.BALANCE_TOO_LOW, f"it costs {price}, the balance is {balance}")
-        movement = Movement(MovementKind.PURCHASE, participant, price, balance - price)
-        self._post(movement)
-        self.rights.put(key, HeldRight(following.end_ms))
-        totals = self.totals
-        self._totals.put(0, replace(totals, purchases=totals.purchases + 1))
-        return (movement_leaf(movement, following.start_ms),)
+    def _carry_out(self, deal: Deal) -> Iterable[bytes]:
+        for movement in deal.movements:
+            self._post(movement)
+        if deal.bought is not None:
+            self.rights.put(*deal.bought)
+        totals, is_purchase = self.totals, deal.bought is not None
+        counted = replace(
+            totals,
+            purchases=totals.purchases + is_purchase,
+            transfers=totals.transfers + (not is_purchase),
+            fees=totals.fees + deal.bid.fee,
+        )
+        self._totals.put(0, counted)
+        return [movement_leaf(movement, deal.period_start_ms) for movement in deal.movements]
 
     def _post(self, movement: Movement) -> None:
         effect = effect_of(movement.kind, movement.amount)

@@ -6,6 +6,7 @@ Participants and the region's reserve hold tokens. Two more sides close the book
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,6 +22,12 @@ class MovementKind(IntEnum):
     """Participant → reserve: what exceeds the ceiling."""
     PURCHASE = 4
     """Participant → reserve: the price of a right."""
+    SENT = 5
+    """Participant → reserve, on the way to another participant, who gets it in the movement that follows."""
+    RECEIVED = 6
+    """Reserve → participant: what another one has sent."""
+    FEE = 7
+    """Participant → reserve: what was offered for a record's place in a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,10 @@ def effect_of(kind: MovementKind, amount: int) -> Effect:
             return Effect(participant=amount, reserve=0, minted=amount, burned=0)
         case MovementKind.CHARGE:
             return Effect(participant=-amount, reserve=0, minted=0, burned=amount)
-        case MovementKind.OVERFLOW | MovementKind.PURCHASE:
+        case MovementKind.OVERFLOW | MovementKind.PURCHASE | MovementKind.SENT | MovementKind.FEE:
             return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
+        case MovementKind.RECEIVED:
+            return Effect(participant=amount, reserve=-amount, minted=0, burned=0)
 
 
 def settle(balance: int, tokens: int, ceiling: int, participant: str) -> list[Movement]:
@@ -76,10 +85,23 @@ def settle(balance: int, tokens: int, ceiling: int, participant: str) -> list[Mo
     """
     if tokens < 0:
         return [Movement(MovementKind.CHARGE, participant, -tokens, balance + tokens)]
-    if tokens == 0:
-        return []
+    return receive(MovementKind.AWARD, tokens, balance, ceiling, participant) if tokens else []
+
+
+def receive(kind: MovementKind, tokens: int, balance: int, ceiling: int, participant: str) -> list[Movement]:
+    """The movements by which an account gets tokens: what exceeds its ceiling goes on to the reserve."""
     balance += tokens
-    movements = [Movement(MovementKind.AWARD, participant, tokens, balance)]
+    movements = [Movement(kind, participant, tokens, balance)]
     if balance > ceiling:
         movements.append(Movement(MovementKind.OVERFLOW, participant, balance - ceiling, ceiling))
+    return movements
+
+
+def pay(parts: Mapping[MovementKind, int], balance: int, participant: str) -> list[Movement]:
+    """The movements by which tokens leave an account, in the order of `parts`; a part of 0 moves nothing."""
+    movements = []
+    for kind, amount in parts.items():
+        if amount:
+            balance -= amount
+            movements.append(Movement(kind, participant, amount, balance))
     return movements

@@ -24,6 +24,8 @@ class Outcome:
     """Its leaf on that chain's log: the record itself, or its refusal."""
     refusal: RefusalCode | None
     detail: str = ""
+    waited: int = 0
+    """Blocks that closed without it while it waited, as whoever ordered this block claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ class Block:
 
 
 def entries_root(outcomes: Iterable[Outcome]) -> bytes:
-    """Merkle root over a block's envelopes and what became of them."""
+    """Merkle root over a block's envelopes, what became of them, and how long each had waited."""
     return root_of(
-        encode([outcome.record.envelope.digest, outcome.refusal.value if outcome.refusal else 0])
+        encode([outcome.record.envelope.digest, outcome.refusal.value if outcome.refusal else 0, outcome.waited])
         for outcome in outcomes
     )
 

@@ -126,11 +126,16 @@ class Ledger:
             chosen.append(record)
         return chosen, refused
 
-    def finalize(self, time_ms: int, records: Sequence[Record]) -> Block:
+    def finalize(self, time_ms: int, records: Sequence[Record], waited: Sequence[int] = ()) -> Block:
         """Let a block take effect in memory. Follow it with `commit` or `abandon`.
 
         `records` come from `propose`, on this node or another: one whose link does not fit is a bug or a lie.
         Whose key counts is judged by the end of the block before, whatever the records of this one say about keys.
+
+        Args:
+            time_ms: when the block is proposed, UTC.
+            records: in their order.
+            waited: how many blocks each of them had waited, as is claimed; none for 0 throughout.
 
         Raises:
             Refused: a record's key counts no more, or it does not continue its author's sequence; nothing has changed
@@ -145,7 +150,10 @@ class Ledger:
         try:
             for chain in self._chains.values():
                 chain.begin_block(block)
-            outcomes = tuple(self._apply(record, block, writer) for record in records)
+            claims = waited or [0] * len(records)
+            outcomes = tuple(
+                self._apply(record, claim, block, writer) for record, claim in zip(records, claims, strict=True)
+            )
             if self._conclusion is not None:
                 self._conclusion.end_block(block)
         except BaseException:
@@ -224,7 +232,7 @@ class Ledger:
             tables.update(self._conclusion.tables)
         return tables
 
-    def _apply(self, record: Record, block: BlockTime, writer: _LogWriter) -> Outcome:
+    def _apply(self, record: Record, waited: int, block: BlockTime, writer: _LogWriter) -> Outcome:
         check_link(record, self.last_record(record.author.name))
         chain = self._chain_of[record.type]
         mark = self._journal.mark()
@@ -234,12 +242,12 @@ class Ledger:
             assert refusal.code.is_final, f"{refusal.code.name} is for the door, not for a rule"
             self._journal.roll_back(mark)
             index = writer.append(chain.name, refusal_leaf(record, refusal.code))
-            outcome = Outcome(record, chain.name, index, refusal.code, refusal.detail)
+            outcome = Outcome(record, chain.name, index, refusal.code, refusal.detail, waited)
         else:
             index = writer.grow(chain.name, record.envelope.data)
             for body in further:
                 writer.append(chain.name, body)
-            outcome = Outcome(record, chain.name, index, None)
+            outcome = Outcome(record, chain.name, index, None, waited=waited)
         self.links.put(record.author.name, LastRecord(record.link.sequence, record.envelope.digest))
         return outcome
 

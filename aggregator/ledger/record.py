@@ -47,7 +47,9 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
     Role.AGGREGATOR: frozenset(
         {MessageType.INTERVAL, MessageType.FACTORS, MessageType.SETTLEMENT, MessageType.EVIDENCE}
     ),
-    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.ROTATION}),
+    Role.GATEWAY: frozenset(
+        {MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}
+    ),
 }
 
 

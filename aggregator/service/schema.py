@@ -1,7 +1,8 @@
 """The tables of a ledger file. The only importer of sqlite_utils in this program.
 
 block      height → head, and the node's checkpoint of it
-entry      the envelopes of a block, in order, with what became of them; an accepted one is a leaf of its chain
+entry      the envelopes of a block, in order, with what became of them and how many blocks each had waited; an
+           accepted one is a leaf of its chain
 leaf       the leaves that blocks themselves brought about: factors, movements, refusals
 node       perfect subtrees of the logs, of two leaves and more, for proofs
 state      the rows of all tables, as of the last block
@@ -24,7 +25,8 @@ def create_schema(connection: Any) -> None:
     """Make the tables, through an open SQLite connection."""
     db = Database(connection)
     db.table("block").create({"height": int, "head": bytes, "checkpoint": bytes}, pk="height", strict=True)
-    entry = {"id": int, "author": str, "sequence": int, "code": int, "chain": int, "leaf": int, "envelope": bytes}
+    entry = {"id": int, "author": str, "sequence": int, "code": int, "chain": int, "leaf": int, "waited": int}
+    entry |= {"envelope": bytes}
     db.table("entry").create(entry, pk="id", not_null=set(entry), strict=True)
     db.table("entry").create_index(["author", "sequence"], unique=True)
     db.table("entry").create_index(["chain", "leaf"], unique=True)

@@ -116,7 +116,7 @@ class Store:
         height = block.head.height
         with self._writing(f"block {height}"):
             self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (height, block.head.encode(), checkpoint))
-            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
             leaves = [(leaf.chain, leaf.index, height, leaf.body) for leaf in block.leaves]
             self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?)", leaves)
             self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
@@ -285,11 +285,11 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", kept)
 
     def _entries(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredEntry]:
-        columns = "id, author, sequence, code, chain, leaf, envelope"
+        columns = "id, author, sequence, code, chain, leaf, waited, envelope"
         for row in self._all(f"SELECT {columns} FROM entry WHERE {where}", arguments):  # noqa: S608
-            place, author, sequence, code, chain, index, envelope = row
+            place, author, sequence, code, chain, index, waited, envelope = row
             height, position = place >> POSITION_BITS, place & POSITION_MAX
-            yield StoredEntry(height, position, author, sequence, code, _chain(chain), index, envelope)
+            yield StoredEntry(height, position, author, sequence, code, _chain(chain), index, waited, envelope)
 
     def _leaves(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredLeaf]:
         sql = (
@@ -342,5 +342,5 @@ def _entry_rows(block: Block) -> Iterator[tuple[object, ...]]:
     first = block.head.height << POSITION_BITS
     for position, outcome in enumerate(block.outcomes):
         link, code = outcome.record.link, outcome.refusal or 0
-        envelope = outcome.record.envelope.data
-        yield first + position, link.author, link.sequence, code, outcome.chain, outcome.index, envelope
+        became = (code, outcome.chain, outcome.index, outcome.waited)
+        yield first + position, link.author, link.sequence, *became, outcome.record.envelope.data

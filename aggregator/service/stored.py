@@ -19,6 +19,8 @@ class StoredEntry:
     """0, or the refusal's number."""
     chain: ChainName
     index: int
+    waited: int
+    """Blocks that closed without it while it waited, as whoever ordered its block claims."""
     envelope: bytes
 
 
