@@ -1,14 +1,17 @@
 """The embedded engine: one node that orders blocks by itself.
 
 It is handed time. A block closes when enough records wait, or the oldest of them has waited long enough, or the caller
-knows that time alone is due to change something. What does not fit its author's sequence leaves the queue at once.
+knows that time alone is due to change something. It takes the first of those that wait, in the order of `order`. What
+does not fit its author's sequence leaves the queue at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
+from aggregator.engine.order import BidOf, by_number, in_order
 from aggregator.ledger.block import Block
 from aggregator.ledger.ledger import Ledger, Refusal
 from aggregator.ledger.record import Record
@@ -26,15 +29,28 @@ class Closed:
     refused: tuple[Refusal, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A record that waits."""
+
+    record: Record
+    since: int
+    """How many blocks had closed when it came."""
+
+
 @dataclass(slots=True)
 class LocalEngine:
-    """Records that wait for a block, oldest first."""
+    """Records that wait for a block, as they came."""
 
     ledger: Ledger
     rule: Blocks
     pending_max: int
     keep: Keep
-    _pending: list[Record] = field(default_factory=list)
+    bid_of: BidOf
+    _pending: dict[bytes, _Pending] = field(default_factory=dict)
+    """By the digests of their envelopes, in the order of arrival."""
+    _closed: int = 0
+    """Blocks that this engine has closed."""
     _oldest_ms: int = 0
 
     @property
@@ -43,16 +59,18 @@ class LocalEngine:
         return len(self._pending)
 
     def submit(self, record: Record, now_ms: int) -> bool:
-        """Take a record into the queue.
+        """Take a record into the queue; one that is in it already keeps its place.
 
         Returns:
             False if the queue is full: its author will send it again.
         """
+        if record.envelope.digest in self._pending:
+            return True
         if len(self._pending) >= self.pending_max:
             return False
         if not self._pending:
             self._oldest_ms = now_ms
-        self._pending.append(record)
+        self._pending[record.envelope.digest] = _Pending(record, self._closed)
         return True
 
     def due_in_ms(self, now_ms: int) -> int | None:
@@ -73,15 +91,23 @@ class LocalEngine:
         Raises:
             Whatever `keep` raises: then nothing has happened, and everything still waits.
         """
-        waiting = self._pending[: self.rule.entries_max]
-        chosen, refused = self.ledger.propose([own, *waiting] if own else waiting)
-        block = self.ledger.finalize(now_ms, chosen)
+        waiting = by_number(pending.record for pending in self._pending.values())
+        fit, refused = self.ledger.propose([own, *waiting] if own else waiting)
+        waited = [self._waited(record) for record in fit]
+        places = list(islice(in_order(fit, waited, self.bid_of), self.rule.entries_max + (own is not None)))
+        taken = [fit[place] for place in places]
+        block = self.ledger.finalize(now_ms, taken, [waited[place] for place in places])
         try:
             self.keep(block)
         except BaseException:
             self.ledger.abandon()
             raise
         self.ledger.commit()
-        self._pending = self._pending[len(waiting) :]
-        self._oldest_ms = now_ms
+        for record in [*taken, *(refusal.record for refusal in refused)]:
+            self._pending.pop(record.envelope.digest, None)
+        self._oldest_ms, self._closed = now_ms, self._closed + 1
         return Closed(block, tuple(refused))
+
+    def _waited(self, record: Record) -> int:
+        pending = self._pending.get(record.envelope.digest)
+        return 0 if pending is None else self._closed - pending.since

@@ -47,9 +47,7 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
     Role.AGGREGATOR: frozenset(
         {MessageType.INTERVAL, MessageType.FACTORS, MessageType.SETTLEMENT, MessageType.EVIDENCE}
     ),
-    Role.GATEWAY: frozenset(
-        {MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}
-    ),
+    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),
 }
 
 

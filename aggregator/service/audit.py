@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from aggregator.chains.five import Five, wire
 from aggregator.chains.genesis import open_genesis
+from aggregator.engine.order import broken_order
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Author, Record, Role
@@ -132,9 +133,11 @@ class _Auditor:
         head, checkpoint = _expect(self._store.block(height), place, "missing")
         stored = self._store.entries(height)
         records = [self._open(entry, f"{place}, record {entry.position}") for entry in stored]
+        waited = [entry.waited for entry in stored]
+        self._see_order(records, waited, place)
         try:
             time_ms = BlockHead.decode(head).time_ms
-            block = self.five.ledger.finalize(time_ms, records)
+            block = self.five.ledger.finalize(time_ms, records, waited)
         except EsteError as error:
             raise AuditError(place, str(error)) from error
         self._compare(block, stored, place)
@@ -178,6 +181,11 @@ class _Auditor:
         if self._second_opinion:
             self._ask_again(record.envelope, record.author, place)
         return record
+
+    def _see_order(self, records: list[Record], waited: list[int], place: str) -> None:
+        """See that a block kept to the order, by what it says of waiting and the last one of accounts."""
+        if broken := broken_order(records, waited, self.five.bid):
+            raise AuditError(place, broken)
 
     def _compare(self, block: Block, stored: list[StoredEntry], place: str) -> None:
         for position, (outcome, entry) in enumerate(zip(block.outcomes, stored, strict=True)):

@@ -32,7 +32,7 @@ class Node:
     def __init__(self, keeper: Keeper, blocks: Blocks, pending_max: int) -> None:
         """Use `open`."""
         self._keeper = keeper
-        self._engine = LocalEngine(keeper.five.ledger, blocks, pending_max, keeper.keep)
+        self._engine = LocalEngine(keeper.five.ledger, blocks, pending_max, keeper.keep, keeper.five.bid)
 
     @classmethod
     def open(cls, folder: Path, name: str, key: SoftwareKey, blocks: Blocks, pending_max: int) -> Node:

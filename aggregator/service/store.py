@@ -260,7 +260,7 @@ class Store:
         """What SQLite itself finds wrong with the file, or None."""
         try:
             found = [row[0] for row in self._db.execute("PRAGMA integrity_check(1)")]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes damaged bytes in its finding
             return str(error)
         return None if found == ["ok"] else str(found[0])
 

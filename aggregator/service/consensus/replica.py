@@ -1,8 +1,8 @@
 """A node among several: a keeper under consensus. CometBFT asks, and this is what the ledger answers.
 
     check_tx          may it wait?                         its envelope opens, and its number is still to come
-    prepare_proposal  what would a block of ours hold?     what is due from this node first, then what waits and fits
-    process_proposal  do we vote for theirs?               all of it fits, and physics done again comes to the same
+    prepare_proposal  what would a block of ours hold?     what waits and fits, in the order of `engine.order`
+    process_proposal  do we vote for theirs?               all fits, in that order; physics done again comes to the same
     finalize_block    let it take effect, in memory        what does not fit is skipped, alike on every node
     commit            keep it, then answer its authors
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 import structlog
@@ -37,6 +38,9 @@ from aggregator.engine.cometbft.application import (
     size_in_block,
 )
 from aggregator.engine.cometbft.opened import Opened
+from aggregator.engine.order import broken_order, by_number, in_order
+from aggregator.engine.order_note import WAITED_BYTES_MAX, is_note, spell_note, split_note
+from aggregator.engine.waits import Waits
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Record, Role
 from aggregator.service.consensus.snapshots import Snapshots
@@ -44,7 +48,7 @@ from aggregator.service.keeper import Keeper
 from aggregator.service.notify import Outgoing
 from protocol.checkpoint import BlockHead
 from protocol.crypto import digest_of
-from protocol.errors import OperatorError
+from protocol.errors import EncodingError, OperatorError
 from protocol.refusals import RefusalCode, Refused
 
 OPENED_MAX: Final = 8192
@@ -59,6 +63,12 @@ rather than be refused as from the future: the block after has a fresher time.""
 
 WAITS: Final = frozenset((Role.GATEWAY, Role.REGULATOR))
 """Whose records come through the mempool. A node's own come with its proposals."""
+
+NOTE_ROOM: Final = 32
+"""Bytes of a block that are kept for the order note, beside those of its claims."""
+
+WAITING_MAX: Final = 100_000
+"""Of so many records that wait it is remembered since when, at some hundred bytes each."""
 
 UNSEALED_MAX: Final = 1024
 """A seal that is missed is missed: one of a later block proves all before it."""
@@ -88,6 +98,7 @@ class Replica:
         blocks_kept: int,
         tell: Callable[[list[Outgoing]], None],
         snapshots: Snapshots,
+        waiting_max: int = WAITING_MAX,
     ) -> None:
         """
         Args:
@@ -97,6 +108,7 @@ class Replica:
             blocks_kept: how many of its own blocks CometBFT keeps for others; 0 for all.
             tell: takes what is to be told after a commit. Called in the ledger's thread.
             snapshots: of this node's state, for others; and theirs, for this one.
+            waiting_max: records of which it is remembered how long they have waited.
         """
         self._keeper = keeper
         self._now_ms = now_ms
@@ -108,6 +120,9 @@ class Replica:
         self._height = keeper.store.engine_height()
         self._finalized: tuple[int, Block | None] | None = None
         """What waits for `commit`: height, and the ledger's block if there is one."""
+        self._waits = Waits(waiting_max)
+        self._decided: list[bytes] = []
+        """Digests of the transactions of the block that was finalized last: they wait no longer."""
         self.unsealed: deque[Unsealed] = deque(maxlen=UNSEALED_MAX)
         """Blocks of the ledger whose votes have yet to be fetched, oldest first. One thread appends, another takes."""
 
@@ -146,40 +161,49 @@ class Replica:
     def check_tx(self, tx: bytes, is_recheck: bool) -> TxResult:
         """Whether an envelope may wait. In any thread."""
         try:
-            self._check_waits(self._opened.open(tx))
+            record = self._opened.open(tx)
+            self._check_waits(record)
         except Refused as refused:
+            self._waits.forget([digest_of(tx)])
             return TxResult(refused.code.value, log=refused.detail)
+        self._waits.see(record.envelope.digest, self._height)
         return TxResult()
 
     def prepare_proposal(self, draft: Draft) -> Sequence[bytes]:
-        """What is due from this node, then what waits, each author's in the order of their numbers."""
-        ledger, own = self._keeper.five.ledger, self._keeper.due_record()
-        records = [] if own is None else [ledger.check(own)]
+        """What is due from this node, then what waits, in order; before them, how long each has waited."""
+        five, own = self._keeper.five, self._keeper.due_record()
+        records = [] if own is None else [five.ledger.check(own)]
         records += by_number(self._ready(draft))
-        chosen, _ = ledger.propose(records)
-        room, txs = draft.txs_bytes_max, []
-        for record in chosen[: self._entries_max]:
-            room -= size_in_block(record.envelope.data)
+        fit, _ = five.ledger.propose(records)
+        waited = [self._waits.waited(record.envelope.digest, self._height) for record in fit]
+        room, txs, claims = draft.txs_bytes_max - NOTE_ROOM, list[bytes](), list[int]()
+        for place in islice(in_order(fit, waited, five.bid), self._entries_max):
+            data = fit[place].envelope.data
+            room -= size_in_block(data) + WAITED_BYTES_MAX
             if room < 0:
                 break
-            txs.append(record.envelope.data)
-        return txs
+            txs.append(data)
+            claims.append(waited[place])
+        note = spell_note(claims)
+        return txs if note is None else [note, *txs]
 
     def process_proposal(self, block: OrderedBlock) -> bool:
-        """Whether every record fits, and this node reckons what the proposer reckoned."""
-        ledger = self._keeper.five.ledger
+        """Whether every record fits, in the order that is due, and this node reckons what the proposer reckoned."""
+        five = self._keeper.five
         try:
-            records = [self._opened.open(tx) for tx in block.txs]
-            _, refused = ledger.propose(records)
+            waited, txs = split_note(block.txs)
+            records = [self._opened.open(tx) for tx in txs]
+            _, refused = five.ledger.propose(records)
             if refused:
                 raise Refused(refused[0].code, refused[0].detail)
+            if broken := broken_order(records, waited, five.bid):
+                return self._vote_down(block, "ORDER", broken)
             for record in records:
-                ledger.vet(record)
+                five.ledger.vet(record)
         except Refused as no:
-            log.warning(
-                "voted down", height=block.height, proposer=block.proposer.hex(), code=no.code.name, why=no.detail
-            )
-            return False
+            return self._vote_down(block, no.code.name, no.detail)
+        except EncodingError as error:
+            return self._vote_down(block, "ORDER_NOTE", str(error))
         return True
 
     def finalize_block(self, block: OrderedBlock) -> Finalized:
@@ -187,8 +211,8 @@ class Replica:
         self._forget_finalized()
         five = self._keeper.five
         before = five.asset.validators()
-        results, records = self._open_decided(block.txs)
-        made = five.ledger.finalize(block.time_ms, records)
+        results, records, waited = self._open_decided(block.txs)
+        made = five.ledger.finalize(block.time_ms, records, waited)
         for outcome in made.outcomes:
             if outcome.refusal is not None:
                 results[outcome.record.envelope.digest] = TxResult(outcome.refusal.value, log=outcome.detail)
@@ -198,6 +222,7 @@ class Replica:
             head = five.ledger.head
         assert head is not None, "a region has its genesis"
         self._finalized = (block.height, made if head is made.head else None)
+        self._decided = list(results)
         changed = changed_powers(before, five.asset.validators())
         told = tuple(results[digest_of(tx)] for tx in block.txs)
         return Finalized(head.digest, told, tuple(Validator(key, power) for key, power in changed))
@@ -216,6 +241,7 @@ class Replica:
             self._keeper.keep(made, height)
             self._keeper.five.ledger.commit()
         self._finalized, self._height = None, height
+        self._waits.forget(self._decided)
         if made is not None:
             self.unsealed.append(Unsealed(made.head.height, made.head.digest, height + 1))
             self._tell(self._keeper.answers(made))
@@ -246,6 +272,7 @@ class Replica:
         if taken is not None:
             self._keeper.adopt(taken.five, taken.manifest, taken.height)
             self._height = taken.height
+            self._waits.forget_all()
         return applied
 
     # -- Steps
@@ -283,10 +310,17 @@ class Replica:
             if not (is_stale and self._keeper.five.data.is_ahead(record, draft.time_ms, now_ms)):
                 yield record
 
-    def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record]]:
-        """What is to be said of each transaction of a decided block, by digest; and the records among them that fit."""
-        results, opened = dict[bytes, TxResult](), list[Record]()
-        for tx in dict.fromkeys(txs):
+    def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record], list[int]]:
+        """What is to be said of each transaction of a decided block, by digest; the records among them that fit, and
+        how long each of these has waited, as the block says."""
+        opened = list[Record]()
+        results = {digest_of(tx): TxResult() for tx in txs[:1] if is_note(tx)}
+        try:
+            claims, records = split_note(txs)
+        except EncodingError as error:  # no honest node has voted for it
+            claims, records = [0] * (len(txs) - 1), txs[1:]
+            results = {digest_of(txs[0]): TxResult(RefusalCode.MALFORMED.value, log=str(error))}
+        for tx in dict.fromkeys(records):
             try:
                 opened.append(self._opened.open(tx))
                 results[opened[-1].envelope.digest] = TxResult()
@@ -294,23 +328,15 @@ class Replica:
                 results[digest_of(tx)] = TxResult(refused.code.value, log=refused.detail)
         chosen, left_out = self._keeper.five.ledger.propose(opened)
         results |= {one.record.envelope.digest: TxResult(one.code.value, log=one.detail) for one in left_out}
-        return results, chosen
+        waited = dict(zip(records, claims, strict=True))
+        return results, chosen, [waited[record.envelope.data] for record in chosen]
+
+    def _vote_down(self, block: OrderedBlock, code: str, why: str) -> bool:
+        log.warning("voted down", height=block.height, proposer=block.proposer.hex(), code=code, why=why)
+        return False
 
     def _forget_finalized(self) -> None:
         """Take back a block that was never committed: it is going to be replayed."""
         if self._finalized is not None and self._finalized[1] is not None:
             self._keeper.five.ledger.abandon()
         self._finalized = None
-
-
-def by_number(records: Iterable[Record]) -> list[Record]:
-    """Records in the order in which they came, but each author's among themselves in the order of their numbers.
-
-    What somebody sent in order may arrive out of order, over several nodes.
-    """
-    arrived = list(records)
-    waiting: dict[str, list[Record]] = {}
-    for record in arrived:
-        waiting.setdefault(record.author.name, []).append(record)
-    in_order = {name: iter(sorted(one, key=lambda record: record.link.sequence)) for name, one in waiting.items()}
-    return [next(in_order[record.author.name]) for record in arrived]

@@ -126,6 +126,7 @@ class _Runner:
             blocks_kept=cometbft.blocks_kept,
             tell=self._tell,
             snapshots=Snapshots(settings.data / "snapshots", cometbft.snapshot_every),
+            waiting_max=settings.pending_max,
         )
         self._ingest = Ingest(self._replica.open, settings.verify_threads, settings.pending_max)
 
