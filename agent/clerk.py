@@ -26,6 +26,7 @@ from agent.outbox.file import StorageError
 from agent.outbox.journal import Disk, Journal
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
+from agent.outbox.wishes import Wishes
 from agent.session import Arrived, Bought, Session
 from agent.status import LINK_UP, State, halt_text, status_message
 from config.settings.agent import AgentSettings, StandingOrder
@@ -71,6 +72,7 @@ class Clerk:
         self._settings = settings
         self._books = books
         self._memory = Memory(books)
+        self._wishes = Wishes(books)
         self._session = conversation
         self._key = key
         self._clocks = clocks
@@ -205,9 +207,13 @@ class Clerk:
             self._is_stuck = self._is_stuck and not keep
 
     async def _keep(self) -> None:
-        """Put on disk what was read and sign what is due; a key that cannot sign is tried again at the next tick."""
+        """Put on disk what was read, sign what is due or ordered; a key that does not sign is tried at the next tick."""
         try:
             await self._journal.keep()
+            seal_transfer = partial(self._seal, MessageType.TRANSFER)
+            while (entry := await self._disk.do(self._wishes.sign_next, seal_transfer)) is not None:
+                log.info("transfer signed", sequence=entry.sequence)
+                self._attend(Signed(entry))
             if self._is_closing:
                 await self._journal.close_all()
         except KeyUnavailable as error:
@@ -297,7 +303,7 @@ class Clerk:
 
     async def _buy(self, order: StandingOrder) -> None:
         def payload(link: Link) -> bytes:
-            return Purchase(link, order.participant, order.kind, order.price_max).encode()
+            return Purchase(link, order.participant, order.kind, order.price_max, order.fee).encode()
 
         sign = partial(self._memory.sign_purchase, participant=order.participant, right=order.kind)
         try:

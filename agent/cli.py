@@ -36,6 +36,9 @@ app = typer.Typer(
 
 NS_PER_MS: Final = 1_000_000
 
+TOKENS_MAX: Final = 1 << 53
+"""More than any account can hold; it keeps a slip of the finger out of the outbox."""
+
 KEY_TRIALS: Final = 5
 """Signatures that `key` has made, to see how long one takes."""
 
@@ -192,6 +195,34 @@ def status(
         seen = look(load(settings, AgentSettings).data, unix_ms=time.time_ns() // NS_PER_MS)
         document = to_json(seen)
         typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(to_text(document)))
+
+
+@app.command()
+def transfer(
+    settings: SettingsOption,
+    to: Annotated[str, typer.Argument(metavar="TO", help="Participant who gets the tokens.")],
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, max=TOKENS_MAX, help="How many.")],
+    sender: Annotated[str, typer.Option("--from", help="Participant of this gateway who gives them.")],
+    fee: Annotated[int, typer.Option(min=0, max=TOKENS_MAX, help="Tokens on top, to go before others.")] = 0,
+) -> None:
+    """Give tokens of a participant of this gateway to another one. The agent signs it, at once or when it starts."""
+    from agent.outbox.file import is_held
+    from agent.outbox.wishes import Wish, leave
+    from config.load import load
+    from config.settings.agent import AgentSettings
+    from protocol.fields import is_name
+
+    for name in (to, sender):
+        if not is_name(name):
+            raise typer.BadParameter(f"{name!r} is no participant's name")
+    if to == sender:
+        raise typer.BadParameter("nobody gives tokens to themselves")
+    with expected_errors():
+        folder = load(settings, AgentSettings).data
+        leave(folder, Wish(sender, to, amount, fee))
+        when = "the running agent signs it now" if is_held(folder) else "the agent signs it when it starts"
+        typer.echo(f"{amount} tokens from {sender} to {to}, with a fee of {fee}: {when}")
+        typer.echo("What came of it: este-agent status, which also lists what was refused")
 
 
 @app.command()

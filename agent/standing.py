@@ -119,7 +119,7 @@ def orders_due(
 
 
 def _can_afford(order: StandingOrder, standing: Standing) -> bool:
-    return standing.balance - order.price_max >= order.balance_min
+    return standing.balance - order.price_max - order.fee >= order.balance_min
 
 
 def _holds_next(kind: RightKind, standing: Standing, time_ms: int) -> bool:

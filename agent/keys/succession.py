@@ -9,7 +9,7 @@ half-way finds its outbox as it was. Only while no agent runs: whoever calls hol
 A slip names the ledger's last record only. If that waits here, it and all before it are on the ledger and go. If it
 does not, nothing tells which of ours the ledger has: after a card was put back from an older copy, records that count
 already are sent again under new numbers. None is lost, and no energy is booked twice, since readings that are older
-than the last that counted are none; but a purchase is a new order then.
+than the last that counted are none; but a purchase or a transfer is a new order then.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent.outbox.schema import APPLICATION_ID, SCHEMA, VERSION
+from agent.outbox.schema import APPLICATION_ID, SCHEMA, UPGRADES, VERSION
 from config import lock
 from protocol.errors import OperatorError, WorldError
 from protocol.link import NO_RECORD
@@ -71,12 +71,25 @@ class OutboxFile:
         Raises:
             OperatorError: there is none, or a newer este wrote it.
         """
+        return cls._beside(folder, "ro", oldest=1)
+
+    @classmethod
+    def join(cls, folder: Path) -> OutboxFile:
+        """Open the outbox in `folder` to leave something in it for its agent, whether that runs or not.
+
+        Raises:
+            OperatorError: there is none, or another este wrote it.
+        """
+        return cls._beside(folder, "rw", oldest=VERSION)
+
+    @classmethod
+    def _beside(cls, folder: Path, mode: str, *, oldest: int) -> OutboxFile:
         path = folder / FILE_NAME
         if not path.exists():
             raise OperatorError(path, "", "the outbox of an agent that has run (este-agent run)", "no such file")
         with ExitStack() as stack:
-            outbox = cls(stack.enter_context(closing(_connect(f"{path.as_uri()}?mode=ro"))))
-            outbox._check_version(path)
+            outbox = cls(stack.enter_context(closing(_connect(f"{path.as_uri()}?mode={mode}"))))
+            outbox._check_version(path, oldest)
             outbox._held = stack.pop_all()
         return outbox
 
@@ -146,7 +159,7 @@ class OutboxFile:
                 self.execute(sql, region, gateway, NO_RECORD)
                 self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.execute(f"PRAGMA user_version = {VERSION}")
-        self._check_version(path)
+        self._upgrade(path)
         if self.owner() != (region, gateway):
             expected = f"the outbox of {gateway} in {region}: give each gateway a `data` folder of its own"
             raise OperatorError(path, "", expected, "that of {1} in {0}".format(*self.owner()))
@@ -160,11 +173,20 @@ class OutboxFile:
                 " AND id NOT IN (SELECT boot FROM meter WHERE boot IS NOT NULL)"
             )
 
-    def _check_version(self, path: Path) -> None:
+    def _upgrade(self, path: Path) -> None:
+        """Bring a file of an older version up to this one."""
+        self._check_version(path, 1)
+        for version in range(self._one("PRAGMA user_version"), VERSION):
+            with self.transaction(durable=True):
+                for statement in UPGRADES[version]:
+                    self.execute(statement)
+                self.execute(f"PRAGMA user_version = {version + 1}")
+
+    def _check_version(self, path: Path, oldest: int) -> None:
         application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
         if application != APPLICATION_ID:
             raise OperatorError(path, "", "an outbox of este-agent", "another kind of file")
-        if version != VERSION:
+        if not oldest <= version <= VERSION:
             expected = f"an outbox of version {VERSION}: use the este that wrote it, or a newer one"
             raise OperatorError(path, "", expected, f"version {version}")
 

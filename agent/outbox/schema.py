@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 1
+VERSION: Final = 2
+
+WISH: Final = """
+    CREATE TABLE wish (
+        id INTEGER PRIMARY KEY,
+        sender TEXT NOT NULL,
+        receiver TEXT NOT NULL,
+        amount INTEGER NOT NULL,
+        fee INTEGER NOT NULL
+    ) STRICT
+    """
 
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
@@ -107,4 +118,9 @@ SCHEMA: Final = (
         text TEXT NOT NULL
     ) STRICT
     """,
+    # Transfers that were ordered and are not signed yet.
+    WISH,
 )
+
+UPGRADES: Final[Mapping[int, Sequence[str]]] = {1: (WISH,)}
+"""What makes a file of an older version one of the next."""

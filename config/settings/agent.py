@@ -22,6 +22,8 @@ class StandingOrder(Model):
     participant: Name
     right: str
     price_max: Positive
+    fee: Natural = 0
+    """Tokens on top, to be taken into a block before others."""
     balance_min: Natural
     """Buy only while at least this is left afterwards."""
 
