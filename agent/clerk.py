@@ -207,7 +207,7 @@ class Clerk:
             self._is_stuck = self._is_stuck and not keep
 
     async def _keep(self) -> None:
-        """Put on disk what was read, sign what is due or ordered; a key that does not sign is tried at the next tick."""
+        """Put on disk what was read, sign what is due or ordered; a key that does not sign is asked again at a tick."""
         try:
             await self._journal.keep()
             seal_transfer = partial(self._seal, MessageType.TRANSFER)

@@ -29,6 +29,7 @@ from protocol.messages import (
     Statement,
 )
 from protocol.refusals import RefusalCode
+from protocol.transfer import Transfer
 from protocol.units import Quantity
 
 REGION = "sunvale"
@@ -90,6 +91,11 @@ def a_batch(**changes: Any) -> Batch:
     """Three readings of one meter."""
     batch = Batch(link=a_link(), boot_id=a_digest("boot")[:16], clock=a_clock(), meters=(a_meter_block(),))
     return replace(batch, **changes)
+
+
+def a_transfer(**changes: Any) -> Transfer:
+    """Ten tokens for a neighbour."""
+    return replace(Transfer(link=a_link(), sender="annia", receiver="bert", amount=10), **changes)
 
 
 def a_purchase(**changes: Any) -> Purchase:

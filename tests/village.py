@@ -23,6 +23,7 @@ from protocol.crypto import SoftwareKey
 from protocol.envelope import seal
 from protocol.link import NO_RECORD, Link
 from protocol.messages import MessageType, Purchase, RightKind
+from protocol.transfer import Transfer
 from protocol.units import Quantity
 
 REGION = "village"
@@ -160,6 +161,10 @@ class Village:
         """An order for priority in the next settlement period."""
         purchase = Purchase(self.link(), participant, RightKind.PRIORITY_PURCHASE, 40)
         return replace(purchase, **changes)
+
+    def a_transfer(self, sender: str = "wind", receiver: str = "home", **changes: Any) -> Transfer:
+        """Ten tokens for somebody else."""
+        return replace(Transfer(self.link(), sender, receiver, 10), **changes)
 
     def close(self, records: list[Record]) -> Block:
         """Close a block of records that fit, and see that every invariant holds."""

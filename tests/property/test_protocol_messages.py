@@ -29,6 +29,7 @@ from protocol.messages import (
 )
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic, parse
+from protocol.transfer import Transfer
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.builders import (
     a_batch,
@@ -39,6 +40,7 @@ from tests.builders import (
     a_refusal,
     a_sealed,
     a_statement,
+    a_transfer,
 )
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?", fullmatch=True)
@@ -106,7 +108,8 @@ standings = st.builds(
 statements = st.builds(
     Statement, names, names, uints, digests, uints, uints, st.lists(standings, max_size=4).map(tuple)
 )
-purchases = st.builds(Purchase, links, names, st.sampled_from(RightKind), uints)
+purchases = st.builds(Purchase, links, names, st.sampled_from(RightKind), uints, uints)
+transfers = st.builds(Transfer, links, names, names, uints.filter(bool), uints)
 heads = st.builds(
     BlockHead,
     names,
@@ -118,7 +121,7 @@ heads = st.builds(
     digests,
 )
 
-MESSAGES = st.one_of(batches, receipts, refusals, statements, purchases, heads)
+MESSAGES = st.one_of(batches, receipts, refusals, statements, purchases, transfers, heads)
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {
     "canonical": lambda data: decode(data, size_max=1 << 20),
@@ -128,6 +131,7 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "refusal": Refusal.decode,
     "statement": Statement.decode,
     "purchase": Purchase.decode,
+    "transfer": Transfer.decode,
     "block head": BlockHead.decode,
 }
 
@@ -138,7 +142,8 @@ VALID = {
     "receipt": a_receipt().encode(),
     "refusal": a_refusal().encode(),
     "statement": a_statement().encode(),
-    "purchase": a_purchase().encode(),
+    "purchase": a_purchase(fee=3).encode(),
+    "transfer": a_transfer(fee=3).encode(),
     "block head": a_block_head().encode(),
 }
 

@@ -285,6 +285,38 @@ def test_a_gateway_speaks_for_its_own_participants_only(village: Village) -> Non
     assert refused_on_chain(two, purchase) is RefusalCode.NOT_THEIR_PARTICIPANT
 
 
+# -- transfers
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"sender": "nobody"}, RefusalCode.UNKNOWN_PARTICIPANT),
+        ({"receiver": "nobody"}, RefusalCode.UNKNOWN_RECEIVER),
+        ({"receiver": "wind"}, RefusalCode.TO_ONESELF),
+        ({"amount": 172}, RefusalCode.NOT_COVERED),
+        ({"amount": 171, "fee": 1}, RefusalCode.NOT_COVERED),
+        ({"sender": "gas", "amount": 1}, RefusalCode.NOT_COVERED),
+    ],
+)
+def test_a_transfer_that_breaks_a_rule_is_refused(village: Village, changes: dict[str, Any], code: RefusalCode) -> None:
+    transfer = rich(village).a_transfer(**changes)
+    assert refused_on_chain(village, village.sign(transfer, MessageType.TRANSFER)) is code
+
+
+def test_a_gateway_gives_away_what_its_own_participants_have_and_nobody_else_s(village: Village) -> None:
+    document = a_grid_document()
+    document["meters"][-1]["gateway"] = "gw-2"  # wind
+    two = Village(grid=check(document, Grid, "grid.yaml"), keys=some_keys("gw", "gw-2"))
+    transfer = two.sign(two.a_transfer("wind"), MessageType.TRANSFER)
+    assert refused_on_chain(two, transfer) is RefusalCode.NOT_THEIR_PARTICIPANT
+
+
+def test_a_fee_that_the_account_does_not_hold_beside_the_price_refuses_the_purchase(village: Village) -> None:
+    purchase = rich(village).a_purchase(fee=171 - 40 + 1)
+    assert refused_on_chain(village, village.sign(purchase, MessageType.PURCHASE)) is RefusalCode.BALANCE_TOO_LOW
+
+
 # -- compute nodes
 
 

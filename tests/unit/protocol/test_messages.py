@@ -29,6 +29,7 @@ from protocol.messages import (
     Statement,
 )
 from protocol.refusals import RefusalCode
+from protocol.transfer import Transfer
 from tests.builders import (
     a_block_head,
     a_digest,
@@ -38,6 +39,7 @@ from tests.builders import (
     a_refusal,
     a_standing,
     a_statement,
+    a_transfer,
 )
 from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
 
@@ -148,6 +150,32 @@ MESSAGES = {
             "a negative price": ((7,), -1),
             "a price beyond 63 bits": ((7,), 2**63),
         },
+    ),
+    "purchase with a fee": Message(
+        value=a_purchase(fee=3),
+        decode=Purchase.decode,
+        size_max=MESSAGE_BYTES_MAX,
+        wrong={"a fee of nothing": ((8,), 0), "a negative fee": ((8,), -1), "a fee beyond 63 bits": ((8,), 2**63)},
+        may_miss=((8,),),
+    ),
+    "transfer": Message(
+        value=a_transfer(fee=3),
+        decode=Transfer.decode,
+        size_max=MESSAGE_BYTES_MAX,
+        wrong={
+            "a region of numbers": ((1,), 5),
+            "an author with a hash sign": ((2,), "gw#1"),
+            "a negative sequence": ((3,), -1),
+            "a previous digest that is missing": ((4,), None),
+            "a sender without name": ((5,), ""),
+            "a receiver without name": ((6,), ""),
+            "an amount of nothing": ((7,), 0),
+            "a negative amount, which would take": ((7,), -1),
+            "an amount beyond 63 bits": ((7,), 2**63),
+            "a fee of nothing": ((8,), 0),
+            "a negative fee": ((8,), -1),
+        },
+        may_miss=((8,),),
     ),
     "block head": Message(
         value=a_block_head(),
