@@ -123,10 +123,10 @@ buses: []
 #       - {id: barn, unit: 1, profile: eastron_sdm120}
 
 # Buy a right for a participant behind this gateway whenever the balance allows: at most at price_max tokens,
-# and only while balance_min tokens are left afterwards.
+# and only while balance_min tokens are left afterwards. A fee on top is taken into a block before others.
 # standing_orders: []
 # standing_orders:
-#   - {participant: anna, right: priority_purchase, price_max: 50, balance_min: 100}
+#   - {participant: anna, right: priority_purchase, price_max: 50, fee: 0, balance_min: 100}
 
 # Tell Home Assistant what the meters show, by MQTT discovery; at the house's own broker, if one is named.
 # home_assistant:

@@ -28,6 +28,7 @@ from protocol.envelope import Envelope, seal
 from protocol.messages import MessageType, Purchase, Receipt, Received, Refusal, Statement
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic
+from protocol.transfer import Transfer
 from protocol.units import Quantity
 from tests.builders import GATEWAY, REGION, a_key
 from tests.unit.agent.builders import settings_document
@@ -168,6 +169,13 @@ class Meters:
         return words
 
 
+READERS: dict[str, Callable[[bytes], Any]] = {
+    MessageType.BATCH: Batch.decode,
+    MessageType.PURCHASE: Purchase.decode,
+    MessageType.TRANSFER: Transfer.decode,
+}
+
+
 @dataclass
 class Aggregator:
     """Takes records in order and answers them, unless a test has other plans."""
@@ -206,7 +214,7 @@ class Aggregator:
 
     async def _record(self, envelope: Envelope) -> None:
         envelope.verify(a_key().public_key, REGION)
-        record = (Batch if envelope.type == MessageType.BATCH else Purchase).decode(envelope.payload)
+        record = READERS[envelope.type](envelope.payload)
         link = record.link
         self.arrived.append(link.sequence)
         if self.is_silent:

@@ -23,6 +23,7 @@ from agent.outbox.books import Books, Seal
 from agent.outbox.file import FILE_NAME, OutboxFile, StorageError, is_held
 from agent.outbox.memory import HeardStatement, Memory, look
 from agent.outbox.queue import Entry
+from agent.outbox.schema import VERSION
 from agent.standing import Placed
 from config.settings.agent import Batching
 from protocol.batch import Batch, ClockState
@@ -247,7 +248,7 @@ class TestOwnership:
     def test_a_newer_version_is_refused(self, tmp_path: Path) -> None:
         open_in(tmp_path).file.close()
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
-            db.execute("PRAGMA user_version = 2")
+            db.execute(f"PRAGMA user_version = {VERSION + 1}")
         db.close()
         with pytest.raises(OperatorError, match="use the este that wrote it"):
             open_in(tmp_path)

@@ -136,7 +136,7 @@ MESSAGES = {
         may_miss=((7, 0), (7, 0, 6, 0), (7, 0, 7, 0)),
     ),
     "purchase": Message(
-        value=a_purchase(),
+        value=a_purchase(fee=3),
         decode=Purchase.decode,
         size_max=MESSAGE_BYTES_MAX,
         wrong={
@@ -149,13 +149,10 @@ MESSAGES = {
             "a right by name": ((6,), "priority_purchase"),
             "a negative price": ((7,), -1),
             "a price beyond 63 bits": ((7,), 2**63),
+            "a fee of nothing": ((8,), 0),
+            "a negative fee": ((8,), -1),
+            "a fee beyond 63 bits": ((8,), 2**63),
         },
-    ),
-    "purchase with a fee": Message(
-        value=a_purchase(fee=3),
-        decode=Purchase.decode,
-        size_max=MESSAGE_BYTES_MAX,
-        wrong={"a fee of nothing": ((8,), 0), "a negative fee": ((8,), -1), "a fee beyond 63 bits": ((8,), 2**63)},
         may_miss=((8,),),
     ),
     "transfer": Message(
