@@ -104,7 +104,7 @@ class Replica:
         Args:
             keeper: this node's chains, file and word.
             now_ms: this node's clock, UTC; only asked for proposals of its own.
-            entries_max: records in a block of this node's.
+            entries_max: records of others in a block of this node's.
             blocks_kept: how many of its own blocks CometBFT keeps for others; 0 for all.
             tell: takes what is to be told after a commit. Called in the ledger's thread.
             snapshots: of this node's state, for others; and theirs, for this one.
@@ -177,7 +177,7 @@ class Replica:
         fit, _ = five.ledger.propose(records)
         waited = [self._waits.waited(record.envelope.digest, self._height) for record in fit]
         room, txs, claims = draft.txs_bytes_max - NOTE_ROOM, list[bytes](), list[int]()
-        for place in islice(in_order(fit, waited, five.bid), self._entries_max):
+        for place in islice(in_order(fit, waited, five.bid), self._entries_max + (own is not None)):
             data = fit[place].envelope.data
             room -= size_in_block(data) + WAITED_BYTES_MAX
             if room < 0:
@@ -311,8 +311,11 @@ class Replica:
                 yield record
 
     def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record], list[int]]:
-        """What is to be said of each transaction of a decided block, by digest; the records among them that fit, and
-        how long each of these has waited, as the block says."""
+        """What is to be said of each transaction of a decided block, by digest; and the records that fit.
+
+        Returns:
+            The results, the records, and how many blocks each of these has waited, as the block says.
+        """
         opened = list[Record]()
         results = {digest_of(tx): TxResult() for tx in txs[:1] if is_note(tx)}
         try:
