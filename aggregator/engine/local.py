@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from aggregator.engine.order import BidOf, by_number, in_order
+from aggregator.engine.order import BidOf, by_number, in_order, is_contested
 from aggregator.ledger.block import Block
 from aggregator.ledger.ledger import Ledger, Refusal
 from aggregator.ledger.record import Record
@@ -49,6 +49,8 @@ class LocalEngine:
     bid_of: BidOf
     _pending: dict[bytes, _Pending] = field(default_factory=dict)
     """By the digests of their envelopes, in the order of arrival."""
+    _contested: int = 0
+    """How many of them may go before others."""
     _closed: int = 0
     """Blocks that this engine has closed."""
     _oldest_ms: int = 0
@@ -71,6 +73,7 @@ class LocalEngine:
         if not self._pending:
             self._oldest_ms = now_ms
         self._pending[record.envelope.digest] = _Pending(record, self._closed)
+        self._contested += is_contested(record)
         return True
 
     def due_in_ms(self, now_ms: int) -> int | None:
@@ -91,7 +94,7 @@ class LocalEngine:
         Raises:
             Whatever `keep` raises: then nothing has happened, and everything still waits.
         """
-        waiting = by_number(pending.record for pending in self._pending.values())
+        waiting = self._candidates()
         fit, refused = self.ledger.propose([own, *waiting] if own else waiting)
         waited = [self._waited(record) for record in fit]
         places = list(islice(in_order(fit, waited, self.bid_of), self.rule.entries_max + (own is not None)))
@@ -104,9 +107,16 @@ class LocalEngine:
             raise
         self.ledger.commit()
         for record in [*taken, *(refusal.record for refusal in refused)]:
-            self._pending.pop(record.envelope.digest, None)
+            if self._pending.pop(record.envelope.digest, None) is not None:
+                self._contested -= is_contested(record)
         self._oldest_ms, self._closed = now_ms, self._closed + 1
         return Closed(block, tuple(refused))
+
+    def _candidates(self) -> list[Record]:
+        """What may get into the next block. While nobody pays, that is what came first: the rest is not looked at."""
+        if self._contested:
+            return by_number(pending.record for pending in self._pending.values())
+        return [pending.record for pending in islice(self._pending.values(), self.rule.entries_max)]
 
     def _waited(self, record: Record) -> int:
         pending = self._pending.get(record.envelope.digest)

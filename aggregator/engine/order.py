@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from operator import ge
 from typing import Final, NamedTuple
 
 from aggregator.economy.bids import Bid
@@ -71,6 +72,9 @@ def in_order(records: Sequence[Record], waited: Sequence[int], bid_of: BidOf) ->
         waited: how many blocks closed without each of them.
         bid_of: what a record offers.
     """
+    if _is_as_it_came(records, waited):
+        yield from range(len(records))
+        return
     queues: dict[str, list[_Waiting]] = {}
     for arrival in range(len(records) - 1, -1, -1):
         record = records[arrival]
@@ -96,6 +100,11 @@ def in_order(records: Sequence[Record], waited: Sequence[int], bid_of: BidOf) ->
             heappush(first, (_rank(queue[-1], left), name))
 
 
+def is_contested(record: Record) -> bool:
+    """Whether a record may go before others that came earlier: while none does, the order is that of arrival."""
+    return record.author.role is not Role.GATEWAY or getattr(record.message, "fee", 0) > 0
+
+
 def broken_order(records: Sequence[Record], waited: Sequence[int], bid_of: BidOf) -> str | None:
     """Which record of a block stands where it should not, in words; None if the block kept to the order.
 
@@ -118,6 +127,15 @@ def broken_order(records: Sequence[Record], waited: Sequence[int], bid_of: BidOf
                 f" where record {ours.sequence} of {ours.author} comes first"
             )
     return None
+
+
+def _is_as_it_came(records: Sequence[Record], waited: Sequence[int]) -> bool:
+    """Whether the order of arrival is the order of the block, as it is wherever nobody pays: seen without a heap."""
+    own = 0
+    while own < len(records) and records[own].author.role is Role.AGGREGATOR:
+        own += 1
+    rest = waited[own:]
+    return not any(map(is_contested, records[own:])) and all(map(ge, rest, rest[1:]))
 
 
 def _rank(waiting: _Waiting, left: dict[str, int]) -> _Rank:

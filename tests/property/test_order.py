@@ -22,7 +22,9 @@ def a_record(name: str, sequence: int, fee: int, role: Role = Role.GATEWAY) -> R
     envelope = SimpleNamespace(digest=digest_of(f"{name}/{sequence}/{fee}".encode()))
     author = SimpleNamespace(name=name, role=role)
     link = Link("village", name, sequence, NO_RECORD)
-    return cast(Record, SimpleNamespace(author=author, link=link, fee=fee, envelope=envelope))
+    return cast(
+        Record, SimpleNamespace(author=author, link=link, fee=fee, message=SimpleNamespace(fee=fee), envelope=envelope)
+    )
 
 
 def bid_of(record: Any) -> Bid:

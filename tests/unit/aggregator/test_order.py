@@ -30,7 +30,7 @@ class Entry:
     def record(self) -> Record:
         author = SimpleNamespace(name=self.name, role=self.role)
         link = Link("village", self.name, self.sequence, NO_RECORD)
-        return cast(Record, SimpleNamespace(author=author, link=link, entry=self))
+        return cast(Record, SimpleNamespace(author=author, link=link, message=self, entry=self))
 
 
 def bid_of(record: Any) -> Bid:
