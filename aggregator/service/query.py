@@ -28,6 +28,9 @@ class Status:
     tokens_charged: int
     reserve: int
     purchases: int
+    transfers: int
+    fees: int
+    """Tokens that were paid to go first; they are part of the reserve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class LedgerFile:
             tokens_charged=payment.burned,
             reserve=payment.reserve,
             purchases=payment.purchases,
+            transfers=payment.transfers,
+            fees=payment.fees,
         )
 
     def standings(self) -> list[Standing]:

@@ -80,6 +80,10 @@ class TestOrders:
         assert due(with_annia(balance=80))
         assert not due(with_annia(balance=79))
 
+    def test_the_fee_is_part_of_what_it_costs(self) -> None:
+        assert due(with_annia(balance=85), order=an_order(fee=5))
+        assert not due(with_annia(balance=84), order=an_order(fee=5))
+
     def test_nobody_buys_for_whom_the_statement_does_not_know(self) -> None:
         assert not due(with_annia(participant="borja"))
 
