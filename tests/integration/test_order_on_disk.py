@@ -13,6 +13,7 @@ from aggregator.service.audit import AuditError, audit
 from aggregator.service.store import Store
 from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType
+from protocol.topics import Kind
 from tests.integration.test_ledger_file import Running
 
 
@@ -91,3 +92,12 @@ def test_the_same_records_in_their_order_pass(running: Running) -> None:
     first, second = batch(running), admission(running)
     close_as_given(running, [second, first], [0, 3])
     audit_of(running)
+
+
+def test_what_is_sent_again_while_it_waits_keeps_its_place_and_is_answered_once(running: Running) -> None:
+    record = batch(running)
+    for _ in range(3):
+        assert running.node.submit(running.node.check(record.envelope.data), running.village.now_ms)
+    told = running.node.close_block(running.village.now_ms)
+    assert len([one for one in told if one.topic.kind is Kind.RECEIPT]) == 1
+    assert running.node.due_in_ms(running.village.now_ms) != 0
