@@ -215,6 +215,11 @@ def test_the_settings_say_what_they_were_given(tmp_path: Path) -> None:
     assert flat.items() <= {n: v for t in read.values() if isinstance(t, dict) for n, v in t.items()}.items()
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"config\.toml"):
+        write_config(tmp_path, CONFIG)
+
+
 VALIDATOR = GenesisValidator("n0", bytes(32), 10)
 POWERLESS = GenesisValidator("n0", bytes(32), 0)
 
