@@ -69,14 +69,14 @@ def contradiction(one: Envelope, other: Envelope, *, region: str, name: str, rec
     if _says(one) == _says(other):
         return None
     if one.type == other.type == MessageType.CHECKPOINT:
-        heads = _head_in(one, region), _head_in(other, region)
-        return contradicts(*heads) if heads[0] and heads[1] else None
+        head, other_head = _head_in(one, region), _head_in(other, region)
+        return contradicts(head, other_head) if head and other_head else None
     if one.type not in records or other.type not in records:
         return None
-    links = _link_in(one, region, name), _link_in(other, region, name)
-    if links[0] is None or links[1] is None or links[0].sequence != links[1].sequence:
+    link, other_link = _link_in(one, region, name), _link_in(other, region, name)
+    if link is None or other_link is None or link.sequence != other_link.sequence:
         return None
-    return f"{name} signed two records with number {links[0].sequence}"
+    return f"{name} signed two records with number {link.sequence}"
 
 
 def _says(envelope: Envelope) -> tuple[bytes, bytes]:
