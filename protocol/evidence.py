@@ -64,7 +64,7 @@ def evidence_of(ours: bytes, theirs: bytes) -> tuple[Envelope, Envelope] | None:
 def contradiction(one: Envelope, other: Envelope, *, region: str, name: str, records: Container[str]) -> str | None:
     """How two envelopes of the key of `name` contradict each other, in words; None if both can be honest.
 
-    `records` are the types of record that this key may sign. Whoever calls has verified the signatures.
+    `records` are the types of which this key signs one under each number. Whoever calls has verified the signatures.
     """
     if _says(one) == _says(other):
         return None

@@ -18,7 +18,7 @@ from agent.keys import enrolment, succession
 from agent.keys.mark import EVERY, Mark
 from agent.outbox.books import Books
 from agent.outbox.queue import Entry
-from aggregator.ledger.record import MAY_SIGN, Role
+from aggregator.ledger.record import ONE_PER_NUMBER, Role
 from protocol.envelope import Envelope, seal
 from protocol.errors import OperatorError
 from protocol.evidence import contradiction
@@ -46,7 +46,7 @@ class Witness:
         for place, one in enumerate(seen):
             for other in seen[place + 1 :]:
                 if one.key_id == other.key_id:
-                    lie = contradiction(one, other, region=REGION, name=GATEWAY, records=MAY_SIGN[Role.GATEWAY])
+                    lie = contradiction(one, other, region=REGION, name=GATEWAY, records=ONE_PER_NUMBER[Role.GATEWAY])
                     found += [lie] if lie else []
         return found
 
