@@ -113,7 +113,7 @@ def test_a_node_that_signs_two_heads_of_one_height_loses_its_key_and_its_vote(vi
 
 
 def test_a_nodes_proposals_that_were_not_decided_are_no_lies(village: Village) -> None:
-    """Each was for the chains as they stood: at its next turn another node's result may be there, and the next is due."""
+    """Each was for the chains as they stood: at its next turn another's result may be there, and the next is due."""
     admit_second_node(village)
     factors = PeriodFactors(village.link("node-2"), START_MS, START_MS + 1, bytes(32))
     pair = [
