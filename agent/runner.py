@@ -125,14 +125,14 @@ async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
             try:
                 await _run_tasks(plan, clerk, clocks, drain_s, mark)
             finally:
-                mark.move(books.last_signed())
+                mark.move(mark.left)
 
 
 async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float, mark: Mark) -> None:
     settings, service = plan.settings, Service.from_environment()
 
     async def fetch(sequence: int) -> bytes | None:
-        if mark.passes(sequence):  # before it leaves
+        if mark.leaves(sequence):
             await asyncio.to_thread(mark.move, sequence)
         return await clerk.fetch(sequence)
 

@@ -16,7 +16,7 @@ from aggregator.chains.membership import Admission, Membership, Revocation
 from aggregator.chains.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import MAY_SIGN, Author, Decoders, Record, Role
+from aggregator.ledger.record import ONE_PER_NUMBER, Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
 from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
@@ -233,7 +233,7 @@ def _acquittal(evidence: Evidence, membership: Membership, region: str) -> str |
         second.verify(holder.key, region)
     except SignatureError as error:
         return f"not both signed by {holder.name} for {region}: {error}"
-    found = contradiction(first, second, region=region, name=holder.name, records=MAY_SIGN[holder.role])
+    found = contradiction(first, second, region=region, name=holder.name, records=ONE_PER_NUMBER[holder.role])
     return "both can be honest" if found is None else None
 
 

@@ -51,6 +51,16 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
 }
 
 
+ONE_PER_NUMBER: Final[Mapping[Role, frozenset[MessageType]]] = {
+    Role.REGULATOR: MAY_SIGN[Role.REGULATOR],
+    Role.AGGREGATOR: frozenset(),
+    Role.GATEWAY: MAY_SIGN[Role.GATEWAY],
+}
+"""The records of which a key signs one under each number, and two with other words are equivocation. A node's are not
+among them: they travel in its proposals, each for the chains as they stand. A proposal that is not decided leaves its
+number free, and at the next turn something else may be due. Others reckon them again, so nobody is deceived."""
+
+
 RECORD_BYTES_MAX: Final = 65 << 20
 """A genesis, or an interval, of a million participants, in its envelope."""
 

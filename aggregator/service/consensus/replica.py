@@ -122,8 +122,7 @@ class Replica:
     # -- What CometBFT asks
 
     def info(self) -> Standing:
-        """How far the ledger file has come."""
-        self._forget_finalized()
+        """How far the ledger file has come. May be asked at any time, also before a block that was finalized is kept."""
         head = self._keeper.five.ledger.head
         app_hash = head.digest if head is not None and self._height else b""
         return Standing(self._height, app_hash, version="este")

@@ -44,6 +44,12 @@ NUMBERS = {
     "LAST_OF_ITS_ROLE": 84,
     "NOT_IN_POSSESSION": 85,
     "TOO_MANY_ROTATIONS": 86,
+    "NOT_AN_AGGREGATOR": 87,
+    "CONSENSUS_KEY_IN_USE": 88,
+    "TOO_MUCH_POWER": 89,
+    "NOT_A_VALIDATOR": 90,
+    "LAST_VALIDATOR": 91,
+    "NO_CONTRADICTION": 92,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 
