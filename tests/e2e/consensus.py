@@ -6,7 +6,6 @@ The village's grid, whose gateway is played by the test. Each node can be killed
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from aggregator.engine.cometbft.rpc_port import Rpc, Sent
 from aggregator.founding.network import found_network, names_of
 from aggregator.founding.region import plan
 from aggregator.service.audit import audit
+from aggregator.service.query import LedgerFile
 from aggregator.service.store import Store
 from firmware_sim.free_port import free_ports
 from protocol.batch import Batch, Clock, ClockState
@@ -154,6 +154,18 @@ class Consensus:
             sent += asyncio.run(self._broadcast(name, txs))
         return sent
 
+    def broadcast_blindly(self, txs: Sequence[bytes], name: str) -> None:
+        """Hand bytes to a node's mempool without waiting for a word about them."""
+
+        async def send() -> None:
+            rpc = Rpc(self.settings(name)["cometbft"]["rpc_port"])
+            try:
+                await rpc.broadcast(txs)
+            finally:
+                rpc.close()
+
+        asyncio.run(send())
+
     async def _broadcast(self, name: str, txs: Sequence[bytes]) -> list[Sent]:
         rpc = Rpc(self.settings(name)["cometbft"]["rpc_port"])
         try:
@@ -171,6 +183,16 @@ class Consensus:
 
     def height(self, name: str) -> int:
         return len(self.heads(name))
+
+    def intervals(self, name: str) -> int:
+        """How many intervals a node's ledger has closed."""
+        with closing(LedgerFile(self.home(name) / "data")) as ledger:
+            return ledger.status().intervals_closed
+
+    def has_balances(self, name: str) -> bool:
+        """Whether tokens have moved."""
+        with closing(LedgerFile(self.home(name) / "data")) as ledger:
+            return ledger.status().tokens_minted + ledger.status().tokens_charged > 0
 
     def heads(self, name: str) -> list[BlockHead]:
         """The heads of all blocks in a node's ledger file, oldest first."""
@@ -247,7 +269,3 @@ def consensus(folder: Path, *, quick: bool = True) -> Iterator[Consensus]:
         for process in made.processes.values():
             process.kill()
             process.wait()
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

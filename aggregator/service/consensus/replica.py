@@ -122,7 +122,7 @@ class Replica:
     # -- What CometBFT asks
 
     def info(self) -> Standing:
-        """How far the ledger file has come. May be asked at any time, also before a block that was finalized is kept."""
+        """How far the ledger file has come. Asked at any time, also while a block that was finalized is not kept yet."""
         head = self._keeper.five.ledger.head
         app_hash = head.digest if head is not None and self._height else b""
         return Standing(self._height, app_hash, version="este")
