@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.e2e.consensus import Consensus, consensus
+from protocol.crypto import SoftwareKey
+from protocol.envelope import seal
+from protocol.messages import MessageType
+from tests.e2e.consensus import PATIENCE_S, Consensus, consensus
+from tests.village import REGION
 
 pytestmark = pytest.mark.cometbft
 

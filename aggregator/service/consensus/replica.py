@@ -122,7 +122,7 @@ class Replica:
     # -- What CometBFT asks
 
     def info(self) -> Standing:
-        """How far the ledger file has come. Asked at any time, also while a block that was finalized is not kept yet."""
+        """How far the ledger file has come. Asked at any time, also while a block waits to be kept."""
         head = self._keeper.five.ledger.head
         app_hash = head.digest if head is not None and self._height else b""
         return Standing(self._height, app_hash, version="este")
