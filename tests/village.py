@@ -84,7 +84,7 @@ def a_grid(**changes: Any) -> Grid:
 
 def a_genesis(grid: Grid, keys: dict[str, SoftwareKey]) -> bytes:
     """The village's first envelope, signed by its regulator."""
-    roles = {"regulator": Role.REGULATOR, "node": Role.AGGREGATOR}
+    roles = {"regulator": Role.REGULATOR, "node": Role.AGGREGATOR, "other": Role.AGGREGATOR}
     members = [Author(name, roles.get(name, Role.GATEWAY), key.public_key) for name, key in keys.items()]
     genesis = Genesis(
         Link(grid.region, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, (PROFILE,)

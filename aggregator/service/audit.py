@@ -199,6 +199,8 @@ class _Auditor:
         self.nodes += len(block.nodes)
 
     def _checkpoint(self, data: bytes, head: bytes, place: str) -> None:
+        if not data and self.five.asset.validators():
+            return  # kept by a node whose own word did not count: the validators' does, in the seals
         envelope = self._from_aggregator(data, MessageType.CHECKPOINT, place)
         if envelope.payload != head:
             raise AuditError(place, "signs another head")
