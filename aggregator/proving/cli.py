@@ -155,7 +155,7 @@ def _while_auditing(data: Path, work: Callable[[Store, Progress], T]) -> T:
 
     store = Store.open_read_only(data)
     try:
-        with err.status("auditing …") as spinner:
+        with store.frozen(), err.status("auditing …") as spinner:
             return work(store, lambda done, of: spinner.update(f"auditing block {done} of {of}"))
     finally:
         store.close()

@@ -56,7 +56,8 @@ class LedgerFile:
             OperatorError: there is no ledger.
         """
         self.store = Store.open_read_only(folder)
-        self.five: Five = restore(self.store, folder)
+        with self.store.frozen():
+            self.five: Five = restore(self.store, folder)
 
     def close(self) -> None:
         """Let go of the file."""

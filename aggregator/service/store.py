@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from aggregator.ledger.block import Block
 from aggregator.ledger.table import Change
 from aggregator.service.schema import SCHEMA_VERSION, create_schema
-from aggregator.service.stored import StoredEntry, StoredLeaf
+from aggregator.service.stored import POSITION_BITS, POSITION_MAX, StoredEntry, StoredLeaf, entry_rows
 from config import lock
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.errors import EsteError, OperatorError
@@ -28,10 +28,6 @@ PAGE_BYTES: Final = 1 << 14
 """Several envelopes to a page: with the usual 4 KiB each would spill into pages of its own, and cost twice as much."""
 WAL_BYTES_MAX: Final = 1 << 27
 """How far the write-ahead log grows before it is folded back into the file."""
-
-POSITION_BITS: Final = 20
-POSITION_MAX: Final = (1 << POSITION_BITS) - 1
-"""An entry's id is its block's height and, in the low bits, its position there: no block has more records."""
 
 
 class StoreError(EsteError):
@@ -95,6 +91,15 @@ class Store:
         """
         return cls(_connect(folder, "ro"))
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Read as of one block, whatever a node writes meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.rollback()
+
     def close(self) -> None:
         """Let go of the file."""
         self._held.close()
@@ -116,7 +121,7 @@ class Store:
         height = block.head.height
         with self._writing(f"block {height}"):
             self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (height, block.head.encode(), checkpoint))
-            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", entry_rows(block))
             leaves = [(leaf.chain, leaf.index, height, leaf.body) for leaf in block.leaves]
             self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?)", leaves)
             self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
@@ -336,11 +341,3 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
         db.close()
         raise OperatorError(path, "", f"a ledger of version {SCHEMA_VERSION}", f"version {version}")
     return db
-
-
-def _entry_rows(block: Block) -> Iterator[tuple[object, ...]]:
-    first = block.head.height << POSITION_BITS
-    for position, outcome in enumerate(block.outcomes):
-        link, code = outcome.record.link, outcome.refusal or 0
-        envelope = outcome.record.envelope.data
-        yield first + position, link.author, link.sequence, code, outcome.chain, outcome.index, envelope

@@ -240,7 +240,7 @@ class Consensus:
     def audit(self, *names: str) -> None:
         """Every node's ledger follows from its records."""
         for name in names or self.names:
-            with closing(Store.open_read_only(self.home(name) / "data")) as store:
+            with closing(Store.open_read_only(self.home(name) / "data")) as store, store.frozen():
                 audit(store)
 
 
