@@ -22,6 +22,7 @@ from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
+from protocol.envelope import Envelope
 from protocol.errors import SignatureError
 from protocol.evidence import Evidence, contradiction
 from protocol.messages import MessageType
@@ -211,7 +212,9 @@ class AssetChain:
             Refused: the key is not live, the two envelopes prove nothing, or the region could not go on without it.
         """
         accused = self.membership.accused(evidence.first.key_id, height)
-        if (reason := _acquittal(evidence, self.membership, self.region.genesis.link.region)) is not None:
+        if (
+            reason := acquittal((evidence.first, evidence.second), self.membership, self.region.genesis.link.region)
+        ) is not None:
             raise Refused(RefusalCode.NO_CONTRADICTION, reason)
         self.membership.convict(accused, height)
         self._validators.drop_ended()
@@ -221,13 +224,14 @@ class AssetChain:
         return author is not None and author.role is Role.AGGREGATOR
 
 
-def _acquittal(evidence: Evidence, membership: Membership, region: str) -> str | None:
-    """Why the evidence proves nothing; None if it does."""
-    first, second = evidence.first, evidence.second
+def acquittal(shown: tuple[Envelope, Envelope], membership: Membership, region: str) -> str | None:
+    """Why two envelopes prove nothing against a key that was admitted; None if they do."""
+    first, second = shown
     if second.key_id != first.key_id:
         return "two keys: each may have a past of its own"
     holder = membership.holder_of(first.key_id)
-    assert holder is not None, "whoever is accused is a member"
+    if holder is None:
+        return "a key that was never admitted"
     try:
         first.verify(holder.key, region)
         second.verify(holder.key, region)

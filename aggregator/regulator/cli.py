@@ -161,6 +161,25 @@ def revoke(
 
 
 @app.command()
+def accuse(
+    one: Annotated[Path, typer.Argument(help="File with an envelope, as it was sent.")],
+    other: Annotated[Path, typer.Argument(help="File with another one of the same key.")],
+    key: KeyOption,
+    settings: SettingsOption = Path("aggregator.yaml"),
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """End a key that has signed two things that cannot both be honest; both go onto the asset chain, as the proof."""
+    from aggregator.regulator.desk import read_envelope
+    from config.key_files import load
+
+    regulators_key, first, second = load(key), read_envelope(one), read_envelope(other)
+    with open_desk(settings) as (read, regulator):
+        bring_about(regulator.accusation(first, second, regulators_key), read, regulator, wait_s)
+    out.print("The key has ended; the evidence is on the asset chain.")
+    _tell_broker(replace=True)
+
+
+@app.command()
 def crl(
     ca: Annotated[Path, typer.Option("--ca", help="Certificate of the authority that the broker trusts.")],
     ca_key: Annotated[Path, typer.Option("--ca-key", help="And its private key.")],

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from aggregator.chains.asset import acquittal
 from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
 from aggregator.service.query import LedgerFile
@@ -24,8 +25,9 @@ from config.admission import AdmissionSlip
 from config.settings.aggregator import AggregatorSettings
 from protocol.certificates import Authority, Request, issue, revocation_list
 from protocol.crypto import SigningKey, fingerprint
-from protocol.envelope import seal
+from protocol.envelope import ENVELOPE_BYTES_MAX, seal
 from protocol.errors import EncodingError, EsteError, OperatorError
+from protocol.evidence import Evidence, evidence_of
 from protocol.link import Link
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode
@@ -178,6 +180,22 @@ class Regulator:
         key_id = member.key.thumbprint
         return self.seal(lambda link: Revocation(link, key_id, reason).encode(), MessageType.REVOCATION, key)
 
+    def accusation(self, one: bytes, other: bytes, key: SigningKey) -> Sealed:
+        """Sign evidence: two envelopes of one key that cannot both be honest.
+
+        Raises:
+            RegulatorError: they prove nothing, the key has ended already, or `key` is not the regulator's.
+        """
+        found = evidence_of(one, other)
+        if found is None:
+            raise RegulatorError("these are not two envelopes of one key that say different things")
+        why_not = acquittal(found, self.asset.membership, self.region)
+        if why_not is not None:
+            raise RegulatorError(f"this proves nothing: {why_not}")
+        if self.asset.author_of(found[0].key_id) is None:
+            raise RegulatorError(f"the key {fingerprint(found[0].key_id)} has ended already")
+        return self.seal(lambda link: Evidence(link, *found).encode(), MessageType.EVIDENCE, key)
+
     def check_running(self) -> None:
         """See that a node is there to take a record.
 
@@ -267,6 +285,15 @@ def is_fingerprint_of(key_id: bytes, told: str) -> bool:
     return digits == key_id.hex()[:FINGERPRINT_DIGITS]
 
 
+def read_envelope(path: Path) -> bytes:
+    """Read an envelope that somebody has kept, as it was sent.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    return _read(path, "an envelope, as it was sent", ENVELOPE_BYTES_MAX)
+
+
 def read_file(path: Path) -> bytes:
     """Read a request that was carried here.
 
@@ -282,9 +309,9 @@ def _state(ended: Ended | None) -> State:
     return State[ended.cause.name]
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, expected: str = "a file in PEM", bytes_max: int = PEM_BYTES_MAX) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(PEM_BYTES_MAX)
+            return file.read(bytes_max)
     except OSError as error:
-        raise OperatorError(path, "", "a file in PEM", error.strerror or str(error)) from error
+        raise OperatorError(path, "", expected, error.strerror or str(error)) from error
