@@ -87,9 +87,11 @@ class Bus(Model):
             return given
         has_host, has_serial = (given.get(key) is not None for key in ("host", "serial"))
         if has_host == has_serial:
-            raise mistake("either host, for a TCP connection, or serial, for a port of this machine")
+            got = "both" if has_host else "neither"
+            raise mistake("either host, for a TCP connection, or serial, for a port of this machine", got)
         if has_serial and (given.get("framing") or Framing.RTU) != Framing.RTU:
-            raise mistake("framing rtu, or none told: a serial port speaks nothing else")
+            got = f"framing {given['framing']}"
+            raise mistake("framing rtu, or none told: a serial port speaks nothing else", got)
         return {**given, "framing": Framing.RTU} if has_serial else given
 
     @model_validator(mode="after")
@@ -97,7 +99,7 @@ class Bus(Model):
         if self.framing is Framing.RTU:
             for unit in (*(meter.unit for meter in self.meters), *(device.unit for device in self.devices)):
                 if not 1 <= unit <= RTU_UNIT_MAX:
-                    raise mistake(f"units from 1 to {RTU_UNIT_MAX}, as on every serial line, not {unit}")
+                    raise mistake(f"units from 1 to {RTU_UNIT_MAX}, as on every serial line", f"unit {unit}")
         return self
 
     @property

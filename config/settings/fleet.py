@@ -39,5 +39,5 @@ class FleetSettings(Model):
     @model_validator(mode="after")
     def _linked(self) -> Self:
         if self.transport is Transport.SERIAL and self.run_folder is None:
-            raise mistake("a run_folder, in which serial buses are linked")
+            raise mistake("a run_folder, in which serial buses are linked", "none")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -193,7 +194,7 @@ def test_every_mistake_of_a_file_is_explained_with_a_remedy(tmp_path: Path) -> N
     assert done.returncode == 1
     assert not done.stdout
     for place in ("word_order", "words_max", "registers.0", "registers.1.adress"):
-        assert f"acme_one.yaml: {place}" in done.stderr, done.stderr
+        assert re.search(rf"acme_one\.yaml, line \d+, column \d+: {re.escape(place)}$", done.stderr, re.M), done.stderr
     assert done.stderr.count("  expected: ") == done.stderr.count("  got:      ") == done.stderr.count("  remedy:   ")
     assert done.stderr.count("  remedy:   ") == 4
     assert "read a voltage: 230 V as a float is 4366 0000" in done.stderr
