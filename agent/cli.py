@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agent.exits import EXIT_INTERRUPTED, expected_errors
-from agent.library.cli import doctor, profiles, sunspec
+from agent.library.cli import doctor, profiles, read, sunspec
 from agent.scan.cli import scan
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -193,30 +193,6 @@ def status(
         typer.echo(json.dumps(document, indent=2) if as_json else "\n".join(to_text(document)))
 
 
-@app.command()
-def read(
-    profile: Annotated[str, typer.Option(help="Meter profile, such as eastron_sdm630.")],
-    host: Annotated[str | None, typer.Option(help="Modbus TCP server, or serial server with --framing rtu.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 502,
-    framing: Annotated[str, typer.Option(help="On a TCP connection: tcp, or rtu.")] = "tcp",
-    device: Annotated[Path | None, typer.Option(help="Serial port of this machine, such as /dev/ttyUSB0.")] = None,
-    line: Annotated[str, typer.Option(help="Speed and format of the serial port.")] = "9600-8N1",
-    unit: Annotated[int, typer.Option(min=0, max=255, help="Modbus unit identifier.")] = 1,
-    timeout_ms: Annotated[int, typer.Option(min=10, max=60_000, help="How long to wait for an answer.")] = 1000,
-    profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
-) -> None:
-    """Read a meter once and print all it tells, with the raw words: to check its wiring. Needs no settings."""
-    from agent.library.single_read import read_once
-    from agent.scan.ways import bus_at
-    from config.load import load_profiles
-
-    with expected_errors():
-        profiles = load_profiles(tuple(profile_folder or ()))
-        bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
-        for told in asyncio.run(read_once(profiles, profile, settings=bus, unit=unit)):
-            typer.echo(told)
-
-
 def _ask(settings: AgentSettings, asked: Asked) -> None:
     """Show whose key it is, so that people can compare, and leave the request where the regulator finds it."""
     import segno
@@ -240,6 +216,7 @@ def _ask(settings: AgentSettings, asked: Asked) -> None:
     typer.echo("and compares the key above. Then: este-agent enrol --admission with the slip that comes back.")
 
 
+app.command()(read)
 app.command()(scan)
 app.command()(doctor)
 app.command()(sunspec)

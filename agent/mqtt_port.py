@@ -57,7 +57,7 @@ class MqttPort:
     """
 
     def __init__(self, broker: Broker, *, region: str, gateway: str, last_will: bytes, fetch: Fetch) -> None:
-        self._way = _Way(broker)
+        self._access = _BrokerAccess(broker)
         self._gateway = gateway
         self._topics = {kind: str(Topic(region, gateway, kind)) for kind in Kind}
         self._will = aiomqtt.Will(self._topics[Kind.STATUS], last_will, QOS, retain=True)
@@ -102,7 +102,7 @@ class MqttPort:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
         """A subscribed client; on leaving, a farewell that keeps the broker from publishing the last will."""
-        async with self._way.client(self._gateway, self._will, clean_session=False) as client:
+        async with self._access.client(self._gateway, self._will, clean_session=False) as client:
             await client.subscribe([(self._topics[kind], QOS) for kind in TO_GATEWAY])
             yield client
 
@@ -191,7 +191,7 @@ class Announcer:
 
     def __init__(self, broker: Broker, *, identifier: str, availability: str, words: tuple[bytes, bytes]) -> None:
         """`words` say at `availability` that somebody is here, and that nobody is."""
-        self._way = _Way(broker)
+        self._access = _BrokerAccess(broker)
         self._identifier = identifier
         self._availability = availability
         self._here, self._gone = words
@@ -212,7 +212,7 @@ class Announcer:
         will = aiomqtt.Will(self._availability, self._gone, QOS, retain=True)
         while True:
             try:
-                async with self._way.client(self._identifier, will, clean_session=True) as client:
+                async with self._access.client(self._identifier, will, clean_session=True) as client:
                     wait_s, told = RECONNECT_MIN_S, ""
                     await self._announce(client)
             except aiomqtt.MqttError as error:
@@ -248,7 +248,7 @@ class Announcer:
                 await client.publish(self._availability, self._gone, QOS, retain=True)
 
 
-class _Way:
+class _BrokerAccess:
     """How a broker is reached."""
 
     def __init__(self, broker: Broker) -> None:

@@ -122,14 +122,14 @@ class Session:
         except MessageError as error:
             self.ignored += 1
             return [Ignored(event.kind, str(error))]
-        match heard.word:
+        match heard.message:
             case Statement():
-                return self._statement(Believed.of(heard.envelope, heard.word), event.data, now_ms)
+                return self._statement(Believed.of(heard.envelope, heard.message), event.data, now_ms)
             case Receipt() | Refusal():
-                effects = self._outbox.handle(heard.word, now_ms)
+                effects = self._outbox.handle(heard.message, now_ms)
                 return [*effects, *self._after_answers(effects)]
             case _:
-                assert_never(heard.word)
+                assert_never(heard.message)
 
     def _statement(self, new: Believed, data: bytes, now_ms: int) -> list[Effect]:
         verdict = judge(self.believed, new.statement, new.digest)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.modbus import RTU_UNIT_MAX, UNIT_MAX
 from config.model import Listed, Model, Name, Natural, Positive, mistake
 from config.settings.places import FilePath, Host, Port
 
-Unit = Annotated[int, Field(ge=0, le=255)]
+Unit = Annotated[int, Field(ge=0, le=UNIT_MAX)]
 """Modbus unit identifier."""
 
 
@@ -60,9 +61,6 @@ class Framing(StrEnum):
     """Modbus TCP: answers have numbers."""
     RTU = "rtu"
     """Serial frames, as a serial server passes them on."""
-
-
-RTU_UNIT_MAX: Final = 247
 
 
 class Bus(Model):
