@@ -111,10 +111,8 @@ class Session:
         unknown = buyers_unknown_to(self._orders, self.believed.statement) if self.believed else []
         if not unknown:
             return None
-        names = ", ".join(unknown)
-        return (
-            f"nobody by the name {names} behind this gateway, so nothing is bought: see standing_orders in agent.yaml"
-        )
+        names = " and ".join(unknown)
+        return f"nobody by the name {names} is behind this gateway, so nothing is bought: see standing_orders"
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take one event in; `now_ms` is on the boot's clock."""
