@@ -17,6 +17,7 @@ import typer
 from agent.exits import EXIT_INTERRUPTED, expected_errors
 from agent.library.cli import doctor, profiles, read, sunspec
 from agent.scan.cli import scan
+from config.called import called
 from config.version import VersionOption
 from protocol.errors import EsteError
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from agent.keys.enrolment import Asked
     from config.settings.agent import AgentSettings
 
+PROGRAM: Final = "este-agent"
+
 app = typer.Typer(
-    name="este-agent",
+    name=PROGRAM,
     help="The gateway in a cellar: reads meters, signs what they show, and applies rights.",
     no_args_is_help=True,
     add_completion=False,
@@ -65,7 +68,7 @@ def init(
     with expected_errors():
         key = scaffold.make(directory, region=region, gateway=gateway, broker_host=broker_host, broker_port=broker_port)
         typer.echo(f"gateway {gateway} in region {region}: key {fingerprint(key.thumbprint)}")
-        for number, step in enumerate(scaffold.next_steps(directory), 1):
+        for number, step in enumerate(scaffold.next_steps(directory, called(PROGRAM)), 1):
             typer.echo(f"{number}. {step}")
 
 
@@ -122,7 +125,7 @@ def enrol(
             typer.echo(f"{done.signed_again} waiting records were signed again, none is lost")
         if done.certificate is not None:
             typer.echo(f"certificate: {done.certificate}, for the key in {read.key_file} (broker.tls)")
-        typer.echo(f"Start with: este-agent run --settings {settings}")
+        typer.echo(f"Start with: {called(PROGRAM)} run --settings {settings}")
 
 
 @app.command()
@@ -136,7 +139,7 @@ def rotate(settings: SettingsOption) -> None:
     with expected_errors():
         key = enrolment.rotate(load(settings, AgentSettings))
         typer.echo(f"the key is now {fingerprint(key.thumbprint)}; the ledger learns it with the next record")
-        typer.echo(f"Start with: este-agent run --settings {settings}")
+        typer.echo(f"Start with: {called(PROGRAM)} run --settings {settings}")
 
 
 @app.command()
@@ -213,7 +216,7 @@ def _ask(settings: AgentSettings, asked: Asked) -> None:
         typer.echo(f"Carry {asked.file} to the regulator, who runs: este-aggregator regulator admit {asked.file.name}")
     else:
         typer.echo(f"The request is at the broker. The regulator runs: este-aggregator regulator admit {gateway}")
-    typer.echo("and compares the key above. Then: este-agent enrol --admission with the slip that comes back.")
+    typer.echo(f"and compares the key above. Then: {called(PROGRAM)} enrol --admission with the slip that comes back.")
 
 
 app.command()(read)

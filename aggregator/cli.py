@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aggregator.regulator.cli import app as regulator
-from aggregator.terminal import plain
+from aggregator.terminal import own_command, parse_instant, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
     from protocol.messages import Right
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None, help=__doc__
+)
 app.add_typer(regulator, name="regulator")
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
@@ -105,7 +107,7 @@ def init(
     out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
     if founded.not_enrolled:
         out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
-    out.print(f"Next: este-aggregator run --settings {plain(founded.settings_file)}")
+    out.print(f"Next: {own_command()} run --settings {plain(founded.settings_file)}", soft_wrap=True)
 
 
 @app.command()
@@ -207,12 +209,13 @@ def prove(
     if balance is not None:
         document = prove_balance(ledger.five, ledger.store, balance)
     else:
-        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at))
+        document = prove_reading(ledger.five, ledger.store, meter or "", parse_instant(at))
     if output is None:
         print(to_json(document), end="")
         return
     write_new(output, to_json(document).encode())
-    out.print(f"Wrote {plain(output)}. Check it with: este-aggregator verify {plain(output)} --key aggregator.pub.pem")
+    check = f"{own_command()} verify {plain(output)} --key aggregator.pub.pem"
+    out.print(f"Wrote {plain(output)}. Check it with: {check}", soft_wrap=True)
 
 
 @app.command()
@@ -316,18 +319,6 @@ def _open(data: Path) -> LedgerFile:
 
 def _print_json(document: object) -> None:
     print(json.dumps(document, indent=1, default=str))
-
-
-def _parse_instant(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
-    if instant.tzinfo is None:
-        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
-    return round(instant.timestamp() * 1000)
 
 
 def _instant(at_ms: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, ingest, many_meters, settlement
+from benchmarks import agent, backlog, dead_meters, ingest, many_meters, peers, settlement
 
 MEASURES = {
     "ingest": ingest.measure,
@@ -16,6 +16,7 @@ MEASURES = {
     "backlog": backlog.measure,
     "many_meters": many_meters.measure,
     "dead_meters": dead_meters.measure,
+    "peers": peers.measure,
 }
 
 
