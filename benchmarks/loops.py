@@ -18,7 +18,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ LIBRARY: Final = "libmodbus.so.5"
 TIMEOUT_S: Final = 1
 CYCLE_S: Final = 1.0
 WORDS_MAX: Final = 125
+MBPOLL_PAUSE_MIN_MS: Final = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Cost:
     """Meters that answered everything, as often as they did."""
     span_s: float
     cpu_s: float
-    rss_mb: float
+    rss_mb: float | None
+    """At its peak; None where there is a process for each request."""
     requests: int
     """In one cycle over all meters."""
 
@@ -92,7 +94,6 @@ def with_libmodbus(job: Job) -> Cost:
     lib.modbus_new_tcp.restype = ctypes.c_void_p
     context = ctypes.c_void_p(lib.modbus_new_tcp(job.host.encode(), job.port))
     lib.modbus_set_response_timeout(context, ctypes.c_uint32(TIMEOUT_S), ctypes.c_uint32(0))
-    lib.modbus_set_error_recovery(context, 2)  # MODBUS_ERROR_RECOVERY_PROTOCOL: wait, and flush what comes late
     assert lib.modbus_connect(context) == 0, "nobody listens"
     room = (ctypes.c_uint16 * WORDS_MAX)()
 
@@ -111,16 +112,26 @@ def with_mbpoll_once(job: Job) -> Cost:
         command = [*_mbpoll(job, question), "-a", str(question.unit), "-1", job.host]
         return not subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
 
-    return _in_cycles(job, job.values, ask)
+    return replace(_in_cycles(job, job.values, ask), rss_mb=None)
 
 
 def with_mbpoll_loop(job: Job) -> Cost:
-    """``mbpoll`` polling by itself, once a second: a process for each register, over all the meters that have it."""
+    """``mbpoll`` polling by itself: a process for each register, over all the meters that have it, in about a second.
+
+    Its poll rate is the pause after each meter.
+    """
     units: dict[tuple[str, int, int], list[int]] = defaultdict(list)
     for question in (question for meter in job.values for question in meter):
         units[question.table, question.address, question.words].append(question.unit)
     commands = [
-        [*_mbpoll(job, Question(0, *register)), "-a", ",".join(map(str, sorted(those))), "-l", "1000", job.host]
+        [
+            *_mbpoll(job, Question(0, *register)),
+            "-a",
+            ",".join(map(str, sorted(those))),
+            "-l",
+            _pause_ms(those),
+            job.host,
+        ]
         for register, those in units.items()
     ]
     begin_s = time.monotonic()
@@ -139,6 +150,10 @@ def with_mbpoll_loop(job: Job) -> Cost:
     return Cost(answers * len(job.values) / values, span_s, used.ru_utime + used.ru_stime, rss_mb, values)
 
 
+def _pause_ms(units: list[int]) -> str:
+    return str(max(MBPOLL_PAUSE_MIN_MS, round(1000 * CYCLE_S / len(units))))
+
+
 def _mbpoll(job: Job, question: Question) -> list[str]:
     table = "4:hex" if question.table == "holding" else "3:hex"
     command = ["mbpoll", "-m", "tcp", "-p", str(job.port), "-o", f"{TIMEOUT_S:.2f}", "-0", "-t", table]
@@ -154,9 +169,8 @@ def _in_cycles(job: Job, meters: list[list[Question]], ask: Ask) -> Cost:
             readings += all(ask(question) for question in meter)
         next_s = max(next_s + CYCLE_S, time.monotonic())
         time.sleep(max(0.0, next_s - time.monotonic()))
-    child_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
-    rss_mb = child_mb or _peak_rss_mb("self")
-    return Cost(readings, time.monotonic() - begin_s, _cpu_s() - cpu_s, rss_mb, sum(map(len, meters)))
+    span_s, used_s = time.monotonic() - begin_s, _cpu_s() - cpu_s
+    return Cost(readings, span_s, used_s, _peak_rss_mb("self"), sum(map(len, meters)))
 
 
 def _cpu_s() -> float:
