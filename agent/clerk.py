@@ -224,7 +224,7 @@ class Clerk:
         room = room_for(bytes_used, settings.outbox_bytes_max, settings.at_bound)
         self._journal.thin_ms = room.thin_ms
         self._pause(room.paused or (self.state.key if self._journal.is_overladen else None))
-        self._note(thinned=room.thinned, clock=self._journal.clock_text)
+        self._note(thinned=room.thinned, clock=self._journal.clock_text, orders=self._session.idle_orders)
         if self._is_closing:
             totals = await self._disk.do(self._books.totals)
             if not totals.records_waiting or self._session.is_halted or self.state.link != LINK_UP:

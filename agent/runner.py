@@ -223,8 +223,8 @@ def _believed(inbox: Inbox, kept: HeardStatement | None) -> Believed | None:
     except MessageError as error:
         log.warning("the kept statement is not believed", reason=str(error))
         return None
-    assert isinstance(heard.word, Statement), "the inbox opens a statement where it was asked for one"
-    return Believed.of(heard.envelope, heard.word)
+    assert isinstance(heard.message, Statement), "the inbox opens a statement where it was asked for one"
+    return Believed.of(heard.envelope, heard.message)
 
 
 async def _tick(clerk: Clerk, clocks: Clocks, service: Service) -> None:

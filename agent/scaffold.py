@@ -180,12 +180,12 @@ def make(directory: Path, *, region: str, gateway: str, broker_host: str, broker
     return key
 
 
-def next_steps(directory: Path) -> tuple[str, ...]:
-    """What a person does next."""
+def next_steps(directory: Path, program: str) -> tuple[str, ...]:
+    """What a person does next, with `program` as it is called."""
     return (
-        f"Ask to be admitted: este-agent enrol --settings {directory / SETTINGS_NAME}",
-        f"The regulator's slip brings the aggregator's key: este-agent enrol --settings {directory / SETTINGS_NAME}"
+        f"Ask to be admitted: {program} enrol --settings {directory / SETTINGS_NAME}",
+        f"The regulator's slip brings the aggregator's key: {program} enrol --settings {directory / SETTINGS_NAME}"
         " --admission SLIP",
-        f"Enter the meters in {directory / SETTINGS_NAME}; este-agent read shows whether one is wired right.",
-        f"Start with: este-agent run --settings {directory / SETTINGS_NAME}",
+        f"Enter the meters in {directory / SETTINGS_NAME}; {program} read shows whether one is wired right.",
+        f"Start with: {program} run --settings {directory / SETTINGS_NAME}",
     )

@@ -15,7 +15,7 @@ from agent.agreement import Agreement
 from agent.inbox import Inbox
 from agent.outbox import queue as outbox
 from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
-from agent.standing import Believed, OrderKey, Placed, Verdict, judge, orders_due
+from agent.standing import Believed, OrderKey, Placed, Verdict, buyers_unknown_to, judge, orders_due
 from config.settings.agent import StandingOrder
 from protocol.errors import MessageError
 from protocol.messages import Receipt, Refusal, Statement
@@ -107,6 +107,15 @@ class Session:
     def is_halted(self) -> bool:
         """Whether somebody else has signed with our numbers."""
         return self._outbox.stage is outbox.Stage.HALTED
+
+    @property
+    def idle_orders(self) -> str | None:
+        """Why a standing order can never buy, by the statement that is believed; None if each can."""
+        unknown = buyers_unknown_to(self._orders, self.believed.statement) if self.believed else []
+        if not unknown:
+            return None
+        names = " and ".join(unknown)
+        return f"nobody by the name {names} is behind this gateway, so nothing is bought: see standing_orders"
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take one event in; `now_ms` is on the boot's clock."""

@@ -24,7 +24,7 @@ LINK_UP: Final = "up"
 UNANSWERED_MS: Final = 300_000
 """Far longer than a batch waits, is sent, and is answered."""
 
-TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned", "neighbours")
+TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned", "orders", "neighbours")
 """What may be wrong with a running agent, each with its reason."""
 
 OFFLINE: Final = json.dumps({"state": "offline"}).encode()
@@ -59,6 +59,8 @@ class State:
     """Why the time is not to be believed, if so."""
     thinned: str | None = None
     """Why fewer readings are kept than are read, if so."""
+    orders: str | None = None
+    """Why a standing order can never buy, if so."""
     neighbours: str | None = None
     """Why Home Assistant or Prometheus is told nothing, if so."""
     failing: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +102,7 @@ def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
             "key": state.key,
             "clock": state.clock,
             "thinned": state.thinned,
+            "orders": state.orders,
             "neighbours": state.neighbours,
             "failing": sorted(state.failing),
             "messages_ignored": ignored,
@@ -120,7 +123,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "paused": seen.notes.get("paused"),
         "halted": "halted" in seen.notes,
         "halted_because": seen.notes.get("halted"),
-        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned", "neighbours")},
+        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned", "orders", "neighbours")},
         **asdict(seen.totals),
         "records_waiting": seen.totals.records_waiting,
         "bytes_used": seen.bytes_used,
@@ -151,7 +154,7 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
     if d["link"] == LINK_UP and (d["oldest_waiting_age_ms"] or 0) > UNANSWERED_MS:
         yield "NO RECEIPT: does the aggregator run, and is the key still admitted (este-aggregator regulator members)?"
     yield f"{d['statements_verified']} statements verified, {d['rights_applied']} rights applied"
-    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned", "neighbours"):
+    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned", "orders", "neighbours"):
         if d[trouble]:
             yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
     for aside in d["records_set_aside"]:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
     from protocol.messages import Right
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None, help=__doc__
+)
 app.add_typer(regulator, name="regulator")
 for verb in (init, invite, join, validators, prove, verify, audit, cosign):
     app.command()(verb)
@@ -146,10 +148,6 @@ def devices(
         for meter in meters
     ]  # fmt: skip
     show(Table(DEVICES, rows), out)
-
-
-for verb in (prove, verify, audit, cosign):
-    app.command()(verb)
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from config.called import called
+
 PIPED_WIDTH: Final = 160
 """Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
 
@@ -42,3 +44,25 @@ def plain(text: object) -> str:
 def instant(at_ms: int) -> str:
     """A time of day to the millisecond, UTC."""
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def own_command() -> str:
+    """This program as it was called, for a command that people can paste."""
+    return plain(called("este-aggregator"))
+
+
+def parse_instant(text: str | None) -> int | None:
+    """Milliseconds of UTC out of what a person wrote.
+
+    Raises:
+        typer.BadParameter: it is no instant, or in no time zone.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
+    return round(moment.timestamp() * 1000)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, ingest, light, many_meters, settlement
+from benchmarks import agent, backlog, dead_meters, ingest, light, many_meters, peers, settlement
 
 MEASURES = {
     "ingest": ingest.measure,
@@ -17,6 +17,7 @@ MEASURES = {
     "backlog": backlog.measure,
     "many_meters": many_meters.measure,
     "dead_meters": dead_meters.measure,
+    "peers": peers.measure,
 }
 
 

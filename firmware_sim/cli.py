@@ -32,6 +32,7 @@ PIPED_WIDTH: Final = 160
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     help="Simulated meters: a region of households, sun, wind and a gas engine, served over Modbus. "
     "The same --meters and --seed always give the same region.",

@@ -81,6 +81,9 @@ def judge(profile: MeterProfile, first: Look, second: Look) -> tuple[Finding, ..
 
 def _has_values(profile: MeterProfile, look: Look) -> Finding:
     missing = [quantity for quantity in profile.codecs if look.get(quantity) is None]
+    if not missing and not any(look.values.values()):
+        says = f"all {len(profile.codecs)} registers show 0: nothing was ever counted, or it is another meter's profile"
+        return Finding("values", Verdict.OPEN, says)
     if not missing:
         return Finding("values", Verdict.HOLDS, f"all {len(profile.codecs)} registers have one")
     names = ", ".join(quantity.name.lower() for quantity in missing)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.load import check
+from config.modbus import UNIT_MAX
 from config.settings.bus import Bus
 from protocol.errors import OperatorError
 
@@ -15,7 +16,6 @@ LINES: Final = ("9600-8N1", "19200-8N1", "9600-8E1", "19200-8E1")
 
 _PARITIES: Final = {"N": "none", "E": "even", "O": "odd"}
 _UNITS: Final = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
-UNIT_MAX: Final = 255
 
 _LINE: Final = re.compile(r"([0-9]{3,6})-8([NEO])([12])")
 

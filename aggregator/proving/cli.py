@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
-from aggregator.terminal import console, instant, plain
+from aggregator.terminal import console, instant, own_command, parse_instant, plain
 
 if TYPE_CHECKING:
     from aggregator.service.audit import Progress
@@ -51,14 +50,14 @@ def prove(
     if balance is not None:
         document = prove_balance(ledger.five, ledger.store, balance, cosignatures)
     else:
-        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at), cosignatures)
+        document = prove_reading(ledger.five, ledger.store, meter or "", parse_instant(at), cosignatures)
     if output is None:
         print(to_json(document), end="")
         return
     write_new(output, to_json(document).encode())
     many = document["seal"]["kind"] == "cometbft" or cosignatures
     trusted = "--quorum quorum.yaml" if many else "--key aggregator.pub.pem"
-    out.print(f"Wrote {plain(output)}. Check it with: este-aggregator verify {plain(output)} {trusted}")
+    out.print(f"Wrote {plain(output)}. Check it with: {own_command()} verify {plain(output)} {trusted}")
 
 
 def verify(
@@ -196,15 +195,3 @@ def _read_json(path: Path, size_max: int) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no readable JSON file: {error}") from error
-
-
-def _parse_instant(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
-    if at.tzinfo is None:
-        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
-    return round(at.timestamp() * 1000)

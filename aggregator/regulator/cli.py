@@ -26,14 +26,16 @@ from aggregator.regulator.shared import (
     err,
     open_desk,
 )
-from aggregator.terminal import AsJson, SettingsOption, plain
+from aggregator.terminal import AsJson, SettingsOption, own_command, plain
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
     from config.settings.aggregator import AggregatorSettings
     from protocol.certificates import Authority, Request
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who may sign in the region.")
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Who may sign in the region."
+)
 app.add_typer(validator, name="validator")
 out = Console()
 
@@ -265,9 +267,10 @@ def _must_be_new(path: Path) -> None:
 
 
 def _tell_broker(*, replace: bool) -> None:
-    out.print("For the broker, if it has an access list: este-aggregator devices --acl", soft_wrap=True)
+    program = own_command()
+    out.print(f"For the broker, if it has an access list: {program} devices --acl", soft_wrap=True)
     if replace:
-        out.print("and if it wants certificates: este-aggregator regulator crl, then restart it", soft_wrap=True)
+        out.print(f"and if it wants certificates: {program} regulator crl, then restart it", soft_wrap=True)
 
 
 def _now() -> datetime:

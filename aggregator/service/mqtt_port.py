@@ -46,6 +46,34 @@ class Incoming:
     payload: bytes
 
 
+class BrokerAccess:
+    """How the broker is reached, as the settings say.
+
+    Raises:
+        OperatorError: a file that the settings name is missing or is not what it should be.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._password = load_password(broker.password_file) if broker.password_file else None
+        self._tls = context_of(broker.tls) if broker.tls else None
+
+    def client(self, identifier: str | None = None, *, is_kept: bool = False) -> aiomqtt.Client:
+        """A client that is not connected yet; `is_kept` if the broker is to keep its session beyond the connection."""
+        return aiomqtt.Client(
+            self._broker.host,
+            port=self._broker.port,
+            identifier=identifier,
+            username=self._broker.username,
+            password=self._password,
+            clean_session=not is_kept,
+            protocol=aiomqtt.ProtocolVersion.V311,
+            keepalive=self._broker.keepalive_s,
+            tls_context=self._tls,
+            max_inflight_messages=IN_FLIGHT_MAX,
+        )
+
+
 class BrokerPort:
     """One connection that is renewed for as long as the program runs."""
 
@@ -56,8 +84,7 @@ class BrokerPort:
             OperatorError: a file that the settings name is missing or is not what it should be.
         """
         self._broker = broker
-        self._password = load_password(broker.password_file) if broker.password_file else None
-        self._tls = context_of(broker.tls) if broker.tls else None
+        self._access = BrokerAccess(broker)
         self._region = region
         self._client_id = f"este-{region}-{name}"
         self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(maxsize=OUTGOING_MAX)
@@ -77,7 +104,7 @@ class BrokerPort:
         pause = RECONNECT_FIRST_S
         while True:
             try:
-                async with self._client() as client:
+                async with self._access.client(self._client_id, is_kept=True) as client:
                     await client.subscribe(everybody(self._region, Kind.RECORD), qos=1)
                     log.info("connected", host=self._broker.host, port=self._broker.port)
                     pause = RECONNECT_FIRST_S
@@ -117,21 +144,6 @@ class BrokerPort:
             finally:
                 self._outgoing.task_done()
 
-    def _client(self) -> aiomqtt.Client:
-        broker = self._broker
-        return aiomqtt.Client(
-            broker.host,
-            port=broker.port,
-            identifier=self._client_id,
-            username=broker.username,
-            password=self._password,
-            clean_session=False,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            keepalive=broker.keepalive_s,
-            tls_context=self._tls,
-            max_inflight_messages=IN_FLIGHT_MAX,
-        )
-
 
 class Visit:
     """A short call at the broker, for commands: with the node's settings, and with a session that nobody keeps."""
@@ -144,8 +156,7 @@ class Visit:
         """
         self._broker = broker
         self._region = region
-        self._password = load_password(broker.password_file) if broker.password_file else None
-        self._tls = context_of(broker.tls) if broker.tls else None
+        self._access = BrokerAccess(broker)
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand one message to the broker.
@@ -154,7 +165,7 @@ class Visit:
             LinkError: the broker is away, or lets nobody in with these settings.
         """
         with self._link_errors():
-            async with self._client() as client:
+            async with self._access.client() as client:
                 await client.publish(topic, payload, qos=1, retain=retain)
 
     async def retained(
@@ -170,7 +181,7 @@ class Visit:
         found: dict[str, bytes] = {}
         wanted = everybody(self._region, kind) if name is None else str(Topic(self._region, name, kind))
         with self._link_errors(), suppress(TimeoutError):
-            async with self._client() as client, asyncio.timeout(listen_s):
+            async with self._access.client() as client, asyncio.timeout(listen_s):
                 await client.subscribe(wanted, qos=1)
                 async for incoming in _messages(client, bytes_max):
                     found[incoming.gateway] = incoming.payload
@@ -187,17 +198,6 @@ class Visit:
             raise LinkError(
                 f"the broker at {place} cannot be reached with these settings: {error}", retry=True
             ) from error
-
-    def _client(self) -> aiomqtt.Client:
-        broker = self._broker
-        return aiomqtt.Client(
-            broker.host,
-            port=broker.port,
-            username=broker.username,
-            password=self._password,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            tls_context=self._tls,
-        )
 
 
 async def _receive(

@@ -16,10 +16,12 @@ from agent.bus.planner import ReadRequest
 from agent.library.single_read import read_once
 from config.load import load_profiles
 from config.meter_profile import Table
+from config.self_check import FixedWord
 from config.settings.bus import Bus
 from config.tasks import end
 from firmware_sim.free_port import free_ports
 from protocol.errors import DeviceError
+from tests.integration.test_fleet import serve
 
 HOST = "127.0.0.1"
 INPUT = ReadRequest(Table.INPUT, 0, 4)
@@ -138,6 +140,12 @@ def right(request: bytes) -> bytes:
     unit, function, _, count = struct.unpack(">BBHH", request[6:12])
     words = struct.pack(f">{count}H", *range(1, count + 1))
     return request[:4] + struct.pack(">HBBB", 3 + 2 * count, unit, function, 2 * count) + words
+
+
+def zeros(request: bytes) -> bytes:
+    """An answer of nothing but zeros, as many meters give where they have no register."""
+    answer = right(request)
+    return answer[:9] + bytes(len(answer) - 9)
 
 
 def changed(at: int, value: int) -> Answer:
@@ -273,9 +281,33 @@ class TestSingleRead:
     async def test_every_quantity_is_told_with_its_words(self) -> None:
         async with a_device(right) as port:
             head, *lines = await self.read(port)
-        assert head == f"Eastron SDM630-Modbus V2, serial number {0x00010002}, 1 requests"
-        assert len(lines) == len(load_profiles()["eastron_sdm630"].registers)
+        assert head == f"Eastron SDM630-Modbus V2, serial number {0x00010002}, 1 request"
+        quantities = [line for line in lines if not line.startswith(("REMARK", "Is "))]
+        assert len(quantities) == len(load_profiles()["eastron_sdm630"].registers)
         assert any(line.startswith("imported_wh") and line.endswith("Wh   0x0048: 0049 004a") for line in lines)
+
+    async def test_what_cannot_be_right_is_remarked_with_what_to_look_at(self) -> None:
+        """Another meter's profile seldom fails: where it reads, this meter has zeros, or something else."""
+        async with a_device(zeros) as port:
+            _, *lines = await self.read(port, "finder_7m24")
+        assert [line for line in lines if line.startswith("REMARK  values: all ")]
+        assert [line for line in lines if line.startswith("REMARK  mains: L1 0.00 V")]
+        assert lines[-1].startswith("Is finder_7m24 the meter's profile, and 9 its unit?")
+
+    async def test_a_word_that_the_profile_s_meter_always_holds_is_missed(self) -> None:
+        model = FixedWord(address=0x0034, value=0x4711, meaning="model number")
+        profile = load_profiles()["eastron_sdm630"].model_copy(update={"fixed_words": (model,)})
+        async with a_device(right) as port:
+            settings = Bus(host=HOST, port=port, timeout_ms=TIMEOUT_MS)
+            lines = await read_once({profile.id: profile}, profile.id, settings=settings, unit=9)
+        assert any(line.startswith("REMARK  model number at 0x0034 is 0x0035, not 0x4711") for line in lines)
+
+    async def test_a_meter_that_fits_its_profile_gets_no_remark(self) -> None:
+        async with serve() as served:
+            connection = next(c for c in served.fleet.scenario.connections if c.site.model == "eastron_sdm630")
+            place = Bus(host=HOST, port=connection.place.port)
+            lines = await read_once(load_profiles(), "eastron_sdm630", settings=place, unit=connection.place.unit)
+        assert not [line for line in lines if "REMARK" in line]
 
     async def test_a_meter_that_does_not_tell_its_number_is_read_all_the_same(self) -> None:
         def no_holding(request: bytes) -> bytes:
@@ -284,7 +316,7 @@ class TestSingleRead:
 
         async with a_device(no_holding) as port:
             head, *_ = await self.read(port)
-        assert "not told (Modbus exception 2" in head
+        assert "not told: Modbus exception 2" in head
 
     async def test_a_meter_that_does_not_answer_is_one_sentence(self) -> None:
         async with a_device(NONSENSE["silence"]) as port:

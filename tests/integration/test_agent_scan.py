@@ -179,3 +179,12 @@ async def test_a_meter_on_a_serial_port_is_read_once(tmp_path: Path) -> None:
         result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("Eastron SDM630-Modbus V2, serial number ")
+
+
+async def test_a_meter_on_a_serial_port_sees_the_doctor(tmp_path: Path) -> None:
+    async with a_fleet(Transport.SERIAL, tmp_path) as (_, settings):
+        command = [AGENT, "doctor", "--profile=eastron_sdm630", "--unit=5", "--wait-s=0", *way_to(settings)]
+        result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("Eastron SDM630-Modbus V2, read twice, ")
+    assert "holds  mains" in result.stdout

@@ -23,7 +23,12 @@ from config.tables import Column, Table, show
 if TYPE_CHECKING:
     from protocol.crypto import SigningKey
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who has a vote when blocks are decided.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Who has a vote when blocks are decided.",
+)
 out = Console()
 
 PowerOption = Annotated[int, typer.Option("--power", min=1, help="How much its vote weighs.")]

@@ -187,3 +187,14 @@ def test_a_statement_ends_the_outbox_s_long_wait() -> None:
     assert session.handle(Tick(), 2000) == []
     session.handle(arrived(poor()), 2000)
     assert session.handle(Tick(), 2000) == [Publish(1)]
+
+
+def test_an_order_for_somebody_whom_the_statement_does_not_know_is_told_until_one_does() -> None:
+    session = a_session()
+    assert session.idle_orders is None, "nothing is known yet"
+    session.handle(arrived(a_statement(standings=(a_standing(participant="borja"),))), 0)
+    assert "annia" in (session.idle_orders or "")
+    last = session.believed
+    assert last is not None
+    session.handle(arrived(rich(number=last.statement.number + 1, previous=last.digest)), 0)
+    assert session.idle_orders is None

@@ -106,7 +106,7 @@ def test_row_14_a_backlog_is_told_by_number_bytes_and_age() -> None:
     assert to_json(replace(SEEN, oldest_waiting_ms=None))["oldest_waiting_age_ms"] is None
 
 
-@pytest.mark.parametrize("name", ["paused", "halted", "alarm", "key", "clock", "thinned", "neighbours"])
+@pytest.mark.parametrize("name", ["paused", "halted", "alarm", "key", "clock", "thinned", "orders", "neighbours"])
 def test_every_trouble_is_told_with_its_reason(name: str) -> None:
     state = State().noting({name: "says the test"})
     seen = replace(SEEN, notes={key: text for key, text in state.notes().items() if text})
@@ -129,6 +129,7 @@ def test_the_status_at_the_broker_tells_nothing_about_anybody_s_energy() -> None
         "key": None,
         "clock": None,
         "thinned": None,
+        "orders": None,
         "neighbours": None,
         "failing": ["house"],
         "messages_ignored": 3,
