@@ -44,8 +44,12 @@ key_file: $key_name
 #   key_label: gateway
 #   pin_file: chip.pin
 
-# The aggregator's public key, as its operator hands it out. Nothing that another key signed is believed.
+# The aggregator's public key, or those of all aggregators one after another, as their operators hand them out. Nothing
+# that another key signed is believed.
 aggregator_key_file: $aggregator_key_name
+# How many of them have to say the same before it counts; left out, so many that one of them is honest while fewer than a
+# third lie.
+# aggregators_agree: 2
 
 # The MQTT broker (3.1.1). Plain MQTT is for one machine or a closed network only: elsewhere, use tls.
 broker:
