@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from aggregator.auditor.cli import audit, export
 from aggregator.regulator.cli import app as regulator
-from aggregator.terminal import plain
+from aggregator.terminal import plain, screen
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -30,10 +31,7 @@ app.add_typer(regulator, name="regulator")
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
 
-PIPED_WIDTH: Final = 160
-"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
-
-out = Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
+out = screen()
 err = Console(stderr=True)
 
 DataFolder = Annotated[
@@ -240,49 +238,8 @@ def verify(
         out.print(f"  {plain(name)}: {shown}")
 
 
-@app.command()
-def audit(
-    data: DataFolder = Path("data"),
-    as_json: AsJson = False,
-    second_opinion: Annotated[
-        bool, typer.Option("--second-opinion", help="Verify every signature again with python-ecdsa; slow.")
-    ] = False,
-) -> None:
-    """Replay the whole ledger from its genesis, and re-derive every factor, token and balance."""
-    from aggregator.service.audit import AuditError
-    from aggregator.service.audit import audit as replay
-    from aggregator.service.store import Store
-    from protocol.crypto import fingerprint
-
-    store = Store.open_read_only(data)
-    try:
-        with err.status("auditing …") as spinner:
-            report = replay(
-                store,
-                second_opinion=second_opinion,
-                progress=lambda done, of: spinner.update(f"auditing block {done} of {of}"),
-            )
-    except AuditError as error:
-        if as_json:
-            _print_json({"audit": "failed", "place": error.place, "finding": error.finding})
-        else:
-            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
-        raise typer.Exit(1) from error
-    finally:
-        store.close()
-    found: dict[str, Any] = asdict(report) | {
-        "audit": "ok",
-        "head_digest": report.head_digest.hex(),
-        "regulator": report.regulator.key.thumbprint.hex(),
-    }
-    if as_json:
-        _print_json(found)
-        return
-    out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
-    tokens = f"{report.minted} tokens minted, {report.burned} charged"
-    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
-    out.print(f"  head {report.head_digest.hex()}")
-    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
+for public in (audit, export):
+    app.command()(public)
 
 
 def main() -> None:

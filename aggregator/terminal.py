@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Final
+
+from rich.console import Console
 from rich.markup import escape
+
+PIPED_WIDTH: Final = 160
+"""Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
+
+
+def screen() -> Console:
+    """Where results go."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 
 
 def plain(text: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -38,10 +39,15 @@ def keep(path: Path, key: SoftwareKey) -> None:
     write_new(path, key.to_pem(), mode=OWNER_ONLY)
 
 
-def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_new(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) -> None:
     """Write a file that must not be there yet, whole or not at all, with its permissions from the first byte on.
 
     It gets its name when all of it is on the disk: whenever the power fails, under this name there is no part of it.
+
+    Args:
+        path: where to.
+        data: what, at once or piece after piece; if making the pieces fails, nothing has been written.
+        mode: who may do what with the file.
 
     Raises:
         OperatorError: there is a file already, or it cannot be written.
@@ -51,7 +57,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(file.fileno(), mode)
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             os.link(aside, path)

@@ -184,6 +184,10 @@ class Store:
         rows = self._all("SELECT chain, idx, body FROM leaf WHERE height = ? ORDER BY chain, idx", (height,))
         return [StoredLeaf(_chain(chain), index, height, body) for chain, index, body in rows]
 
+    def leaves_between(self, chain: ChainName, first: int, last: int) -> Iterator[StoredLeaf]:
+        """Some leaves of a chain's log, oldest first; the last one, too."""
+        return self._leaves("chain = ? AND idx BETWEEN ? AND ? ORDER BY idx", (chain.value, first, last))
+
     def leaves(self, chain: ChainName) -> Iterator[StoredLeaf]:
         """All leaves of a chain's log, oldest first."""
         return self._leaves("chain = ? ORDER BY idx", (chain.value,))
@@ -204,6 +208,13 @@ class Store:
         sql = "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?"
         row = self._one(sql, (chain.value, level, position))
         return row[0] if row else None
+
+    def nodes(self, chain: ChainName, level: int, first: int, last: int) -> list[tuple[int, bytes]]:
+        """The perfect subtrees of one level from position `first` to `last`, each with its position."""
+        if level == 0:
+            return [(leaf.index, leaf_hash(leaf.body)) for leaf in self.leaves_between(chain, first, last)]
+        sql = "SELECT position, hash FROM node WHERE chain = ? AND level = ? AND position BETWEEN ? AND ? ORDER BY 1"
+        return list(self._all(sql, (chain.value, level, first, last)))
 
     def node_source(self, chain: ChainName) -> NodeSource:
         """Where `protocol.merkle` finds the subtrees that it needs for a proof."""
