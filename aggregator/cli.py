@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from aggregator.auditor.cli import audit, export
+from aggregator.auditor.cli import audit, export, publish
 from aggregator.regulator.cli import app as regulator
 from aggregator.terminal import plain, screen
 from config.tables import Cell, Column, Table, show
@@ -238,7 +238,7 @@ def verify(
         out.print(f"  {plain(name)}: {shown}")
 
 
-for public in (audit, export):
+for public in (audit, export, publish):
     app.command()(public)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from protocol.crypto import PublicKey, SoftwareKey
+from protocol.crypto import Ed25519Key, PublicKey, SoftwareKey
 from protocol.errors import OperatorError, SignatureError
 
 OWNER_ONLY: Final = 0o600
@@ -95,6 +95,24 @@ def load(path: Path) -> SoftwareKey:
         return SoftwareKey.from_pem(pem)
     except SignatureError as error:
         raise OperatorError(path, "", "a P-256 private key in PEM (PKCS #8)", str(error)) from error
+
+
+def note_key(path: Path) -> Ed25519Key:
+    """Read the key that notes are signed with; the first time, make it.
+
+    Raises:
+        OperatorError: it cannot be written, others can read it, or it is no Ed25519 key in PEM.
+    """
+    if not path.exists():
+        made = Ed25519Key.generate()
+        write_new(path, made.to_pem(), mode=OWNER_ONLY)
+        return made
+    pem = _read(path, "a note key")
+    _see_that_others_cannot_read(path, "a key")
+    try:
+        return Ed25519Key.from_pem(pem)
+    except SignatureError as error:
+        raise OperatorError(path, "", "an Ed25519 private key in PEM (PKCS #8)", str(error)) from error
 
 
 def load_public(path: Path) -> PublicKey:

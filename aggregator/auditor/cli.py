@@ -1,4 +1,4 @@
-"""este-aggregator audit and export: what anybody does with a ledger who trusts no node."""
+"""este-aggregator audit, export and publish: what anybody does with a ledger who trusts no node."""
 
 from __future__ import annotations
 
@@ -91,6 +91,43 @@ def export(
     size = f"{output.stat().st_size:,} bytes"
     out.print(f"Wrote {plain(output)}: {history.blocks} blocks, {size}. It holds every reading: mind who gets it.")
     out.print(f"Check it with: este-aggregator audit {plain(output)} --regulator-key regulator.pub.pem")
+
+
+def publish(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder that a web server serves.")],
+    data: DataFolder = DATA,
+    origin: Annotated[
+        str | None,
+        typer.Option(help="What the logs are called: their URL without https://; the region's name if none."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Ed25519 key that signs; made on first use; note.key in the ledger's folder if none."),
+    ] = None,
+    entries: Annotated[
+        bool, typer.Option("--entries", help="Publish the records too: every reading of every household.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the five logs as static tiles, which witnesses and monitors of transparency logs read."""
+    from aggregator.service.publish import Publisher
+    from aggregator.service.store import Store
+    from aggregator.service.store_history import StoreHistory
+    from config.key_files import note_key
+
+    store = Store.open_read_only(data)
+    try:
+        name = origin or StoreHistory(store).region
+        signing = note_key(key or data / "note.key")
+        with err.status("publishing …"):
+            published = Publisher(store, output, signing, name, with_entries=entries).publish()
+    finally:
+        store.close()
+    if as_json:
+        _print_json([asdict(log) for log in published])
+        return
+    for log in published:
+        out.print(f"{log.chain:10}{log.size:>10} leaves {log.files:>7} new files  {plain(log.verifier_key)}")
 
 
 def _audit(
