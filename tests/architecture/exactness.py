@@ -1,7 +1,7 @@
 """What could make two nodes differ: the rules of the rooms whose every bit all nodes must agree on.
 
-Each rule looks at one module's syntax tree and yields what it finds, with what to do instead. They see what is plain from
-the text of one module; the rest is for tests/integration/test_determinism.py.
+Each rule looks at one module's syntax tree and yields what it finds, with what to do instead. They see what is plain
+from the text of one module; the rest is for tests/integration/test_determinism.py.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ UNLIKE_CALLS = {
 
 
 def orders_of_sets(tree: ast.AST) -> Iterator[ast.AST]:
-    """Iterations over what is plainly a set, by its text, its name or its annotation: its order depends on the process."""
+    """Iterations over what is plainly a set, by its text, name or annotation: its order depends on the process."""
     names = set(_names_of_sets(tree))
     harmless = {id(inner) for call in _calls(tree, IN_ANY_ORDER) for inner in call.args}
     harmless |= {id(node) for node in ast.walk(tree) if isinstance(node, ast.SetComp)}
