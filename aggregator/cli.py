@@ -17,7 +17,7 @@ from rich.text import Text
 
 from aggregator.auditor.cli import audit, export, publish
 from aggregator.regulator.cli import app as regulator
-from aggregator.terminal import plain, screen
+from aggregator.terminal import console, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -31,7 +31,7 @@ app.add_typer(regulator, name="regulator")
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
 
-out = screen()
+out = console()
 err = Console(stderr=True)
 
 DataFolder = Annotated[

@@ -12,8 +12,8 @@ PIPED_WIDTH: Final = 160
 """Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
 
 
-def screen() -> Console:
-    """Where results go."""
+def console() -> Console:
+    """Where commands print, as wide as a terminal, or as what is copied from."""
     return Console() if sys.stdout.isatty() else Console(width=PIPED_WIDTH)
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from aggregator.terminal import plain, screen
+from aggregator.terminal import console, plain
 
 if TYPE_CHECKING:
     from aggregator.service.replay import AuditReport, Progress
     from protocol.crypto import PublicKey
 
-out = screen()
+out = console()
 err = Console(stderr=True)
 
 DATA = Path("data")
