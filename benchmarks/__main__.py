@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, ingest, many_meters, settlement
+from benchmarks import agent, backlog, dead_meters, engine, ingest, ledger, many_meters, settlement
 
 MEASURES = {
     "ingest": ingest.measure,
+    "ledger": ledger.measure,
+    "engine": engine.measure,
     "settlement": settlement.measure,
     "agent": agent.measure,
     "backlog": backlog.measure,

@@ -104,9 +104,9 @@ def batches(keys: Sequence[SoftwareKey], count: int) -> Iterator[list[bytes]]:
         yield block
 
 
-def a_batch(link: Link, meter: str, first_ms: int, seed: int) -> Batch:
+def a_batch(link: Link, meter: str, first_ms: int, seed: int, readings: int = READINGS) -> Batch:
     """A minute of a household at about 3 kW."""
-    starts = range(0, BATCH_MS, BATCH_MS // READINGS)
+    starts = range(0, BATCH_MS, BATCH_MS // readings)
     imported_kwh = [1234.5 + (first_ms + start + seed) * 3 / 3_600_000 for start in starts]
     block = MeterBlock.of(
         meter=meter,
@@ -114,16 +114,16 @@ def a_batch(link: Link, meter: str, first_ms: int, seed: int) -> Batch:
         serial="123456",
         first_ms=first_ms + 1,
         starts_ms=starts,
-        durations_ms=[5] * READINGS,
-        quality=[0] * READINGS,
+        durations_ms=[5] * readings,
+        quality=[0] * readings,
         columns={
             Quantity.ACTIVE_POWER_W: [3000 + start // 1000 % 7 for start in starts],
-            Quantity.REACTIVE_POWER_VAR: [100] * READINGS,
+            Quantity.REACTIVE_POWER_VAR: [100] * readings,
             Quantity.VOLTAGE_L1_MV: [230_000 + start // 100 for start in starts],
         },
         words={
-            Quantity.IMPORTED_WH: struct.pack(f">{READINGS}f", *imported_kwh),
-            Quantity.EXPORTED_WH: struct.pack(">f", 0.5) * READINGS,
+            Quantity.IMPORTED_WH: struct.pack(f">{readings}f", *imported_kwh),
+            Quantity.EXPORTED_WH: struct.pack(">f", 0.5) * readings,
         },
     )
     return Batch(link, bytes(16), Clock(ClockState.SYNCHRONIZED, 5, "kernel", START_MS), (block,))
