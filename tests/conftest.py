@@ -7,7 +7,7 @@ import shutil
 import pytest
 from hypothesis import settings
 
-PACKAGE_OF = {"mosquitto": "mosquitto", "mbpoll": "mbpoll", "softhsm2": "softhsm2"}
+PACKAGE_OF = {"mosquitto": "mosquitto", "mbpoll": "mbpoll", "softhsm2": "softhsm2", "go": "golang-go"}
 """Marker of a test that needs a program, and the Debian package that brings it."""
 
 PROGRAM_OF = {"softhsm2": "softhsm2-util"}

@@ -13,6 +13,8 @@ from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
+from aggregator.service.history import PastBlock, PastEntry
+from aggregator.service.portable import MAGIC, VERSION
 from config import grid_model, meter_profile, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
@@ -232,3 +234,10 @@ def test_every_type_of_message_that_is_sealed_is_in_the_format() -> None:
 
 def test_the_table_of_topics_is_the_kinds() -> None:
     assert re.findall(r"^\| `(\w+)` \| \w+ → ", PROSE, re.MULTILINE) == [kind.value for kind in Kind]
+
+
+def test_the_grammar_spells_an_export_as_the_code_does() -> None:
+    assert labels("export-header") == ["magic", "version", "region", "blocks"]
+    assert labels("export-block") == [field.name for field in fields(PastBlock)]
+    assert labels("export-entry") == [field.name for field in fields(PastEntry)]
+    assert (f'magic: "{MAGIC}"' in GRAMMAR, f"version: {VERSION}," in GRAMMAR) == (True, True)
