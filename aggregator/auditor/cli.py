@@ -135,15 +135,13 @@ def _audit(
 ) -> AuditReport:
     from aggregator.service.audit import audit as audit_store
     from aggregator.service.audit import audit_file
-    from aggregator.service.replay import Terms
     from aggregator.service.store import Store
 
-    terms = Terms(second_opinion=second_opinion, regulator=regulator, progress=progress)
     if file is not None:
-        return audit_file(file, terms)
+        return audit_file(file, second_opinion=second_opinion, regulator=regulator, progress=progress)
     store = Store.open_read_only(data)
     try:
-        return audit_store(store, terms)
+        return audit_store(store, second_opinion=second_opinion, regulator=regulator, progress=progress)
     finally:
         store.close()
 

@@ -16,25 +16,35 @@ from typing import Final
 from aggregator.ledger.block import Block
 from aggregator.service.history import HistoryError
 from aggregator.service.portable import PortableLedger
-from aggregator.service.replay import AuditError, AuditReport, Replay, Terms
+from aggregator.service.replay import AuditError, AuditReport, Progress, Replay, Terms
 from aggregator.service.store import Store, StoreError
 from aggregator.service.store_history import StoreHistory
 from protocol.checkpoint import ChainName
+from protocol.crypto import PublicKey
 from protocol.envelope import Envelope
 from protocol.errors import EncodingError
 from protocol.messages import MessageType, Statement
 
-__all__ = ["AuditError", "AuditReport", "Terms", "audit", "audit_file"]
-
-AS_IT_IS: Final = Terms()
-"""Every signature once, and no key of the regulator's to compare with."""
+__all__ = ["AuditError", "AuditReport", "audit", "audit_file"]
 
 GARBAGE_OBJECTS: Final = 100_000
 """New objects after which Python looks for garbage in circles."""
 
 
-def audit(store: Store, terms: Terms = AS_IT_IS) -> AuditReport:
-    """Replay the history in a ledger file, open read-only, and compare everything else in the file with it.
+def audit(
+    store: Store,
+    *,
+    second_opinion: bool = False,
+    regulator: PublicKey | None = None,
+    progress: Progress = lambda _done, _of: None,
+) -> AuditReport:
+    """Replay the history in a ledger file, and compare everything else in the file with it.
+
+    Args:
+        store: the ledger, read-only.
+        second_opinion: verify every signature once more, with another library.
+        regulator: the key that the genesis must be signed with, if the auditor knows it.
+        progress: called after every block.
 
     Raises:
         AuditError: at the first thing that does not fit.
@@ -43,7 +53,8 @@ def audit(store: Store, terms: Terms = AS_IT_IS) -> AuditReport:
         raise AuditError("ledger file", broken)
     try:
         history = StoreHistory(store)
-        beside, ledger = _Beside(store, history), Replay(terms)
+        beside = _Beside(store, history)
+        ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
         with _collecting_seldom():
             ledger.run(history, beside.block)
         beside.end(ledger)
@@ -52,8 +63,14 @@ def audit(store: Store, terms: Terms = AS_IT_IS) -> AuditReport:
     return ledger.report()
 
 
-def audit_file(path: Path, terms: Terms = AS_IT_IS) -> AuditReport:
-    """Replay an exported ledger.
+def audit_file(
+    path: Path,
+    *,
+    second_opinion: bool = False,
+    regulator: PublicKey | None = None,
+    progress: Progress = lambda _done, _of: None,
+) -> AuditReport:
+    """Replay an exported ledger, on the terms of `audit`.
 
     Raises:
         OperatorError: there is no such file.
@@ -61,7 +78,7 @@ def audit_file(path: Path, terms: Terms = AS_IT_IS) -> AuditReport:
     """
     try:
         with PortableLedger(path) as history, _collecting_seldom():
-            ledger = Replay(terms)
+            ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
             ledger.run(history)
     except HistoryError as error:
         raise AuditError("header", str(error)) from error

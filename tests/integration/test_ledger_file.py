@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from aggregator.cli import app
-from aggregator.service.audit import AuditError, Terms, audit
+from aggregator.service.audit import AuditError, audit
 from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.proof import prove_balance, prove_reading, verify
@@ -171,7 +171,7 @@ def ledger(running: Running) -> Path:
 def audited(folder: Path, **options: bool) -> object:
     store = Store.open_read_only(folder)
     try:
-        return audit(store, Terms(**options))
+        return audit(store, **options)
     finally:
         store.close()
 

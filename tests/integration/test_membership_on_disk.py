@@ -9,7 +9,7 @@ import pytest
 
 from aggregator.chains.membership import Admission, Revocation
 from aggregator.ledger.record import Author, Role
-from aggregator.service.audit import Terms, audit
+from aggregator.service.audit import audit
 from aggregator.service.proof import prove_reading, verify
 from aggregator.service.query import LedgerFile
 from aggregator.service.store import Store
@@ -76,7 +76,7 @@ def test_a_ledger_with_keys_that_came_and_went_passes_the_audit(running: Running
     running.live(10)
     revoke(running, NEW)
     store = Store.open_read_only(running.folder)
-    report = audit(store, Terms(second_opinion=True))
+    report = audit(store, second_opinion=True)
     store.close()
     assert (report.readings, report.refused) == (80, 0)
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from aggregator.cli import app
-from aggregator.service.audit import AuditError, Terms, audit, audit_file
+from aggregator.service.audit import AuditError, audit, audit_file
 from aggregator.service.history import PastBlock, PastEntry
 from aggregator.service.portable import MAGIC, VERSION, PortableLedger
 from aggregator.service.store import Store
@@ -75,7 +75,7 @@ def test_an_export_amounts_to_what_the_ledger_file_does(folder: Path, file: Path
 
 
 def test_a_second_library_agrees_on_every_signature_of_an_export(file: Path) -> None:
-    assert audit_file(file, Terms(second_opinion=True)) == audit_file(file)
+    assert audit_file(file, second_opinion=True) == audit_file(file)
 
 
 def test_an_export_is_for_its_owner_alone_and_overwrites_nothing(folder: Path, file: Path) -> None:
@@ -88,9 +88,9 @@ def test_an_export_is_for_its_owner_alone_and_overwrites_nothing(folder: Path, f
 
 def test_the_auditor_may_say_which_regulator_it_has_to_be(file: Path) -> None:
     keys = some_keys("gw")
-    assert audit_file(file, Terms(regulator=keys["regulator"].public_key)).region == REGION
+    assert audit_file(file, regulator=keys["regulator"].public_key).region == REGION
     with pytest.raises(AuditError, match="not with the regulator's that was given") as error:
-        audit_file(file, Terms(regulator=keys["node"].public_key))
+        audit_file(file, regulator=keys["node"].public_key)
     assert error.value.place == "block 1, record 0"
 
 
