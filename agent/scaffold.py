@@ -47,8 +47,8 @@ key_file: $key_name
 # The aggregator's public key, or those of all aggregators one after another, as their operators hand them out. Nothing
 # that another key signed is believed.
 aggregator_key_file: $aggregator_key_name
-# How many of them have to say the same before it counts; left out, so many that one of them is honest while fewer than a
-# third lie.
+# How many of them have to say the same before it counts; left out, so many that one is honest while fewer than a third
+# lie.
 # aggregators_agree: 2
 
 # The MQTT broker (3.1.1). Plain MQTT is for one machine or a closed network only: elsewhere, use tls.

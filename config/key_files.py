@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from protocol.crypto import PublicKey, SoftwareKey
+from protocol.crypto import Ed25519Key, PublicKey, SoftwareKey
 from protocol.errors import OperatorError, SignatureError
 
 OWNER_ONLY: Final = 0o600
@@ -46,11 +46,16 @@ def keep(path: Path, key: SoftwareKey) -> None:
     write_new(path, key.to_pem(), mode=OWNER_ONLY)
 
 
-def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_new(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) -> None:
     """Write a file that must not be there yet, whole or not at all, with its permissions from the first byte on.
 
     It gets its name when all of it is on the disk: whenever the power fails, under this name there is no part of it,
     and under no other name is there a private key.
+
+    Args:
+        path: where to.
+        data: what, at once or piece after piece; if making the pieces fails, nothing has been written.
+        mode: who may do what with the file.
 
     Raises:
         OperatorError: there is a file already, or it cannot be written.
@@ -59,7 +64,7 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         with _nameless(path) as handle:
             with os.fdopen(handle, "wb", closefd=False) as file:
                 os.fchmod(handle, mode)
-                file.write(data)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(handle)
             os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle)  # with src_dir_fd, Python follows the link
@@ -117,6 +122,24 @@ def load(path: Path) -> SoftwareKey:
         return SoftwareKey.from_pem(pem)
     except SignatureError as error:
         raise OperatorError(path, "", "a P-256 private key in PEM (PKCS #8)", str(error)) from error
+
+
+def note_key(path: Path) -> Ed25519Key:
+    """Read the key that notes are signed with; the first time, make it.
+
+    Raises:
+        OperatorError: it cannot be written, others can read it, or it is no Ed25519 key in PEM.
+    """
+    if not path.exists():
+        made = Ed25519Key.generate()
+        write_new(path, made.to_pem(), mode=OWNER_ONLY)
+        return made
+    pem = _read(path, "a note key")
+    _see_that_others_cannot_read(path, "a key")
+    try:
+        return Ed25519Key.from_pem(pem)
+    except SignatureError as error:
+        raise OperatorError(path, "", "an Ed25519 private key in PEM (PKCS #8)", str(error)) from error
 
 
 def load_public(path: Path) -> PublicKey:

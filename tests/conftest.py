@@ -11,6 +11,7 @@ from hypothesis import settings
 
 REMEDY_OF = {
     "cometbft": "make cometbft",
+    "go": "sudo apt-get install golang-go",
     "mosquitto": "sudo apt-get install mosquitto",
     "mbpoll": "sudo apt-get install mbpoll",
     "softhsm2": "sudo apt-get install softhsm2",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,7 +13,7 @@ from rich.console import Console
 from aggregator.terminal import console, instant, own_command, parse_instant, plain
 
 if TYPE_CHECKING:
-    from aggregator.service.audit import Progress
+    from aggregator.service.replay import Progress
     from aggregator.service.store import Store
     from protocol.crypto import PublicKey
     from protocol.quorum import Quorum
@@ -82,45 +81,6 @@ def verify(
         out.print(f"  {plain(name)}: {shown}")
     if quorum is not None:
         out.print(f"  signed by {plain(', '.join(proven.signed_by))}")
-
-
-def audit(
-    data: DataFolder = Path("data"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
-    second_opinion: SecondOpinion = False,
-    quorum: Annotated[Path | None, typer.Option(help="Also hold the stored seals against this quorum.")] = None,
-) -> None:
-    """Replay the whole ledger from its genesis, and re-derive every factor, token and balance."""
-    from aggregator.service.audit import AuditError
-    from aggregator.service.audit import audit as replay
-    from protocol.crypto import fingerprint
-
-    trusted = None if quorum is None else _quorum(quorum)
-    try:
-        report = _while_auditing(
-            data, lambda store, told: replay(store, second_opinion=second_opinion, quorum=trusted, progress=told)
-        )
-    except AuditError as error:
-        if as_json:
-            print(json.dumps({"audit": "failed", "place": error.place, "finding": error.finding}, indent=1))
-        else:
-            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
-        raise typer.Exit(1) from error
-    found: dict[str, Any] = asdict(report) | {
-        "audit": "ok",
-        "head_digest": report.head_digest.hex(),
-        "regulator": report.regulator.key.thumbprint.hex(),
-    }
-    if as_json:
-        print(json.dumps(found, indent=1, default=str))
-        return
-    out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
-    tokens = f"{report.minted} tokens minted, {report.burned} charged"
-    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
-    if quorum is not None:
-        out.print(f"  {report.sealed} blocks have seals, all by the quorum of {plain(quorum)}", soft_wrap=True)
-    out.print(f"  head {report.head_digest.hex()}")
-    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
 
 
 def cosign(

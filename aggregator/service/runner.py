@@ -26,7 +26,7 @@ from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.repeats import SUM_UP_MS, Repeats
-from aggregator.service.store import StoreError
+from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings
 from config.tasks import end, wait_for_any

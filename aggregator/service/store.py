@@ -15,10 +15,19 @@ from typing import Any, Final, Self
 from aggregator.ledger.block import Block
 from aggregator.ledger.table import Change
 from aggregator.service.schema import SCHEMA_VERSION, create_schema
-from aggregator.service.stored import POSITION_BITS, POSITION_MAX, StoredEntry, StoredLeaf, entry_rows
+from aggregator.service.stored import (
+    POSITION_BITS,
+    POSITION_MAX,
+    StoredEntry,
+    StoredLeaf,
+    StoreError,
+    chain_of,
+    entry_of,
+    entry_rows,
+)
 from config import lock
 from protocol.checkpoint import BlockHead, ChainName
-from protocol.errors import EsteError, OperatorError
+from protocol.errors import OperatorError
 from protocol.merkle import NodeSource, Range, leaf_hash
 
 FILE_NAME: Final = "ledger.sqlite"
@@ -28,10 +37,6 @@ PAGE_BYTES: Final = 1 << 14
 """Several envelopes to a page: with the usual 4 KiB each would spill into pages of its own, and cost twice as much."""
 WAL_BYTES_MAX: Final = 1 << 27
 """How far the write-ahead log grows before it is folded back into the file."""
-
-
-class StoreError(EsteError):
-    """The disk is full or failing, or the file is damaged. Nothing of a block that could not be written was kept."""
 
 
 class Store:
@@ -210,7 +215,11 @@ class Store:
     def leaves_of_block(self, height: int) -> list[StoredLeaf]:
         """The leaves that a block brought about beside its accepted records."""
         rows = self._all("SELECT chain, idx, body FROM leaf WHERE height = ? ORDER BY chain, idx", (height,))
-        return [StoredLeaf(_chain(chain), index, height, body) for chain, index, body in rows]
+        return [StoredLeaf(chain_of(chain), index, height, body) for chain, index, body in rows]
+
+    def leaves_between(self, chain: ChainName, first: int, last: int) -> Iterator[StoredLeaf]:
+        """Some leaves of a chain's log, oldest first; the last one, too."""
+        return self._leaves("chain = ? AND idx BETWEEN ? AND ? ORDER BY idx", (chain.value, first, last))
 
     def leaves(self, chain: ChainName) -> Iterator[StoredLeaf]:
         """All leaves of a chain's log, oldest first."""
@@ -231,6 +240,13 @@ class Store:
         sql = "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?"
         row = self._one(sql, (chain.value, level, position))
         return row[0] if row else None
+
+    def nodes(self, chain: ChainName, level: int, first: int, last: int) -> list[tuple[int, bytes]]:
+        """The perfect subtrees of one level from position `first` to `last`, each with its position."""
+        if level == 0:
+            return [(leaf.index, leaf_hash(leaf.body)) for leaf in self.leaves_between(chain, first, last)]
+        sql = "SELECT position, hash FROM node WHERE chain = ? AND level = ? AND position BETWEEN ? AND ? ORDER BY 1"
+        return list(self._all(sql, (chain.value, level, first, last)))
 
     def node_source(self, chain: ChainName) -> NodeSource:
         """Where `protocol.merkle` finds the subtrees that it needs for a proof."""
@@ -292,9 +308,7 @@ class Store:
     def _entries(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredEntry]:
         columns = "id, author, sequence, code, chain, leaf, envelope"
         for row in self._all(f"SELECT {columns} FROM entry WHERE {where}", arguments):  # noqa: S608
-            place, author, sequence, code, chain, index, envelope = row
-            height, position = place >> POSITION_BITS, place & POSITION_MAX
-            yield StoredEntry(height, position, author, sequence, code, _chain(chain), index, envelope)
+            yield entry_of(row)
 
     def _leaves(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredLeaf]:
         sql = (
@@ -302,7 +316,7 @@ class Store:
             f" UNION ALL SELECT chain, idx, height, body FROM leaf) WHERE {where}"
         )
         for chain, index, height, body in self._all(sql, (POSITION_BITS, *arguments)):
-            yield StoredLeaf(_chain(chain), index, height, body)
+            yield StoredLeaf(chain_of(chain), index, height, body)
 
     def _one(self, sql: str, arguments: tuple[object, ...] = ()) -> Any:
         return next(self._all(sql, arguments), None)
@@ -319,13 +333,6 @@ class Store:
                 yield from rows
         except sqlite3.Error as error:
             raise StoreError(f"the ledger file cannot be read: {error}") from error
-
-
-def _chain(number: int) -> ChainName:
-    try:
-        return ChainName(number)
-    except ValueError as error:
-        raise StoreError(f"the ledger file names a chain {number}") from error
 
 
 def _connect(folder: Path, mode: str) -> sqlite3.Connection:

@@ -15,6 +15,8 @@ from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
 from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
+from aggregator.service.history import PastBlock, PastEntry
+from aggregator.service.portable import MAGIC, VERSION
 from config import grid_model, meter_profile, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
@@ -272,3 +274,10 @@ def test_a_header_of_cometbft_is_spelled_in_the_order_in_which_it_is_hashed() ->
     assert labels("comet-header") == [field.name for field in fields(Header)]
     assert f"version_block: {BLOCK_PROTOCOL}," in rule("comet-header")
     assert f"[1*{VALIDATORS_MAX} comet-validator]" in rule("light-block")
+
+
+def test_the_grammar_spells_an_export_as_the_code_does() -> None:
+    assert labels("export-header") == ["magic", "version", "region", "blocks"]
+    assert labels("export-block") == [field.name for field in fields(PastBlock)]
+    assert labels("export-entry") == [field.name for field in fields(PastEntry)]
+    assert (f'magic: "{MAGIC}"' in GRAMMAR, f"version: {VERSION}," in GRAMMAR) == (True, True)

@@ -19,7 +19,8 @@ from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.proof import prove_balance, prove_reading, verify
 from aggregator.service.query import LedgerFile
-from aggregator.service.store import FILE_NAME, Store, StoreError
+from aggregator.service.store import FILE_NAME, Store
+from aggregator.service.stored import StoreError
 from config.settings.aggregator import Blocks
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope

@@ -33,7 +33,8 @@ from aggregator.service.keeper import Keeper, restore
 from aggregator.service.log import configure, tell_loop_errors
 from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.notify import Outgoing
-from aggregator.service.store import Store, StoreError
+from aggregator.service.store import Store
+from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings, CometBft
 from config.tasks import end, wait_for_any
