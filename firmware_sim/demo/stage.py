@@ -42,6 +42,8 @@ class Stage:
     scenario: Scenario
     fleet: FleetSettings
     broker: Broker
+    profile_folders: tuple[Path, ...] = ()
+    """Further meter profiles: those of SunSpec devices."""
 
     @property
     def logs(self) -> Path:
@@ -94,14 +96,18 @@ async def build(folder: Path, *, meters: int, seed: int, broker: Broker) -> Stag
         EsteError: the folder is in use, or a command failed.
     """
     fleet = FleetSettings(meters=meters, seed=seed, first_port=free_ports(meters // 6 + 2), speed=SPEED)
-    stage = Stage(folder, compose(fleet), fleet, broker)
-    _write_settings(stage)
-    await _found_region(stage)
+    stage = prepare(folder, fleet, broker)
+    await found(stage)
     return stage
 
 
-def _write_settings(stage: Stage) -> None:
-    folder = stage.folder
+def prepare(folder: Path, fleet: FleetSettings, broker: Broker, *, profile_folders: tuple[Path, ...] = ()) -> Stage:
+    """Write everything but the ledger: the fleet can run then.
+
+    Raises:
+        OperatorError: the folder is in use, or cannot be written.
+    """
+    stage = Stage(folder, compose(fleet), fleet, broker, profile_folders)
     see_that_free(folder)
     try:
         stage.logs.mkdir(parents=True)
@@ -111,6 +117,7 @@ def _write_settings(stage: Stage) -> None:
     _write_model(stage.fleet_settings, stage.fleet)
     for gateway in stage.scenario.gateways:
         _make_gateway(stage, gateway)
+    return stage
 
 
 def _make_gateway(stage: Stage, gateway: str) -> None:
@@ -130,6 +137,7 @@ def _make_gateway(stage: Stage, gateway: str) -> None:
         resend_after_ms=RESEND_AFTER_MS,
         clock_wait_max_ms=0,  # a demo does not wait for the time, and says that it is not synchronized
         statement_age_max_ms=60_000,
+        profile_folders=stage.profile_folders,
         buses=stage.scenario.buses(gateway, stage.fleet),
         standing_orders=_standing_orders(stage.scenario, gateway),
     )
@@ -155,11 +163,17 @@ def _standing_orders(scenario: Scenario, gateway: str) -> tuple[StandingOrder, .
     return tuple(orders)
 
 
-async def _found_region(stage: Stage) -> None:
+async def found(stage: Stage) -> None:
+    """Found the region of what was prepared.
+
+    Raises:
+        EsteError: a profile is missing, or the command failed.
+    """
     keys = [f"--gateway={gateway}={stage.folder / gateway / 'gateway.pub.pem'}" for gateway in stage.scenario.gateways]
     broker = [f"--broker-host={stage.broker.host}", f"--broker-port={stage.broker.port}"]
     home = str(stage.folder / "aggregator")
-    await output_of([program("este-aggregator"), "init", home, f"--grid={stage.grid_file}", *keys, *broker])
+    folders = [f"--profile-folder={folder}" for folder in stage.profile_folders]
+    await output_of([program("este-aggregator"), "init", home, f"--grid={stage.grid_file}", *keys, *broker, *folders])
     text = stage.aggregator_settings.read_text()
     stage.aggregator_settings.write_text(text.replace("age_max_ms: 1000 ", "age_max_ms: 250  "))
 
