@@ -1,8 +1,7 @@
-"""The register maps of heat meters, as `firmware_sim.firmware` has those of electricity meters: written apart from the
-profiles, by the makers' own numbers and units.
+"""The register maps of heat meters, as `firmware_sim.firmware` has those of electricity meters.
 
-What a heat meter shows is older than what an electricity meter shows: it wakes for a moment, works out a new value, and
-sleeps. `refresh_ms` is how long.
+Written apart from the profiles as well, by the makers' own numbers and units. What a heat meter shows is older than
+what an electricity meter shows: it wakes for a moment, works out a new value, and sleeps. `refresh_ms` is how long.
 """
 
 from __future__ import annotations
