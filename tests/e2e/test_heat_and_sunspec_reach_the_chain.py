@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -84,11 +85,10 @@ def test_sunspec_devices_and_heat_meters_reach_the_chain_and_only_electricity_is
         for program in ("broker", "aggregator", *region.gateways):
             region.start(program)
         wait_until("all are read", lambda: all(blocks(region, m) for m in everybody), lambda: logs(region))
-        told = run(
-            "este-fleet", "inject", "m-heat-1", "nan", "--for=2", f"--run-folder={region.stage.fleet.run_folder}"
-        )
+        told = run("este-fleet", "inject", "m-heat-1", "nan", f"--run-folder={region.stage.fleet.run_folder}")
         assert "shows no number" in told.stdout
         wait_until("that is flagged", lambda: Quality.VALUE_MISSING in flags(region, "m-heat-1"), lambda: logs(region))
+        run("este-fleet", "inject", "m-heat-1", "none", f"--run-folder={region.stage.fleet.run_folder}")
         run("este-fleet", "inject", "m-sunspec-2", "jump", f"--run-folder={region.stage.fleet.run_folder}")
         wait_until(
             "that is flagged too",
@@ -114,21 +114,26 @@ def test_sunspec_devices_and_heat_meters_reach_the_chain_and_only_electricity_is
             station = everybody[meter].site.heat
             assert station is not None
             heat_wh = [wh for wh in column(region, meter, Quantity.HEAT_WH) if wh]
-            assert heat_wh == sorted(heat_wh)
+            assert len(heat_wh) > 1 and heat_wh == sorted(heat_wh)
             assert heat_wh[0] == pytest.approx(station.counters.heat_uj / UJ_PER_WH, abs=10_000)
-    participants = settled(region)
-    assert {everybody[meter].site.participant for meter in SUNSPEC} <= participants
-    assert not {c.site.participant for c in everybody.values() if c.site.kind is Kind.HEAT} & participants
+    energy_wh = settled(region)
+    assert {everybody[meter].site.participant for meter in SUNSPEC} <= energy_wh.keys()
+    assert energy_wh["sunspec-2"] < 10_000, "the jump was 25,567,000 Wh"
+    assert not {c.site.participant for c in everybody.values() if c.site.kind is Kind.HEAT} & energy_wh.keys()
     run("este-aggregator", "audit", f"--data={region.stage.ledger}")
 
 
-def settled(region: Region) -> set[str]:
-    """Whoever took or gave energy in any interval, by the analysis chain."""
+def settled(region: Region) -> Counter[str]:
+    """What everybody took and gave in all intervals together, by the analysis chain."""
     store = Store.open_read_only(region.stage.ledger)
     try:
         envelopes = [Envelope.parse(leaf.body) for leaf in store.leaves(ChainName.ANALYSIS)]
         results = [IntervalResult.decode(e.payload) for e in envelopes if e.type == "interval"]
-        return {flow.participant for result in results for flow in result.flows.participants}
+        energy_wh: Counter[str] = Counter()
+        for result in results:
+            for flow in result.flows.participants:
+                energy_wh[flow.participant] += flow.imported_wh + flow.exported_wh
+        return energy_wh
     finally:
         store.close()
 

@@ -30,6 +30,8 @@ from tests.unit.agent.builders import settings_document
 
 AGENT = str(Path(sys.executable).with_name("este-agent"))
 HOST = "127.0.0.1"
+PATIENT = "--timeout-ms=2000"
+"""Where everybody who is asked is there."""
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ def way_to(settings: FleetSettings) -> list[str]:
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_every_meter_of_a_bus_is_found_with_its_serial_number(transport: Transport, tmp_path: Path) -> None:
     async with a_fleet(transport, tmp_path) as (scenario, settings):
-        result = await scan(*way_to(settings), "--units", "1-8,103", "--timeout-ms", "150")
+        result = await scan(*way_to(settings), "--units", "1-8,103", "--timeout-ms", "500")
         expected = scenario.buses("gw-1", settings)[0]
     assert result.returncode == 0, result.stderr
     document = yaml.safe_load(result.stdout)
@@ -84,7 +86,7 @@ def proposed(printed: str, place: str, best: str) -> list[str]:
 
 async def test_all_profiles_that_fit_are_told_best_first_and_why_they_are_several(tmp_path: Path) -> None:
     async with a_fleet(Transport.TCP, tmp_path) as (_, settings):
-        result = await scan(*way_to(settings), "--units", "2,5")
+        result = await scan(*way_to(settings), "--units", "2,5", PATIENT)
     told = result.stdout.splitlines()
     assert "ABB A43 212-100" in told[0] and told[0].endswith("keeps the laws mains, phases, apparent")
     assert told[1] == (
@@ -100,8 +102,8 @@ async def test_all_profiles_that_fit_are_told_best_first_and_why_they_are_severa
 async def test_a_meter_on_a_line_that_ignores_speed_is_listed_once_with_the_speeds(tmp_path: Path) -> None:
     async with a_fleet(Transport.SERIAL, tmp_path) as (_, settings):
         device = way_to(settings)[0]
-        both = await scan(device, "--line=9600-8N1", "--line=19200-8N1", "--units=5-6", "--timeout-ms=150")
-        one = await scan(device, "--line=19200-8N1", "--units=5", "--timeout-ms=150")
+        both = await scan(device, "--line=9600-8N1", "--line=19200-8N1", "--units=5-6", PATIENT)
+        one = await scan(device, "--line=19200-8N1", "--units=5", PATIENT)
     document = yaml.safe_load(both.stdout)
     assert [meter["unit"] for bus in document["buses"] for meter in bus["meters"]] == [5, 6]
     assert document["buses"][0]["serial"]["baud"] == 9600, "the first at which it answered"
@@ -113,7 +115,7 @@ async def test_heat_meters_are_found_by_what_their_water_carries_and_sunspec_dev
     tmp_path: Path,
 ) -> None:
     async with a_fleet(Transport.TCP, tmp_path, meters=6, sunspec=1, heat=5) as (scenario, settings):
-        result = await scan(f"--host={HOST}", f"--port={settings.first_port + 1}", "--units=1-7")
+        result = await scan(f"--host={HOST}", f"--port={settings.first_port + 1}", "--units=1-7", PATIENT)
         expected = scenario.buses("gw-2", settings)[0].meters
     assert (
         "unit 1: a SunSpec device, whose chain begins at 40000: este-agent sunspec writes its profile" in result.stdout
@@ -128,7 +130,7 @@ async def test_a_profile_that_was_written_for_a_device_is_the_likeliest(tmp_path
     async with a_fleet(Transport.TCP, tmp_path, meters=4, sunspec=1) as (scenario, settings):
         where = [f"--port={settings.first_port}", "--unit=5"]
         await run_agent("sunspec", HOST, *where, f"--folder={tmp_path}")
-        result = await scan(*way_to(settings), "--units=5", f"--profile-folder={tmp_path}")
+        result = await scan(*way_to(settings), "--units=5", PATIENT, f"--profile-folder={tmp_path}")
     (meter,) = yaml.safe_load(result.stdout)["buses"][0]["meters"]
     real = scenario.connections[4]
     assert (meter["profile"], meter["serial"]) == (real.profile, str(real.serial))

@@ -191,13 +191,29 @@ async def test_their_counters_glitch_and_come_back(tmp_path: Path, meter: str) -
             assert await served.energy(meter) == pytest.approx(before, abs=20)
 
 
-async def test_a_jump_of_a_sunspec_device_is_flagged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("meter", [SUNSPEC, FLOATING, HEAT])
+@pytest.mark.parametrize("fault", [Fault.JUMP, Fault.BACKWARDS, Fault.ZERO])
+async def test_what_no_counter_may_do_is_flagged(tmp_path: Path, meter: str, fault: Fault) -> None:
     async with serve(Transport.TCP, tmp_path) as served:
-        profile = served.profiles[served.at(SUNSPEC).profile]
-        watch, _ = watched({}, await served.read(SUNSPEC), profile)
-        served.break_(SUNSPEC, Fault.JUMP)
-        _, reading = watched(watch, await served.read(SUNSPEC), profile)
-        assert Quality.UNEXPLAINED_STEP in reading.quality
+        profile = served.profiles[served.at(meter).profile]
+        watch, before = watched({}, await served.read(meter), profile)
+        served.fleet.step(2_000)
+        watch, honest = watched(watch, await served.read(meter), profile)
+        served.break_(meter, fault)
+        _, reading = watched(watch, await served.read(meter), profile)
+        assert before.quality is honest.quality is Quality.NONE
+        assert reading.quality is Quality.UNEXPLAINED_STEP
+
+
+async def test_a_heat_value_that_is_missing_is_no_fall_to_0(tmp_path: Path) -> None:
+    async with serve(Transport.TCP, tmp_path) as served:
+        profile = served.profiles[served.at(HEAT).profile]
+        watch, _ = watched({}, await served.read(HEAT), profile)
+        served.break_(HEAT, Fault.NAN)
+        watch, missing = watched(watch, await served.read(HEAT), profile)
+        served.break_(HEAT, "none")
+        _, after = watched(watch, await served.read(HEAT), profile)
+        assert (missing.quality, after.quality) == (Quality.VALUE_MISSING, Quality.NONE)
 
 
 async def test_without_numbers_nothing_is_taken_for_one(tmp_path: Path) -> None:
