@@ -29,6 +29,8 @@ HEAT = ("m-heat-1", "m-heat-3", "m-heat-4", "m-heat-5")
 """All but the one that renews what it shows once a minute only; it is read as well."""
 KAMSTRUP = "m-heat-5"
 """Its profile has no energy register: power and temperatures are all that it tells."""
+COSE_SIGN1 = b"\xd2"
+"""How an envelope begins; the chain also holds what follows from one."""
 SUNSPEC = ("m-sunspec-1", "m-sunspec-2", "m-sunspec-3")
 
 
@@ -127,7 +129,8 @@ def settled(region: Region) -> Counter[str]:
     """What everybody took and gave in all intervals together, by the analysis chain."""
     store = Store.open_read_only(region.stage.ledger)
     try:
-        envelopes = [Envelope.parse(leaf.body) for leaf in store.leaves(ChainName.ANALYSIS)]
+        signed = [leaf for leaf in store.leaves(ChainName.ANALYSIS) if leaf.body[:1] == COSE_SIGN1]
+        envelopes = [Envelope.parse(leaf.body) for leaf in signed]
         results = [IntervalResult.decode(e.payload) for e in envelopes if e.type == "interval"]
         energy_wh: Counter[str] = Counter()
         for result in results:
