@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -33,6 +34,7 @@ from firmware_sim.scenario import Connection, compose
 from protocol.batch import Quality
 from protocol.errors import DeviceError
 from protocol.units import BootMs, Quantity
+from tests.integration.agent_world import Aggregator, Home, a_broker, eventually
 
 AGENT = str(Path(sys.executable).with_name("este-agent"))
 TIMEOUT_MS = 2_000
@@ -272,6 +274,38 @@ async def test_a_device_on_a_line_is_walked_and_read_through_the_commands(tmp_pa
         assert walked.stdout.startswith("models 1, 120, 103, 203\n") and "stands already" in walked.stdout
         read = await este_agent("read", *line, f"--profile={here.profile}", f"--profile-folder={served.folder}")
         assert read.stdout.startswith(f"este SimSun I, serial number {here.serial}, "), read.stderr
+
+
+@pytest.mark.mosquitto
+async def test_a_whole_agent_on_a_line_examines_them_reads_them_and_sends_what_they_tell(tmp_path: Path) -> None:
+    async with serve(Transport.SERIAL, tmp_path) as served:
+        bus = served.settings[HEAT]
+        with a_broker(tmp_path) as broker:
+            way = bus.model_dump(mode="json") | {"devices": []}
+            home = Home.make(tmp_path, broker.port, 1, bus=way, profile_folders=[str(served.folder)])
+            examined = await este_agent("doctor", f"--settings={home.settings}", f"--meter={HEAT}", "--wait-s=0")
+            assert examined.returncode == 0, examined.stderr
+            assert "\nholds  heat " in examined.stdout
+            async with Aggregator(broker.port).listening() as aggregator:
+                process = home.start()
+                try:
+                    await eventually(
+                        lambda: (
+                            {m.id for m in bus.meters}
+                            == {b.meter for batch in aggregator.batches for b in batch.meters}
+                        ),
+                        f"readings of all of {[m.id for m in bus.meters]}",
+                    )
+                finally:
+                    if process.poll() is None:
+                        await home.end(signal.SIGKILL)
+        blocks = {block.meter: block for batch in aggregator.batches for block in batch.meters}
+        truth = served.fleet.truth().meters
+    charge = blocks["m-sunspec-3"].column(Quantity.STATE_OF_CHARGE_PPM)
+    assert charge is None, "not among the settings' quantities"
+    assert set(blocks["m-sunspec-3"].words) == {Quantity.IMPORTED_WH, Quantity.EXPORTED_WH}
+    heat_wh = blocks[HEAT].column(Quantity.HEAT_WH)
+    assert heat_wh is not None and heat_wh[0] == pytest.approx(truth[HEAT][Shown.HEAT_UJ] / UJ_PER_WH, abs=1.5)
 
 
 async def test_dump_shows_a_chain_point_by_point(tmp_path: Path) -> None:
