@@ -17,7 +17,7 @@ from rich.table import Table
 
 from config.grid_model import TimeRule
 from config.load import check, load
-from config.settings import FleetSettings, Transport
+from config.settings.fleet import FleetSettings, Transport
 from config.tables import show
 from config.version import VersionOption
 from firmware_sim.faults import faults_in_words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from config.settings import FleetSettings, Transport
+from config.settings.fleet import FleetSettings, Transport
 from config.tables import Column, Table
 from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, serial_device
 from firmware_sim.sites import Limiter

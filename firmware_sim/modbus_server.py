@@ -23,7 +23,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from config.settings import FleetSettings, Transport
+from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.faults import Faults, said
 from firmware_sim.firmware import Area, Format, Span
 from firmware_sim.fleet import Fleet

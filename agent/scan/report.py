@@ -11,7 +11,7 @@ import yaml
 from agent.scan.survey import VOLTAGES, Found, Guess
 from agent.scan.ways import line_of
 from config.meter_profile import MeterProfile
-from config.settings import Bus
+from config.settings.bus import Bus
 from protocol.units import Quantity
 
 

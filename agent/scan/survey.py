@@ -20,7 +20,7 @@ from agent.library.doctor import Finding, Look, Verdict, judge
 from agent.library.sunspec import BASES, MARK
 from config.meter_profile import MeterProfile, Table
 from config.self_check import LAW_NEEDS, Law
-from config.settings import MeterAddress
+from config.settings.bus import MeterAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity
 

@@ -12,7 +12,8 @@ from aggregator.chains.results import IntervalResult
 from aggregator.service.store import Store
 from config.load import load_profiles
 from config.meter_profile import MeterProfile
-from config.settings import Broker, FleetSettings
+from config.settings.broker import Broker
+from config.settings.fleet import FleetSettings
 from firmware_sim.demo.stage import found, prepare
 from firmware_sim.free_port import free_ports
 from firmware_sim.meter import UJ_PER_WH

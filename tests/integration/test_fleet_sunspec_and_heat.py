@@ -22,7 +22,8 @@ from agent.library.doctor import Verdict
 from agent.library.sunspec import survey, write_profiles
 from config.load import load_profiles
 from config.meter_profile import MeterProfile
-from config.settings import Bus, FleetSettings, MeterAddress, Transport
+from config.settings.bus import Bus, MeterAddress
+from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.dump import dump
 from firmware_sim.faults import SERIAL_STEP, Fault
 from firmware_sim.fleet import Fleet

@@ -8,7 +8,8 @@ import yaml
 from agent.scan.report import OTHER, PART, SAME, Surveyed, lines_of, once, why_both
 from agent.scan.survey import Found, Guess
 from config.load import check
-from config.settings import AgentSettings, Bus, Parity
+from config.settings.agent import AgentSettings
+from config.settings.bus import Bus, Parity
 from protocol.units import Quantity
 from tests.unit.agent.builders import a_profile, settings_document
 

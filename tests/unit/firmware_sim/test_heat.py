@@ -6,7 +6,7 @@ import pytest
 
 from agent.library.doctor import HEAT_OF_WATER
 from config.load import load_profiles
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.fleet import Fleet
 from firmware_sim.heat import HeatCounters, Water, measure_heat
 from firmware_sim.heat_firmware import HEAT_FIRMWARE

@@ -10,7 +10,7 @@ import pytest
 from agent.library.sunspec import Found, profiles_of, walk
 from config.load import read_profile
 from config.meter_profile import MeterProfile
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from config.sunspec_map import sunspec_map
 from firmware_sim.fleet import Fleet
 from firmware_sim.meter import UJ_PER_WH, Measured, Shown
