@@ -26,6 +26,7 @@ from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import Scenario, compose
 from protocol.errors import OperatorError
+from tests.integration.agent_world import eventually
 from tests.integration.test_agent_modbus import a_device, right
 from tests.unit.agent.builders import settings_document
 
@@ -192,7 +193,10 @@ async def test_nobody_is_told_from_no_bus(tmp_path: Path) -> None:
 
 
 async def test_an_interrupted_scan_prints_what_it_has_found() -> None:
+    asked: set[int] = set()
+
     def slow_after_three(request: bytes) -> bytes:
+        asked.add(request[6])
         return everybody(request) if request[6] in (2, 3) else b""
 
     async with a_device(slow_after_three) as port:
@@ -201,7 +205,7 @@ async def test_an_interrupted_scan_prints_what_it_has_found() -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        await asyncio.sleep(4)
+        await eventually(lambda: 4 in asked, "a question to the unit after them")
         process.send_signal(signal.SIGINT)
         printed, complained = await process.communicate()
     assert process.returncode == 130
