@@ -8,13 +8,16 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from config.called import called
+
+if TYPE_CHECKING:
+    from protocol.quorum import Quorum
 
 PIPED_WIDTH: Final = 160
 """Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
@@ -66,3 +69,15 @@ def parse_instant(text: str | None) -> int | None:
     if moment.tzinfo is None:
         raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
     return round(moment.timestamp() * 1000)
+
+
+def load_quorum(path: Path) -> Quorum:
+    """Read a quorum file.
+
+    Raises:
+        EsteError: it is none.
+    """
+    from config.load import load  # noqa: PLC0415 - for the commands that are given one
+    from config.quorum import QuorumFile  # noqa: PLC0415 - the same
+
+    return load(path, QuorumFile).quorum()

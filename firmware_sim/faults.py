@@ -188,7 +188,7 @@ def shown(active: Mapping[Fault, Active], measured: Measured) -> Measured:
     """What a meter shows instead of what it measures. A glitch wins over whatever else is wrong with a counter."""
     if Fault.FREEZE in active:
         measured = active[Fault.FREEZE].before
-    energy_uj = {key: measured[key] for key in ENERGIES}
+    energy_uj = {key: measured[key] for key in ENERGIES & measured.keys()}
     if Fault.REPLACE in active:
         begun = active[Fault.REPLACE].before
         energy_uj = {key: max(0, value - begun[key]) for key, value in energy_uj.items()}

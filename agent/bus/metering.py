@@ -8,7 +8,7 @@ the house, and beside it the energy registers with their raw words. Never asks a
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
@@ -21,7 +21,7 @@ from protocol.canonical import decode, encode
 from protocol.energy_register import EnergyRegister, StepKind, advance, first
 from protocol.errors import DeviceError, EncodingError, OperatorError
 from protocol.registers import WordOrder
-from protocol.units import BootMs, Quantity
+from protocol.units import HEAT_REGISTERS, BootMs, Quantity
 
 ENERGY_MAX: Final = 2**63 - 1
 """Watt-hours that anybody can count. A float register can spell more, and then it holds nonsense."""
@@ -157,10 +157,11 @@ def watched(watch: Watch, reading: Reading, profile: MeterProfile) -> tuple[Watc
     """The reading, flagged where an energy register did what no counter may do, and what is believed from now on.
 
     The aggregator runs the same machine on the signed words and decides what is energy: the flag is for people.
+    Registers of heat are watched alike, though nothing settles them yet.
     """
-    after = {}
+    after = dict(watch)
     quality = reading.quality
-    for quantity in reading.words:
+    for quantity in (*reading.words, *_told_heat(reading)):
         value = reading.values[quantity]
         if quantity not in watch:
             after[quantity] = first(value, reading.end_ms)
@@ -170,6 +171,12 @@ def watched(watch: Watch, reading: Reading, profile: MeterProfile) -> tuple[Watc
         if step.kind is StepKind.UNEXPLAINED:
             quality |= Quality.UNEXPLAINED_STEP
     return after, reading if quality == reading.quality else replace(reading, quality=quality)
+
+
+def _told_heat(reading: Reading) -> Iterator[Quantity]:
+    """The registers of heat that a reading has. Where a value is missing, 0 may stand for one of them."""
+    if Quality.VALUE_MISSING not in reading.quality:
+        yield from (quantity for quantity in HEAT_REGISTERS if quantity in reading.values)
 
 
 def serial_of(profile: MeterProfile, words: Sequence[int]) -> str:

@@ -123,15 +123,22 @@ def read(
 
 
 def sunspec(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="Modbus TCP server of a SunSpec device.")],
     folder: Annotated[Path, typer.Option(help="Where to write profiles: one of your profile_folders.")],
+    host: Annotated[
+        str | None, typer.Argument(metavar="HOST", help="Modbus TCP server of a SunSpec device, or serial server.")
+    ] = None,
     port: PortOption = 502,
+    framing: Annotated[str, typer.Option(help="On a TCP connection: tcp, or rtu.")] = "tcp",
+    device: Annotated[Path | None, typer.Option(help="Serial port of this machine, instead of HOST.")] = None,
+    line: Annotated[str, typer.Option(help="Speed and format of the serial port.")] = "9600-8N1",
     unit: UnitOption = 1,
     timeout_ms: TimeoutOption = 1000,
 ) -> None:
     """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
     from agent.library.sunspec import survey, write_profiles
+    from agent.scan.ways import bus_at
 
     with expected_errors():
-        for line in write_profiles(asyncio.run(survey(host, port=port, unit=unit, timeout_ms=timeout_ms)), folder):
-            typer.echo(line)
+        bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
+        for told in write_profiles(asyncio.run(survey(bus, unit)), folder):
+            typer.echo(told)

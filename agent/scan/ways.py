@@ -47,6 +47,14 @@ def serial_line(text: str) -> dict[str, Any]:
     return {"baud": int(found[1]), "parity": _PARITIES[found[2]], "stop_bits": int(found[3])}
 
 
+def line_of(bus: Bus) -> str:
+    """Speed and format of a serial bus, as the command line says them."""
+    serial = bus.serial
+    assert serial is not None, "asked for the line of a bus on a network"
+    letters = {parity: letter for letter, parity in _PARITIES.items()}
+    return f"{serial.baud}-8{letters[serial.parity.value]}{serial.stop_bits}"
+
+
 def units_of(text: str) -> list[int]:
     """The units of ``1-16,100``.
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aggregator.terminal import AsJson, DataFolder, err, out, own_command, plain
+from aggregator.terminal import AsJson, DataFolder, err, load_quorum, out, own_command, plain
 
 if TYPE_CHECKING:
     from aggregator.service.replay import AuditReport, Progress
     from protocol.crypto import PublicKey
+    from protocol.quorum import Quorum
 
 DATA = Path("data")
 
@@ -28,6 +29,9 @@ def audit(
     regulator_key: Annotated[
         Path | None, typer.Option(help="The regulator's public key: the genesis must be signed with it.")
     ] = None,
+    quorum: Annotated[
+        Path | None, typer.Option(help="Also hold the stored seals against this quorum. Not for an exported ledger.")
+    ] = None,
 ) -> None:
     """Replay a whole ledger from its genesis, and re-derive every factor, token and balance."""
     from aggregator.service.replay import AuditError
@@ -40,6 +44,7 @@ def audit(
             report = _audit(
                 file,
                 data,
+                quorum=load_quorum(quorum) if quorum else None,
                 second_opinion=second_opinion,
                 regulator=regulator,
                 progress=lambda done, of: spinner.update(f"auditing block {done} of {of}"),
@@ -124,7 +129,13 @@ def publish(
 
 
 def _audit(
-    file: Path | None, data: Path, *, second_opinion: bool, regulator: PublicKey | None, progress: Progress
+    file: Path | None,
+    data: Path,
+    *,
+    quorum: Quorum | None,
+    second_opinion: bool,
+    regulator: PublicKey | None,
+    progress: Progress,
 ) -> AuditReport:
     from aggregator.service.audit import audit as audit_store
     from aggregator.service.audit import audit_file
@@ -135,7 +146,9 @@ def _audit(
     store = Store.open_read_only(data)
     try:
         with store.frozen():
-            return audit_store(store, second_opinion=second_opinion, regulator=regulator, progress=progress)
+            return audit_store(
+                store, second_opinion=second_opinion, regulator=regulator, quorum=quorum, progress=progress
+            )
     finally:
         store.close()
 

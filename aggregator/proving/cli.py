@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from aggregator.terminal import console, instant, own_command, parse_instant, plain
+from aggregator.terminal import console, instant, load_quorum, own_command, parse_instant, plain
 
 if TYPE_CHECKING:
     from aggregator.service.replay import Progress
@@ -126,15 +126,8 @@ def _trusted(key: Path | None, quorum: Path | None) -> PublicKey | Quorum:
     if key is not None and quorum is None:
         return load_public(key)
     if quorum is not None and key is None:
-        return _quorum(quorum)
+        return load_quorum(quorum)
     raise typer.BadParameter("say whom you trust: either --key or --quorum")
-
-
-def _quorum(path: Path) -> Quorum:
-    from config.load import load
-    from config.quorum import QuorumFile
-
-    return load(path, QuorumFile).quorum()
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -25,9 +25,10 @@ from protocol.checkpoint import ChainName
 from protocol.cometbft.light import verify_commit
 from protocol.crypto import PublicKey
 from protocol.envelope import Envelope
-from protocol.errors import EncodingError, EsteError
+from protocol.errors import EncodingError, EsteError, ProofError
 from protocol.messages import MessageType, Statement
-from protocol.seal import Commit, decode_seal
+from protocol.quorum import Quorum
+from protocol.seal import Commit, decode_seal, verify
 
 __all__ = ["AuditError", "AuditReport", "audit", "audit_file"]
 
@@ -43,6 +44,7 @@ def audit(
     *,
     second_opinion: bool = False,
     regulator: PublicKey | None = None,
+    quorum: Quorum | None = None,
     progress: Progress = lambda _done, _of: None,
 ) -> AuditReport:
     """Replay the history in a ledger file, and compare everything else in the file with it.
@@ -51,6 +53,7 @@ def audit(
         store: the ledger, read-only.
         second_opinion: verify every signature once more, with another library.
         regulator: the key that the genesis must be signed with, if the auditor knows it.
+        quorum: who has to have signed each seal that is stored; without it, those who had a vote as the ledger says.
         progress: called after every block.
 
     Raises:
@@ -60,7 +63,7 @@ def audit(
         raise AuditError("ledger file", broken)
     try:
         history = StoreHistory(store)
-        beside = _Beside(store, history)
+        beside = _Beside(store, history, quorum)
         ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
         with _collecting_seldom():
             ledger.run(history, beside.block)
@@ -106,8 +109,9 @@ def _collecting_seldom() -> Iterator[None]:
 class _Beside:
     """What a ledger file keeps beside its history."""
 
-    def __init__(self, store: Store, history: StoreHistory) -> None:
+    def __init__(self, store: Store, history: StoreHistory, quorum: Quorum | None) -> None:
         self._store = store
+        self._quorum = quorum
         self._history = history
         self._statements = {gateway: (number, data) for gateway, number, data in store.statements()}
         self._nodes = self._leaves = 0
@@ -193,16 +197,25 @@ class _Beside:
         """
         self._votes.append(frozenset((one.key, one.power) for one in ledger.five.asset.validators().values()))
         data, place = self._store.seal(block.head.height), f"block {block.head.height}, seal"
-        if data is None:
+        if data is None or (self._quorum is None and not any(self._votes)):
             return
         try:
             seal = decode_seal(data)
-            if isinstance(seal, Commit):
+            if self._quorum is not None:
+                verify(seal, self._quorum, block.head)
+            elif isinstance(seal, Commit):
                 verify_commit(seal.block)
+                self._hold_to_the_votes(seal, block)
         except EsteError as error:
             raise AuditError(place, str(error)) from error
-        if isinstance(seal, Commit):
-            voters = frozenset((one.key.point, one.power) for one in seal.block.validators.validators)
-            if seal.block.header.app_hash != block.head.digest or voters not in self._votes:
-                raise AuditError(place, "votes for another block, or by others than had a vote")
-            ledger.sealed += 1
+        ledger.sealed += self._quorum is not None or isinstance(seal, Commit)
+
+    def _hold_to_the_votes(self, seal: Commit, block: Block) -> None:
+        """See that those who voted are those who had a vote, and that it was for this block.
+
+        Raises:
+            ProofError: it is not so.
+        """
+        voters = frozenset((one.key.point, one.power) for one in seal.block.validators.validators)
+        if seal.block.header.app_hash != block.head.digest or voters not in self._votes:
+            raise ProofError("votes for another block, or by others than had a vote")

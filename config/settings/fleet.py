@@ -27,6 +27,10 @@ class FleetSettings(Model):
     """Simulated meters."""
 
     meters: Annotated[int, Field(ge=4, le=100_000)] = 12
+    sunspec: Annotated[int, Field(ge=0, le=1000)] = 0
+    """SunSpec devices beside the meters: hybrid inverters that spell integers or floats, and batteries, in turn."""
+    heat: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Heat meters beside them."""
     seed: Natural = 1
     host: Host = "127.0.0.1"
     first_port: Port = 15020

@@ -154,7 +154,7 @@ async def test_a_sunspec_meter_is_walked_written_admitted_and_read(tmp_path: Pat
 async def test_a_scale_factor_that_changes_is_caught_by_the_doctor(tmp_path: Path) -> None:
     device = a_meter()
     async with served(device) as port:
-        chain = await survey(HOST, port=port, unit=1, timeout_ms=TIMEOUT_MS)
+        chain = await survey(Bus(host=HOST, port=port, timeout_ms=TIMEOUT_MS), 1)
         list(write_profiles(chain, tmp_path))
     place = chain[1].address + 22
     device.set(place, i16(0))
