@@ -28,6 +28,7 @@ from protocol.batch import Batch, Clock, ClockState, MeterBlock
 from protocol.crypto import PublicKey, SoftwareKey
 from protocol.envelope import Envelope, seal, signed_bytes
 from protocol.link import NO_RECORD, Link
+from protocol.readings import Readings
 from protocol.units import Quantity
 
 REGION: Final = "bench"
@@ -145,19 +146,21 @@ def _a_batch(link: Link, meter: str, first_ms: int, seed: int) -> Batch:
     """A minute of a household at about 3 kW."""
     starts = range(0, BATCH_MS, BATCH_MS // READINGS)
     imported_kwh = [1234.5 + (first_ms + start + seed) * 3 / 3_600_000 for start in starts]
-    block = MeterBlock.of(
+    block = MeterBlock.around(
+        Readings.of(
+            first_ms=first_ms + 1,
+            starts_ms=starts,
+            durations_ms=[5] * READINGS,
+            quality=[0] * READINGS,
+            columns={
+                Quantity.ACTIVE_POWER_W: [3000 + start // 1000 % 7 for start in starts],
+                Quantity.REACTIVE_POWER_VAR: [100] * READINGS,
+                Quantity.VOLTAGE_L1_MV: [230_000 + start // 100 for start in starts],
+            },
+        ),
         meter=meter,
         profile=PROFILE.digest,
         serial="123456",
-        first_ms=first_ms + 1,
-        starts_ms=starts,
-        durations_ms=[5] * READINGS,
-        quality=[0] * READINGS,
-        columns={
-            Quantity.ACTIVE_POWER_W: [3000 + start // 1000 % 7 for start in starts],
-            Quantity.REACTIVE_POWER_VAR: [100] * READINGS,
-            Quantity.VOLTAGE_L1_MV: [230_000 + start // 100 for start in starts],
-        },
         words={
             Quantity.IMPORTED_WH: struct.pack(f">{READINGS}f", *imported_kwh),
             Quantity.EXPORTED_WH: struct.pack(">f", 0.5) * READINGS,

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading, SlowReading
 from agent.house.energy import Energies
 from agent.outbox.memory import MeterSeen, Seen
 from config.meter_profile import MeterProfile
@@ -85,6 +85,8 @@ class Live:
     now_ms: int
     """On the clock of this boot, as the instants of `readings`."""
     poll_every_ms: int
+    slow_every_ms: int = 0
+    """How often what is not fast is read, on the slowest of the buses."""
     is_paused: bool = False
     """Whether nothing is read."""
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -93,9 +95,18 @@ class Live:
 
     def is_fresh(self, reading: Reading | None, profile: MeterProfile) -> bool:
         """Whether a meter still shows what it showed in `reading`, as far as anybody can expect."""
-        period_ms = max(self.poll_every_ms, profile.refresh_ms or 0)
-        age_max_ms = max(PERIODS_MAX * period_ms, AGE_MIN_MS)
-        return not self.is_paused and reading is not None and self.now_ms - reading.end_ms <= age_max_ms
+        return not self.is_paused and reading is not None and self._is_recent(reading, profile, 0)
+
+    def newest(self, meter: MeterSeen, reading: Reading, profile: MeterProfile) -> Mapping[Quantity, int]:
+        """What is known of a meter: what it showed in `reading`, and what is read more rarely, unless that is old."""
+        slow = meter.slow
+        if slow is None or not self._is_recent(slow, profile, self.slow_every_ms):
+            return reading.values
+        return {**slow.values, **reading.values}
+
+    def _is_recent(self, reading: Reading | SlowReading, profile: MeterProfile, every_ms: int) -> bool:
+        period_ms = max(self.poll_every_ms, profile.refresh_ms or 0, every_ms)
+        return self.now_ms - reading.end_ms <= max(PERIODS_MAX * period_ms, AGE_MIN_MS)
 
 
 def base_topic(region: str, gateway: str) -> str:
@@ -143,13 +154,13 @@ class _House:
         }
         if reading.serial:
             device["serial_number"] = reading.serial
-        energies = live.energies.get(meter.meter, {})
+        energies, values = live.energies.get(meter.meter, {}), live.newest(meter, reading, profile)
         for quantity, figure in OF_METER.items():
-            if quantity not in reading.values:
+            if quantity not in values:
                 continue
             yield self._config(figure, base, device, (f"{base}/availability",))
             if quantity is Quantity.ACTIVE_POWER_W:
-                yield f"{base}/{figure.key}", str(reading.values[quantity]).encode()
+                yield f"{base}/{figure.key}", str(values[quantity]).encode()
             elif quantity in energies:
                 yield f"{base}/{figure.key}", kilowatt_hours(energies[quantity]).encode()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.batching import Boot, Journaled, OpenBatch, lay_out
 from agent.outbox.file import OutboxFile
 from agent.outbox.queue import Entry
@@ -57,11 +57,12 @@ class Books:
         """
         with self.file.transaction():
             number = self._keep_boot(boot)
-            rows = [(reading.meter, number, reading.encode()) for reading in readings]
+            rows = [(reading.meter, number, reading.encode(), reading.slow is not None) for reading in readings]
             self.file.execute_many("INSERT INTO journal (boot, reading) VALUES (?2, ?3)", rows)
             self.file.execute_many(
-                "INSERT INTO meter (id, boot, reading) VALUES (?1, ?2, ?3)"
-                " ON CONFLICT (id) DO UPDATE SET boot = ?2, reading = ?3, failing = NULL",
+                "INSERT INTO meter (id, boot, reading, with_slow) VALUES (?1, ?2, ?3, iif(?4, ?3, NULL))"
+                " ON CONFLICT (id) DO UPDATE"
+                " SET boot = ?2, reading = ?3, failing = NULL, with_slow = coalesce(excluded.with_slow, with_slow)",
                 rows,
             )
             self.count("readings_read", len(rows))

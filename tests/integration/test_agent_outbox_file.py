@@ -247,7 +247,7 @@ class TestOwnership:
     def test_a_newer_version_is_refused(self, tmp_path: Path) -> None:
         open_in(tmp_path).file.close()
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
-            db.execute("PRAGMA user_version = 2")
+            db.execute("PRAGMA user_version = 3")
         db.close()
         with pytest.raises(OperatorError, match="use the este that wrote it"):
             open_in(tmp_path)

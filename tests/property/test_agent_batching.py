@@ -7,7 +7,7 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.batching import Journaled, OpenBatch, lay_out
 from agent.timekeeping import clock_of_the_past
 from config.settings import Batching

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agent.bus.metering import MeterPlan, Reading, plan_for
+from agent.bus.metering import Block, MeterPlan, plan_for
 from agent.bus.planner import ReadRequest
+from agent.bus.reading import Reading
 from agent.outbox.batching import Boot
 from config.load import check, load_profiles
 from config.meter_profile import MeterProfile
@@ -76,6 +77,14 @@ def a_boot(name: str = "boot", **changes: Any) -> Boot:
 def answers(meter: MeterPlan, values: Mapping[Quantity, int]) -> dict[ReadRequest, list[int]]:
     """What a meter with these values answers to every request of its plan; 0 where none is given."""
     return {request: words_at(meter.profile, request, values) for request in meter.requests}
+
+
+def blocks(
+    answers: Mapping[ReadRequest, Sequence[int]], start_ms: int = 60_000, end_ms: int = 60_040
+) -> dict[ReadRequest, Block]:
+    """Answers with the instants of the first request and of the last answer; each takes its share of the time."""
+    cuts = [BootMs(start_ms + (end_ms - start_ms) * n // max(1, len(answers))) for n in range(len(answers) + 1)]
+    return {request: Block(words, cuts[n], cuts[n + 1]) for n, (request, words) in enumerate(answers.items())}
 
 
 def words_at(profile: MeterProfile, request: ReadRequest, values: Mapping[Quantity, int]) -> list[int]:

@@ -11,15 +11,13 @@ from protocol.batch import (
     BATCH_BYTES_MAX,
     INSTANT_MAX,
     METERS_MAX,
-    READINGS_MAX,
-    VALUE_MAX,
-    VALUE_MIN,
     Batch,
     ClockState,
     Quality,
 )
 from protocol.canonical import Value
 from protocol.errors import EncodingError, OversizedError
+from protocol.readings import READINGS_MAX, VALUE_MAX, VALUE_MIN
 from protocol.units import Quantity
 from tests.builders import a_batch, a_clock, a_digest, a_link, a_meter_block, float_words
 from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
