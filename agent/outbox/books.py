@@ -57,14 +57,15 @@ class Books:
         """
         with self.file.transaction():
             number = self._keep_boot(boot)
-            rows = [(reading.meter, number, reading.encode(), reading.slow is not None) for reading in readings]
+            rows = [(reading.meter, number, reading.encode()) for reading in readings]
             self.file.execute_many("INSERT INTO journal (boot, reading) VALUES (?2, ?3)", rows)
             self.file.execute_many(
-                "INSERT INTO meter (id, boot, reading, with_slow) VALUES (?1, ?2, ?3, iif(?4, ?3, NULL))"
-                " ON CONFLICT (id) DO UPDATE"
-                " SET boot = ?2, reading = ?3, failing = NULL, with_slow = coalesce(excluded.with_slow, with_slow)",
+                "INSERT INTO meter (id, boot, reading) VALUES (?1, ?2, ?3)"
+                " ON CONFLICT (id) DO UPDATE SET boot = ?2, reading = ?3, failing = NULL",
                 rows,
             )
+            with_slow = [(reading.meter, row[2]) for reading, row in zip(readings, rows, strict=True) if reading.slow]
+            self.file.execute_many("UPDATE meter SET with_slow = ?2 WHERE id = ?1", with_slow)
             self.count("readings_read", len(rows))
 
     def keep_clock(self, boot: Boot) -> None:

@@ -63,9 +63,11 @@ energy = st.sampled_from(ENERGY_REGISTERS)
 @st.composite
 def parts_of(draw: st.DrawFn, told: int) -> bytes:
     """Which of a few requests brought each quantity; mostly one brought all."""
-    requests = draw(st.integers(1, min(told, 3))) if told else 1
-    extra = draw(st.lists(st.integers(0, requests - 1), min_size=told - requests, max_size=told - requests))
-    return bytes(draw(st.permutations([*range(requests), *extra]))) if requests > 1 else b""
+    requests = draw(st.integers(1, max(1, min(told, 3))))
+    if requests == 1:
+        return b""
+    others = draw(st.lists(st.integers(0, requests - 1), min_size=told - requests, max_size=told - requests))
+    return bytes(draw(st.permutations([*range(requests), *others])))
 
 
 @st.composite
