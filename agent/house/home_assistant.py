@@ -28,6 +28,8 @@ from protocol.units import Quantity
 ONLINE: Final = b"online"
 GONE: Final = b"offline"
 """Home Assistant's own words for what is available and what is not."""
+UNKNOWN: Final = b"None"
+"""And for a value that nobody knows; an empty one would leave the old one standing."""
 
 ORIGIN: Final = {"name": "este"}
 
@@ -97,12 +99,13 @@ class Live:
         """Whether a meter still shows what it showed in `reading`, as far as anybody can expect."""
         return not self.is_paused and reading is not None and self._is_recent(reading, profile, 0)
 
-    def newest(self, meter: MeterSeen, reading: Reading, profile: MeterProfile) -> Mapping[Quantity, int]:
-        """What is known of a meter: what it showed in `reading`, and what is read more rarely, unless that is old."""
+    def newest(self, meter: MeterSeen, reading: Reading, profile: MeterProfile) -> Mapping[Quantity, int | None]:
+        """What is known of a meter: what it showed in `reading`, and what is read more rarely; None where that is old."""
         slow = meter.slow
-        if slow is None or not self._is_recent(slow, profile, self.slow_every_ms):
+        if slow is None:
             return reading.values
-        return {**slow.values, **reading.values}
+        is_recent = self._is_recent(slow, profile, self.slow_every_ms)
+        return {**(slow.values if is_recent else dict.fromkeys(slow.values)), **reading.values}
 
     def _is_recent(self, reading: Reading | SlowReading, profile: MeterProfile, every_ms: int) -> bool:
         period_ms = max(self.poll_every_ms, profile.refresh_ms or 0, every_ms)
@@ -160,7 +163,8 @@ class _House:
                 continue
             yield self._config(figure, base, device, (f"{base}/availability",))
             if quantity is Quantity.ACTIVE_POWER_W:
-                yield f"{base}/{figure.key}", str(values[quantity]).encode()
+                power_w = values[quantity]
+                yield f"{base}/{figure.key}", UNKNOWN if power_w is None else str(power_w).encode()
             elif quantity in energies:
                 yield f"{base}/{figure.key}", kilowatt_hours(energies[quantity]).encode()
 

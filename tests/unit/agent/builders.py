@@ -9,13 +9,13 @@ from typing import Any
 
 from agent.bus.metering import Block, MeterPlan, plan_for
 from agent.bus.planner import ReadRequest
-from agent.bus.reading import Reading
+from agent.bus.reading import Part, Reading, SlowReading
 from agent.outbox.batching import Boot
 from config.load import check, load_profiles
 from config.meter_profile import MeterProfile
 from config.settings import AgentSettings, MeterAddress
 from protocol.batch import Clock, Quality
-from protocol.units import BootMs, Quantity
+from protocol.units import ENERGY_REGISTERS, BootMs, Quantity
 from tests.builders import GATEWAY, METER, REGION, a_clock, a_digest
 
 WANTED = (Quantity.ACTIVE_POWER_W, Quantity.REACTIVE_POWER_VAR, Quantity.VOLTAGE_L1_MV)
@@ -34,11 +34,17 @@ def a_profile(name: str = "eastron_sdm630", **changes: Any) -> MeterProfile:
     return check(document | changes, MeterProfile, "profile.yaml")
 
 
-def a_meter(profile: MeterProfile | None = None, **changes: Any) -> MeterPlan:
+def a_meter(
+    profile: MeterProfile | None = None,
+    *,
+    wanted: Sequence[Quantity] = WANTED,
+    is_split: bool = False,
+    **changes: Any,
+) -> MeterPlan:
     """The house's meter, read as the settings say by default."""
     profile = profile or a_profile()
     address = MeterAddress(**{"id": METER, "unit": 1, "profile": profile.id} | changes)
-    return plan_for(address, {profile.id: profile}, WANTED)
+    return plan_for(address, {profile.id: profile}, wanted, is_split=is_split)
 
 
 def a_reading(**changes: Any) -> Reading:
@@ -58,6 +64,31 @@ def a_reading(**changes: Any) -> Reading:
         },
         words={Quantity.IMPORTED_WH: struct.pack(">f", 1.0), Quantity.EXPORTED_WH: bytes(4)},
     )
+    return replace(reading, **changes)
+
+
+def a_slow_reading(start_ms: int, **changes: Any) -> SlowReading:
+    """Frequency and current, in two requests, 70 ms long."""
+    slow = SlowReading(
+        start_ms=BootMs(start_ms),
+        end_ms=BootMs(start_ms + 70),
+        quality=Quality.NONE,
+        values={Quantity.FREQUENCY_MHZ: 50_000, Quantity.CURRENT_L1_MA: 15_652},
+        parts=(
+            Part(BootMs(start_ms), BootMs(start_ms + 30), (Quantity.CURRENT_L1_MA,)),
+            Part(BootMs(start_ms + 35), BootMs(start_ms + 70), (Quantity.FREQUENCY_MHZ,)),
+        ),
+    )
+    return replace(slow, **changes)
+
+
+def a_reading_in_parts(start_ms: int = 60_000, **changes: Any) -> Reading:
+    """The house takes 3,600 W; energy came with a second request."""
+    parts = (
+        Part(BootMs(start_ms), BootMs(start_ms + 15), (Quantity.ACTIVE_POWER_W, Quantity.VOLTAGE_L1_MV)),
+        Part(BootMs(start_ms + 22), BootMs(start_ms + 40), ENERGY_REGISTERS),
+    )
+    reading = a_reading(start_ms=BootMs(start_ms), end_ms=BootMs(start_ms + 40), parts=parts)
     return replace(reading, **changes)
 
 
