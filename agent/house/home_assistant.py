@@ -100,7 +100,7 @@ class Live:
         return not self.is_paused and reading is not None and self._is_recent(reading, profile, 0)
 
     def newest(self, meter: MeterSeen, reading: Reading, profile: MeterProfile) -> Mapping[Quantity, int | None]:
-        """What is known of a meter: what it showed in `reading`, and what is read more rarely; None where that is old."""
+        """What a meter showed in `reading`, and what is known of what is read more rarely; None where that is old."""
         slow = meter.slow
         if slow is None:
             return reading.values
