@@ -336,8 +336,10 @@ def test_a_proven_reading_shows_when_each_of_its_requests_was_answered_and_what_
     at_ms = START_MS + gas.first_ms + 2_000
     view = LedgerFile(running.folder)
     document = prove_reading(view.five, view.store, "m-gas", at_ms)
+    earlier = prove_reading(view.five, view.store, "m-gas", at_ms - 2_000)
     view.close()
     claim = verify(document, village.keys["node"].public_key).claim
+    assert not any(name.startswith("slow") for name in verify(earlier, village.keys["node"].public_key).claim)
     spans = [(claim[f"part_{n}_start_ms"], claim[f"part_{n}_end_ms"], claim[f"part_{n}_quantities"]) for n in (1, 2)]
     assert spans == [(at_ms, at_ms + 2, "active_power_w"), (at_ms + 3, at_ms + 5, "imported_wh, exported_wh")]
     assert (claim["start_ms"], claim["end_ms"]) == (at_ms, at_ms + 5)
