@@ -132,11 +132,7 @@ def reading_of(meter: MeterPlan, serial: str, blocks: Blocks, slow: SlowReading 
     """
     answers = {request: block.words for request, block in blocks.items()}
     check_fixed_words(meter.profile, answers)
-    values, quality = _values_of(meter.profile, meter.quantities, answers)
-    words = {}
-    for quantity in meter.profile.energy_registers:
-        raw = words_of(meter.profile, quantity, answers)
-        words[quantity] = struct.pack(f">{len(raw)}H", *raw)
+    values, words, quality = _values_of(meter.profile, meter.quantities, answers)
     parts = _parts_of(blocks, meter.brought)
     return Reading(
         meter=meter.meter,
@@ -159,7 +155,7 @@ def slow_reading_of(meter: MeterPlan, blocks: Blocks) -> SlowReading:
         DeviceError: an answer is missing or too short.
     """
     answers = {request: block.words for request, block in blocks.items()}
-    values, quality = _values_of(meter.profile, meter.slow_quantities, answers)
+    values, _, quality = _values_of(meter.profile, meter.slow_quantities, answers)
     parts = _parts_of(blocks, meter.brought)
     return SlowReading(
         start_ms=parts[0].start_ms,
@@ -253,17 +249,20 @@ def value_of(profile: MeterProfile, quantity: Quantity, words: Sequence[int]) ->
 
 def _values_of(
     profile: MeterProfile, quantities: Sequence[Quantity], answers: Answers
-) -> tuple[dict[Quantity, int], Quality]:
-    """Values in base units, and whether any is missing; energy never is."""
-    values, quality = {}, Quality.NONE
+) -> tuple[dict[Quantity, int], dict[Quantity, bytes], Quality]:
+    """Values in base units, the energy registers among them as they came, and whether any value is missing."""
+    values, words, quality = {}, {}, Quality.NONE
     for quantity in quantities:
-        value = value_of(profile, quantity, words_of(profile, quantity, answers))
-        if value is None and quantity in profile.energy_registers:
-            raise DeviceError(f"{quantity.name.lower()} has no value", retry=True)
+        raw = words_of(profile, quantity, answers)
+        value = value_of(profile, quantity, raw)
+        if quantity in profile.energy_registers:
+            if value is None:
+                raise DeviceError(f"{quantity.name.lower()} has no value", retry=True)
+            words[quantity] = struct.pack(f">{len(raw)}H", *raw)
         if value is None:
             quality |= Quality.VALUE_MISSING
         values[quantity] = value or 0
-    return values, quality
+    return values, words, quality
 
 
 def _parts_of(blocks: Blocks, brought: Brought) -> tuple[Part, ...]:
