@@ -92,7 +92,9 @@ def plan_of(settings: AgentSettings) -> Plan:
     buses = tuple(
         BusPlan(
             bus=bus,
-            meters=tuple(plan_for(meter, profiles, wanted) for meter in bus.meters),
+            meters=tuple(
+                plan_for(meter, profiles, wanted, is_split=bus.slow_every_ms is not None) for meter in bus.meters
+            ),
             devices=tuple(device_plan_for(device, profiles) for device in bus.devices),
         )
         for bus in settings.buses
@@ -149,6 +151,7 @@ async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float, m
             clocks=clocks,
             every_ms=settings.poll_every_ms,
             timeout_ms=bus.bus.timeout_ms,
+            slow_every_ms=bus.bus.slow_every_ms or 0,
         )
         for port, bus in zip(ports, plan.buses, strict=True)
     ]

@@ -117,6 +117,8 @@ buses: []
 #   - serial: {device: /dev/ttyUSB0, baud: 9600, parity: none, stop_bits: 1}
 #     # Silence before each request, for meters that are slow to listen again; never less than 3.5 characters.
 #     turnaround_ms: 20
+#     # On a slow line: energy and power in every cycle, the rest (see `fast` of the profile) once a minute.
+#     slow_every_ms: 60000
 #     meters:
 #       - {id: workshop, unit: 1, profile: eastron_sdm120}
 #   # A serial server that passes RTU frames on, instead of speaking Modbus TCP.

@@ -178,7 +178,9 @@ def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:
         "read_ms": read_ms,
         "age_ms": _age_ms(read_ms, unix_ms),
         "flags": [flag.name.lower() for flag in Quality if reading and flag in reading.quality and flag.name],
-        "values": {quantity.name.lower(): value for quantity, value in reading.values.items()} if reading else {},
+        "values": {quantity.name.lower(): value for quantity, value in seen.values.items()},
+        "slow_values": sorted(quantity.name.lower() for quantity in seen.slow.values) if seen.slow else [],
+        "slow_age_ms": _age_ms(seen.slow_unix_ms, unix_ms),
     }
 
 
@@ -189,8 +191,15 @@ def _age_ms(since_ms: int | None, unix_ms: int) -> int | None:
 def _meter_text(meter: Mapping[str, Any]) -> str:
     parts = [f"cannot be read: {meter['failing']}"] if meter["failing"] else []
     parts += [f"last read {meter['age_ms'] / 1000:.0f} s ago"] if meter["read_ms"] is not None else ["never read"]
-    parts += [", ".join(f"{name} {value}" for name, value in meter["values"].items())] if meter["values"] else []
+    parts += [_values_text(meter, is_slow=False)] if meter["values"] else []
+    if meter["slow_values"]:
+        parts += [f"{meter['slow_age_ms'] / 1000:.0f} s ago {_values_text(meter, is_slow=True)}"]
     return "; ".join([*parts, *meter["flags"]])
+
+
+def _values_text(meter: Mapping[str, Any], *, is_slow: bool) -> str:
+    names = (name for name in meter["values"] if (name in meter["slow_values"]) is is_slow)
+    return ", ".join(f"{name} {meter['values'][name]}" for name in names)
 
 
 def _standing(standing: Standing) -> dict[str, Any]:

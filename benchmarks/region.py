@@ -20,6 +20,7 @@ from protocol.batch import Batch, Clock, ClockState, MeterBlock
 from protocol.crypto import SoftwareKey
 from protocol.envelope import Envelope, seal
 from protocol.link import NO_RECORD, Link
+from protocol.readings import Readings
 from protocol.units import Quantity
 
 REGION: Final = "bench"
@@ -108,10 +109,7 @@ def a_batch(link: Link, meter: str, first_ms: int, seed: int, readings: int = RE
     """A minute of a household at about 3 kW."""
     starts = range(0, BATCH_MS, BATCH_MS // readings)
     imported_kwh = [1234.5 + (first_ms + start + seed) * 3 / 3_600_000 for start in starts]
-    block = MeterBlock.of(
-        meter=meter,
-        profile=PROFILE.digest,
-        serial="123456",
+    table = Readings.of(
         first_ms=first_ms + 1,
         starts_ms=starts,
         durations_ms=[5] * readings,
@@ -121,9 +119,10 @@ def a_batch(link: Link, meter: str, first_ms: int, seed: int, readings: int = RE
             Quantity.REACTIVE_POWER_VAR: [100] * readings,
             Quantity.VOLTAGE_L1_MV: [230_000 + start // 100 for start in starts],
         },
-        words={
-            Quantity.IMPORTED_WH: struct.pack(f">{readings}f", *imported_kwh),
-            Quantity.EXPORTED_WH: struct.pack(">f", 0.5) * readings,
-        },
     )
+    words = {
+        Quantity.IMPORTED_WH: struct.pack(f">{readings}f", *imported_kwh),
+        Quantity.EXPORTED_WH: struct.pack(">f", 0.5) * readings,
+    }
+    block = MeterBlock.around(table, meter=meter, profile=PROFILE.digest, serial="123456", words=words)
     return Batch(link, bytes(16), Clock(ClockState.SYNCHRONIZED, 5, "kernel", START_MS), (block,))

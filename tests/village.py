@@ -23,6 +23,7 @@ from protocol.crypto import SoftwareKey
 from protocol.envelope import seal
 from protocol.link import NO_RECORD, Link
 from protocol.messages import MessageType, Purchase, RightKind
+from protocol.readings import Readings
 from protocol.units import Quantity
 
 REGION = "village"
@@ -190,14 +191,16 @@ class Village:
 def a_meter_block(meter: str, first_ms: int, rows: dict[Quantity, list[int]], power_w: int) -> MeterBlock:
     """A block of readings one second apart, with words that say what the columns say."""
     count = len(rows[Quantity.IMPORTED_WH])
-    return MeterBlock.of(
+    return MeterBlock.around(
+        Readings.of(
+            first_ms=first_ms,
+            starts_ms=range(0, 1000 * count, 1000),
+            durations_ms=[5] * count,
+            quality=[0] * count,
+            columns={Quantity.ACTIVE_POWER_W: [power_w] * count},
+        ),
         meter=meter,
         profile=PROFILE.digest,
         serial="4711",
-        first_ms=first_ms,
-        starts_ms=range(0, 1000 * count, 1000),
-        durations_ms=[5] * count,
-        quality=[0] * count,
-        columns={Quantity.ACTIVE_POWER_W: [power_w] * count},
         words={quantity: struct.pack(f">{count}q", *row) for quantity, row in rows.items()},
     )

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent.outbox.schema import APPLICATION_ID, SCHEMA, VERSION
+from agent.outbox.schema import APPLICATION_ID, FROM_VERSION, SCHEMA, VERSION
 from config import lock
 from protocol.errors import OperatorError, WorldError
 from protocol.link import NO_RECORD
@@ -146,25 +146,37 @@ class OutboxFile:
                 self.execute(sql, region, gateway, NO_RECORD)
                 self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.execute(f"PRAGMA user_version = {VERSION}")
-        self._check_version(path)
+        self._check_version(path, from_version=min(FROM_VERSION))
         if self.owner() != (region, gateway):
             expected = f"the outbox of {gateway} in {region}: give each gateway a `data` folder of its own"
             raise OperatorError(path, "", expected, "that of {1} in {0}".format(*self.owner()))
+        self._bring_up_to_date()
         self.rows("PRAGMA journal_mode = WAL")
         self.rows(f"PRAGMA cache_size = -{CACHE_KIB}")
         with self.transaction():
             self.execute("DELETE FROM note")
+            self.execute("UPDATE meter SET with_slow = NULL")
             # Boots stand in their order in the journal: its first row tells the oldest, however many wait behind it.
             self.execute(
                 "DELETE FROM boot WHERE id < coalesce((SELECT boot FROM journal ORDER BY id LIMIT 1), 1 << 62)"
                 " AND id NOT IN (SELECT boot FROM meter WHERE boot IS NOT NULL)"
             )
 
-    def _check_version(self, path: Path) -> None:
+    def _bring_up_to_date(self) -> None:
+        """Take the way from an older version, all of it or nothing."""
+        version = self._one("PRAGMA user_version")
+        if version == VERSION:
+            return
+        with self.transaction(durable=True):
+            for statement in (statement for old in range(version, VERSION) for statement in FROM_VERSION[old]):
+                self.execute(statement)
+            self.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _check_version(self, path: Path, *, from_version: int = VERSION) -> None:
         application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
         if application != APPLICATION_ID:
             raise OperatorError(path, "", "an outbox of este-agent", "another kind of file")
-        if version != VERSION:
+        if not from_version <= version <= VERSION:
             expected = f"an outbox of version {VERSION}: use the este that wrote it, or a newer one"
             raise OperatorError(path, "", expected, f"version {version}")
 

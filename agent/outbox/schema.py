@@ -7,7 +7,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
@@ -91,13 +91,15 @@ SCHEMA: Final = (
         failing TEXT
     ) STRICT
     """,
-    # The last reading of each meter, and why it cannot be read now, if so: for people who look.
+    # The last reading of each meter, the last that brought along what is read more rarely (of this run, or of the last
+    # one), and why it cannot be read now, if so: for people who look.
     """
     CREATE TABLE meter (
         id TEXT PRIMARY KEY,
         boot INTEGER REFERENCES boot (id),
         reading BLOB,
-        failing TEXT
+        failing TEXT,
+        with_slow BLOB
     ) STRICT
     """,
     # States of the running program: for people who look.
@@ -108,3 +110,9 @@ SCHEMA: Final = (
     ) STRICT
     """,
 )
+
+FROM_VERSION: Final = {
+    # Readings were spelled without parts and slow readings, as such readings still are.
+    1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
+}
+"""What makes a file of the version after out of one of this version."""

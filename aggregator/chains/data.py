@@ -13,7 +13,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import add
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import MeterAsset, Region
@@ -146,7 +145,7 @@ class DataChain:
         batch = record.message
         if not isinstance(batch, Batch):
             return False
-        latest_ms = batch.clock.epoch_ms + max(block.last_ms for block in batch.meters)
+        latest_ms = batch.clock.epoch_ms + max(block.end_ms for block in batch.meters)
         future_max_ms = self._region().rules.time.future_max_ms
         return block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
 
@@ -170,12 +169,14 @@ class DataChain:
 
     def _take(self, asset: MeterAsset, block: MeterBlock, batch: Batch, future_ms: int) -> None:
         state = self.meters.get(asset.meter.id)
-        epoch, starts = batch.clock.epoch_ms + block.first_ms, block.starts_ms
-        if epoch + max(map(add, starts, block.durations_ms)) > future_ms:
+        epoch, starts, slow = batch.clock.epoch_ms + block.first_ms, block.starts_ms, block.slow
+        if batch.clock.epoch_ms + max(block.end_ms, slow.end_ms if slow else 0) > future_ms:
             raise Refused(RefusalCode.FROM_THE_FUTURE, f"{asset.meter.id}: a reading from after {future_ms} ms")
         same_boot = state is not None and state.boot_id == batch.boot_id
         if state is not None and same_boot and block.first_ms <= state.last_boot_ms:
             raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a reading from before the last one")
+        if state is not None and same_boot and slow and slow.first_ms < state.last_boot_ms:
+            raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a slow reading from before the last reading")
         instants = [epoch + start for start in starts]
         is_replaced = state is not None and _is_other_serial(state.serial, block.serial)
         believed: dict[Quantity, EnergyRegister] = {}

@@ -75,6 +75,8 @@ class Bus(Model):
     """Least silence before each request, for meters that are slow to listen again; never less than 3.5 characters."""
     timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 1000
     """How long a unit may think before it answers, at most."""
+    slow_every_ms: Annotated[int, Field(ge=100, le=86_400_000)] | None = None
+    """How often to read what a meter's profile does not call fast; if not told, in every cycle."""
     meters: Annotated[tuple[MeterAddress, ...], Listed] = ()
     devices: Annotated[tuple[DeviceAddress, ...], Listed] = ()
 

@@ -33,7 +33,7 @@ from protocol.rotation import POSSESSION, possession_bytes, rotate
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
-from tests.builders import an_envelope
+from tests.builders import a_batch, a_meter_block_in_parts, an_envelope
 from tests.village import Village
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
@@ -193,6 +193,14 @@ RECORDS = [
 @pytest.mark.parametrize("type_", RECORDS)
 def test_a_record_has_the_keys_of_the_grammar(type_: str, village: Village) -> None:
     assert keys(type_) == list(payloads(village)[MessageType(type_)])
+
+
+@pytest.mark.parametrize(("name", "where"), [("meter-block", ()), ("slow-readings", (9,))], ids=str)
+def test_a_meter_block_has_the_keys_of_the_grammar(name: str, where: tuple[int, ...]) -> None:
+    value = decode(a_batch(meters=(a_meter_block_in_parts(),)).encode(), size_max=1 << 20)[7][0]
+    for key in where:
+        value = value[key]
+    assert [int(key) for key in re.findall(r"^    (?:\? )?(\d+) => ", rule(name), re.MULTILINE)] == list(value)
 
 
 def test_the_rows_of_an_interval_are_as_long_as_the_grammar_says(village: Village) -> None:

@@ -29,7 +29,7 @@ from protocol.errors import DeviceError, OperatorError
 from protocol.units import BootMs, Quantity
 from tests.integration.agent_world import COMMAND
 from tests.integration.test_fleet import serve
-from tests.unit.agent.builders import a_settings
+from tests.unit.agent.builders import a_settings, blocks
 from tests.unit.agent.sunspec_devices import Device, a_meter, i16
 from tests.unit.config.documents import a_profile_document
 
@@ -146,7 +146,7 @@ async def test_a_sunspec_meter_is_walked_written_admitted_and_read(tmp_path: Pat
         answers = {request: await bus.read(1, request, TIMEOUT_MS) for request in meter.requests}
         bus.close()
         assert len(meter.requests) == 1, "the fixed words cost no request of their own"
-        reading = reading_of(meter, "", BootMs(0), BootMs(1), answers)
+        reading = reading_of(meter, "", blocks(answers))
         assert reading.values[Quantity.IMPORTED_WH] == 12_345_670
         assert reading.values[Quantity.ACTIVE_POWER_W] == -1_250
 
