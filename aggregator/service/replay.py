@@ -146,6 +146,8 @@ class Replay:
     def _block(self, height: int, told: PastBlock, items: Iterator[PastBlock | PastEntry]) -> Block:
         """Make one block anew and compare it with what is told."""
         place = f"block {height}"
+        if height == 1 and told.records == 0:
+            raise AuditError(place, "no genesis")
         before = self.five.asset.members(Role.AGGREGATOR)
         records, codes = [], []
         last: dict[str, LastRecord] = {}

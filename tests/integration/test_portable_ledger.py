@@ -6,6 +6,7 @@ import json
 import os
 import random
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,15 @@ def test_a_block_cannot_be_filled_with_one_record(file: Path) -> None:
     stuffed = [*told[:2], PastBlock(block.head, block.checkpoint, 1 << 20), *[entry] * 50]
     file.write_bytes(spelled(2, stuffed))
     assert failed(file).place == "block 2, record 1"
+
+
+def test_a_ledger_without_a_genesis_fails_the_audit(file: Path) -> None:
+    block = items(file)[0]
+    assert isinstance(block, PastBlock)
+    file.write_bytes(spelled(1, [replace(block, records=0)]))
+    assert failed(file).finding == "no genesis"
+    file.write_bytes(spelled(0, []))
+    assert "the history ends here" in failed(file).finding
 
 
 @pytest.mark.parametrize(
