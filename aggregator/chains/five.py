@@ -31,7 +31,12 @@ def wire(region: str, recompute: Recompute) -> Five:
     asset = AssetChain(journal)
     data = DataChain(journal, lambda: asset.region)
     analysis = AnalysisChain(
-        journal, lambda: asset.region, data, recompute=recompute, settled_periods=lambda: payment.totals.periods
+        journal,
+        lambda: asset.region,
+        data,
+        recompute=recompute,
+        settled_periods=lambda: payment.totals.periods,
+        is_adjusted=lambda: payment.period_to_adjust() is None,
     )
     operation = OperationChain()
     payment = PaymentChain(journal, lambda: asset.region, analysis)

@@ -35,8 +35,18 @@ class Role(IntEnum):
 
 
 MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
-    Role.REGULATOR: frozenset({MessageType.GENESIS, MessageType.ADMISSION, MessageType.REVOCATION}),
-    Role.AGGREGATOR: frozenset({MessageType.INTERVAL, MessageType.FACTORS, MessageType.SETTLEMENT}),
+    Role.REGULATOR: frozenset(
+        {MessageType.GENESIS, MessageType.ADMISSION, MessageType.REVOCATION, MessageType.CORRECTION}
+    ),
+    Role.AGGREGATOR: frozenset(
+        {
+            MessageType.INTERVAL,
+            MessageType.FACTORS,
+            MessageType.SETTLEMENT,
+            MessageType.RESTATEMENT,
+            MessageType.ADJUSTMENT,
+        }
+    ),
     Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.ROTATION}),
 }
 

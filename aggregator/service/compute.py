@@ -1,21 +1,26 @@
 """The compute node: works out what is due, and signs it as records of its own.
 
 What is due follows from the chains alone: an interval once it is frozen, a period's factors once its intervals are
-closed, its tokens once its factors are drawn up. Each step needs the block of the one before.
+closed, its tokens once its factors are drawn up; a restatement once late energy has waited long enough, and an
+adjustment once a settled period is restated. Each step needs the block of the one before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from aggregator.chains.analysis import Recompute
 from aggregator.chains.carbon import factor_leaf
 from aggregator.chains.five import Five
-from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
+from aggregator.chains.interval_energy import Energies, energies_root, read_metered_leaf
+from aggregator.chains.restatement import PeriodAdjustment, Restatement
+from aggregator.chains.results import IntervalResult, ParticipantFlow, PeriodFactors, PeriodSettlement
+from aggregator.ledger.record import RECORD_BYTES_MAX
 from protocol.crypto import SigningKey
-from protocol.envelope import seal
+from protocol.envelope import Envelope, seal
+from protocol.errors import EncodingError
 from protocol.link import Link
 from protocol.merkle import root_of
 from protocol.messages import MessageType
@@ -28,6 +33,16 @@ class Message(Protocol):
         """Spell it."""
 
 
+class History(Protocol):
+    """Where a compute node finds what the state has forgotten."""
+
+    def bodies_of_block(self, height: int) -> Iterable[bytes]:
+        """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
+
+
+Due = tuple[MessageType, Callable[[Link], Message]]
+
+
 @dataclass(frozen=True, slots=True)
 class ComputeNode:
     """One member that may sign results."""
@@ -35,10 +50,12 @@ class ComputeNode:
     name: str
     key: SigningKey
     physics: Recompute
+    history: History
 
     def due_record(self, five: Five) -> bytes | None:
         """The envelope of the one result that is due now, or None."""
-        due = self._interval(five) or self._factors(five) or self._settlement(five)
+        tasks = (self._interval, self._factors, self._settlement, self._restatement, self._adjustment)
+        due = next((found for task in tasks if (found := task(five)) is not None), None)
         if due is None:
             return None
         type_, message_of = due
@@ -46,24 +63,73 @@ class ComputeNode:
         link = Link(five.ledger.region, self.name, last.sequence + 1, last.digest)
         return seal(self.key, region=five.ledger.region, type_=type_, payload=message_of(link).encode())
 
-    def _interval(self, five: Five) -> tuple[MessageType, Callable[[Link], Message]] | None:
+    def _interval(self, five: Five) -> Due | None:
         interval = five.analysis.due_interval()
         if interval is None:
             return None
         flows = self.physics(five.asset.region, interval, five.data.energy_of(interval.start_ms))
         return MessageType.INTERVAL, lambda link: IntervalResult(link, interval.start_ms, interval.end_ms, flows)
 
-    def _factors(self, five: Five) -> tuple[MessageType, Callable[[Link], Message]] | None:
+    def _factors(self, five: Five) -> Due | None:
         period = five.analysis.due_period()
         if period is None:
             return None
         root = root_of(map(factor_leaf, five.analysis.factor_rows()))
         return MessageType.FACTORS, lambda link: PeriodFactors(link, period.start_ms, period.end_ms, root)
 
-    def _settlement(self, five: Five) -> tuple[MessageType, Callable[[Link], Message]] | None:
+    def _settlement(self, five: Five) -> Due | None:
         due = five.payment.due_settlement()
         if due is None:
             return None
         return MessageType.SETTLEMENT, lambda link: PeriodSettlement(
             link, due.start_ms, due.end_ms, due.factors_root, due.minted, due.charged, root_of(due.leaves)
         )
+
+    def _restatement(self, five: Five) -> Due | None:
+        interval = five.analysis.due_restatement()
+        if interval is None:
+            return None
+        start, end = interval.start_ms, interval.end_ms
+        former, stated = self._former(five, start)
+        energies = five.data.restated(start, former)
+        flows = self.physics(five.asset.region, interval, energies)
+        root = energies_root(energies)
+        return MessageType.RESTATEMENT, lambda link: Restatement(link, start, end, former, stated, root, flows)
+
+    def _former(self, five: Five, start_ms: int) -> tuple[Energies, tuple[ParticipantFlow, ...]]:
+        """With what an interval was closed or restated last, and what was stated then."""
+        height = five.data.late.closed[start_ms].height
+        energies: Energies = {}
+        stated: tuple[ParticipantFlow, ...] = ()
+        for body in self.history.bodies_of_block(height):
+            if (rows := read_metered_leaf(body, start_ms)) is not None:
+                energies = rows
+            elif (flows := _stated(body, start_ms)) is not None:
+                stated = flows
+        return energies, stated
+
+    def _adjustment(self, five: Five) -> Due | None:
+        due = five.payment.due_adjustment()
+        if due is None:
+            return None
+        return MessageType.ADJUSTMENT, lambda link: PeriodAdjustment(
+            link, due.start_ms, due.end_ms, due.restatements, due.minted, due.burned, root_of(due.leaves)
+        )
+
+
+_STATING: Final[Mapping[str, Callable[[bytes], IntervalResult | Restatement]]] = {
+    MessageType.INTERVAL: IntervalResult.decode,
+    MessageType.RESTATEMENT: Restatement.decode,
+}
+
+
+def _stated(body: bytes, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
+    """What a leaf says everybody took and gave in an interval, if it is a record that says it."""
+    try:
+        envelope = Envelope.parse(body, size_max=RECORD_BYTES_MAX)
+    except EncodingError:
+        return None
+    if envelope.type not in _STATING:
+        return None
+    result = _STATING[envelope.type](envelope.payload)
+    return result.flows.participants if result.start_ms == start_ms else None

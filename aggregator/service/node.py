@@ -51,7 +51,7 @@ class Node:
         self._store = store
         self._name = name
         self._key = key
-        self._compute = ComputeNode(name, key, IntervalPhysics())
+        self._compute = ComputeNode(name, key, IntervalPhysics(), store)
         self._notifier = Notifier(five.ledger.region, key)
         self._notifier.restore(store.statements())
         self._engine = LocalEngine(five.ledger, blocks, pending_max, self._keep)

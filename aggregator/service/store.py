@@ -188,6 +188,11 @@ class Store:
         """All leaves of a chain's log, oldest first."""
         return self._leaves("chain = ? ORDER BY idx", (chain.value,))
 
+    def bodies_of_block(self, height: int) -> Iterator[bytes]:
+        """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
+        yield from (entry.envelope for entry in self.entries(height) if not entry.code)
+        yield from (leaf.body for leaf in self.leaves_of_block(height))
+
     def counts(self) -> dict[str, int]:
         """How many rows each table of the history has."""
         return {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in ("block", "entry", "leaf", "node")}  # noqa: S608
