@@ -7,20 +7,19 @@ adjustment once a settled period is restated. Each step needs the block of the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from aggregator.chains.analysis import Recompute
 from aggregator.chains.carbon import factor_leaf
 from aggregator.chains.five import Five
-from aggregator.chains.interval_energy import Energies, energies_root, read_metered_leaf
+from aggregator.chains.interval_energy import energies_root
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
-from aggregator.chains.results import IntervalResult, ParticipantFlow, PeriodFactors, PeriodSettlement
-from aggregator.ledger.record import RECORD_BYTES_MAX
+from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
+from aggregator.service.history import History, energies_of, stated_of
 from protocol.crypto import SigningKey
-from protocol.envelope import Envelope, seal
-from protocol.errors import EncodingError
+from protocol.envelope import seal
 from protocol.link import Link
 from protocol.merkle import root_of
 from protocol.messages import MessageType
@@ -31,13 +30,6 @@ class Message(Protocol):
 
     def encode(self) -> bytes:
         """Spell it."""
-
-
-class History(Protocol):
-    """Where a compute node finds what the state has forgotten."""
-
-    def bodies_of_block(self, height: int) -> Iterable[bytes]:
-        """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
 
 
 Due = tuple[MessageType, Callable[[Link], Message]]
@@ -51,6 +43,7 @@ class ComputeNode:
     key: SigningKey
     physics: Recompute
     history: History
+    """Where it finds what the state has forgotten."""
 
     def due_record(self, five: Five) -> bytes | None:
         """The envelope of the one result that is due now, or None."""
@@ -90,23 +83,11 @@ class ComputeNode:
         if interval is None:
             return None
         start, end = interval.start_ms, interval.end_ms
-        former, stated = self._former(five, start)
+        former, stated = energies_of(self.history, five.data, start), stated_of(self.history, five.data, start)
         energies = five.data.restated(start, former)
         flows = self.physics(five.asset.region, interval, energies)
         root = energies_root(energies)
         return MessageType.RESTATEMENT, lambda link: Restatement(link, start, end, former, stated, root, flows)
-
-    def _former(self, five: Five, start_ms: int) -> tuple[Energies, tuple[ParticipantFlow, ...]]:
-        """With what an interval was closed or restated last, and what was stated then."""
-        height = five.data.late.closed[start_ms].height
-        energies: Energies = {}
-        stated: tuple[ParticipantFlow, ...] = ()
-        for body in self.history.bodies_of_block(height):
-            if (rows := read_metered_leaf(body, start_ms)) is not None:
-                energies = rows
-            elif (flows := _stated(body, start_ms)) is not None:
-                stated = flows
-        return energies, stated
 
     def _adjustment(self, five: Five) -> Due | None:
         due = five.payment.due_adjustment()
@@ -115,21 +96,3 @@ class ComputeNode:
         return MessageType.ADJUSTMENT, lambda link: PeriodAdjustment(
             link, due.start_ms, due.end_ms, due.restatements, due.minted, due.burned, root_of(due.leaves)
         )
-
-
-_STATING: Final[Mapping[str, Callable[[bytes], IntervalResult | Restatement]]] = {
-    MessageType.INTERVAL: IntervalResult.decode,
-    MessageType.RESTATEMENT: Restatement.decode,
-}
-
-
-def _stated(body: bytes, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
-    """What a leaf says everybody took and gave in an interval, if it is a record that says it."""
-    try:
-        envelope = Envelope.parse(body, size_max=RECORD_BYTES_MAX)
-    except EncodingError:
-        return None
-    if envelope.type not in _STATING:
-        return None
-    result = _STATING[envelope.type](envelope.payload)
-    return result.flows.participants if result.start_ms == start_ms else None
