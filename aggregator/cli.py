@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aggregator.regulator.cli import app as regulator
-from aggregator.terminal import plain
+from aggregator.terminal import instant_ms, plain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -207,7 +207,7 @@ def prove(
     if balance is not None:
         document = prove_balance(ledger.five, ledger.store, balance)
     else:
-        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at))
+        document = prove_reading(ledger.five, ledger.store, meter or "", None if at is None else instant_ms(at, "--at"))
     if output is None:
         print(to_json(document), end="")
         return
@@ -279,8 +279,8 @@ def audit(
         _print_json(found)
         return
     out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
-    tokens = f"{report.minted} tokens minted, {report.burned} charged"
-    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
+    physics = f"{report.intervals} intervals, {report.restatements} restated, {report.periods} periods"
+    out.print(f"  {physics}, {report.minted} tokens minted, {report.burned} charged, {report.refused} records refused")
     out.print(f"  head {report.head_digest.hex()}")
     out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
 
@@ -316,18 +316,6 @@ def _open(data: Path) -> LedgerFile:
 
 def _print_json(document: object) -> None:
     print(json.dumps(document, indent=1, default=str))
-
-
-def _parse_instant(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
-    if instant.tzinfo is None:
-        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
-    return round(instant.timestamp() * 1000)
 
 
 def _instant(at_ms: int) -> str:

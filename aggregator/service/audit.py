@@ -1,8 +1,8 @@
 """The audit: a whole ledger, again, from its genesis, trusting nobody.
 
 Every envelope is opened, every block is made anew and compared byte by byte with what is stored, the physics of every
-interval is done again, and every factor, token and balance is re-derived. The first thing that does not fit ends the
-audit, and is told with its place.
+interval is done again, as often as it was stated, and every factor, token and balance is re-derived. The first thing
+that does not fit ends the audit, and is told with its place.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class AuditReport:
     refused: int
     readings: int
     intervals: int
+    restatements: int
     periods: int
     minted: int
     burned: int
@@ -92,6 +93,7 @@ def audit(store: Store, *, second_opinion: bool = False, progress: Progress = la
         refused=auditor.refused,
         readings=five.data.totals.readings,
         intervals=five.analysis.cursor.intervals,
+        restatements=five.analysis.cursor.restatements,
         periods=five.payment.totals.periods,
         minted=five.payment.totals.minted,
         burned=five.payment.totals.burned,

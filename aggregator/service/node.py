@@ -38,6 +38,9 @@ from protocol.refusals import RefusalCode, Refused
 
 FIRST_BLOCK: Final = Blocks(entries_max=1, age_max_ms=10)
 
+OWN_BLOCKS_MAX: Final = 64
+"""Blocks in a row for what is due: between them receipts go out, however long a backlog there is to restate."""
+
 _Answer = Outgoing | tuple[str, int, Received]
 """A refusal, or what a receipt will name: gateway, height and record."""
 
@@ -56,6 +59,7 @@ class Node:
         self._notifier.restore(store.statements())
         self._engine = LocalEngine(five.ledger, blocks, pending_max, self._keep)
         self._statements: list[tuple[str, int, bytes]] = []
+        self._is_more_due = False
 
     @classmethod
     def found(cls, folder: Path, genesis: bytes, name: str, key: SoftwareKey) -> None:
@@ -111,6 +115,8 @@ class Node:
 
     def due_in_ms(self, now_ms: int) -> int | None:
         """How long until a block is wanted, for what waits or for time alone; None while nothing is foreseen."""
+        if self._is_more_due:
+            return 0
         totals, rule = self.five.data.totals, self.five.asset.region.rules.time
         frozen = max(totals.frozen_until_ms, self.five.asset.region.begin_ms)
         by_time = max(0, frozen + rule.interval_ms + rule.grace_ms - now_ms)
@@ -118,7 +124,7 @@ class Node:
         return by_time if by_queue is None else min(by_time, by_queue)
 
     def close_block(self, now_ms: int, is_leaving: Callable[[], bool] = lambda: False) -> list[Outgoing]:
-        """Close a block, then whatever is due because of it, until `is_leaving`; the rest stays due.
+        """Close a block, then what is due because of it, until `is_leaving` or for some blocks; the rest stays due.
 
         Returns:
             What is to be told, in order.
@@ -127,8 +133,12 @@ class Node:
             StoreError: the disk is full or failing; everything still waits.
         """
         outgoing = self._close_one(now_ms)
-        while not is_leaving() and self._signs() and (data := self._compute.due_record(self.five)) is not None:
+        self._is_more_due = False
+        for _ in range(OWN_BLOCKS_MAX):
+            if is_leaving() or not self._signs() or (data := self._compute.due_record(self.five)) is None:
+                return outgoing
             outgoing += self._close_one(now_ms, self.check(data))
+        self._is_more_due = True
         return outgoing
 
     def refusal(self, gateway: str, digest: bytes, refused: Refused) -> Outgoing:
