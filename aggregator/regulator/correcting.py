@@ -60,8 +60,14 @@ def _known(ledger: LedgerFile, meter: str, start_ms: int) -> tuple[IntervalEnerg
     """What is known of a meter in an interval, with what waits, and the row of it that a closed interval has."""
     data = ledger.five.data
     known, row = data.energy.get((start_ms, meter)) or IntervalEnergy(), None
-    if start_ms in data.late.closed and meter in (energies := energies_of(ledger.store, data, start_ms)):
-        row = prove_row(energies, meter)
-        known = row.energy
+    if start_ms in data.late.closed:
+        energies = energies_of(ledger.store, data, start_ms)
+        if energies is None:
+            raise CorrectionError(
+                f"this ledger does not reach back to the interval from {start_ms}: ask another node's"
+            )
+        if meter in energies:
+            row = prove_row(energies, meter)
+            known = row.energy
     waiting = data.late.rows.get((start_ms, meter)) or IntervalEnergy()
     return known.plus(waiting.amounts), row

@@ -84,6 +84,8 @@ class ComputeNode:
             return None
         start, end = interval.start_ms, interval.end_ms
         former, stated = energies_of(self.history, five.data, start), stated_of(self.history, five.data, start)
+        if former is None or stated is None:
+            return None  # this node's log does not reach back so far: another one's does
         energies = five.data.restated(start, former)
         flows = self.physics(five.asset.region, interval, energies)
         root = energies_root(energies)

@@ -22,18 +22,25 @@ class History(Protocol):
         """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
 
 
-def energies_of(history: History, data: DataChain, start_ms: int) -> Energies:
-    """With what an interval was closed, or restated last; it must be one that may be restated."""
-    energies: Energies = {}
-    for body in history.bodies_of_block(data.late.closed[start_ms].height):
+def energies_of(history: History, data: DataChain, start_ms: int) -> Energies | None:
+    """With what an interval was closed, or restated last; None where the log does not reach back so far.
+
+    It must be an interval that may be restated.
+    """
+    closed = data.late.closed[start_ms]
+    energies: Energies | None = None if closed.meters else {}
+    for body in history.bodies_of_block(closed.height):
         if (found := read_metered_leaf(body, start_ms)) is not None:
             energies = found
     return energies
 
 
-def stated_of(history: History, data: DataChain, start_ms: int) -> tuple[ParticipantFlow, ...]:
-    """What was stated last of everybody in an interval; it must be one that may be restated."""
-    stated: tuple[ParticipantFlow, ...] = ()
+def stated_of(history: History, data: DataChain, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
+    """What was stated last of everybody in an interval; None where the log does not reach back so far.
+
+    It must be an interval that may be restated.
+    """
+    stated: tuple[ParticipantFlow, ...] | None = None
     for body in history.bodies_of_block(data.late.closed[start_ms].height):
         if (found := _stated(body, start_ms)) is not None:
             stated = found

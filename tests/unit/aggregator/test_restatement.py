@@ -180,7 +180,9 @@ def test_an_account_ends_at_its_ceiling_as_if_nothing_had_been_late() -> None:
 
 
 def known(village: Village, start_ms: int, meter: str) -> ProvenRow:
-    return prove_row(energies_of(village, village.five.data, start_ms), meter)
+    energies = energies_of(village, village.five.data, start_ms)
+    assert energies is not None
+    return prove_row(energies, meter)
 
 
 def a_correction(village: Village, *deltas: Delta, meter: str = "m-wind") -> bytes:
@@ -339,6 +341,19 @@ def test_a_lie_about_restated_physics_is_found_out_by_whoever_reckons_again(wait
     with pytest.raises(Refused) as refused:
         waiting.five.ledger.vet(waiting.five.ledger.check(signed(waiting, lie, MessageType.RESTATEMENT)))
     assert refused.value.code is RefusalCode.RESULT_DIFFERS
+
+
+class NoHistory:
+    """The log of a node that came from a snapshot."""
+
+    def bodies_of_block(self, height: int) -> list[bytes]:
+        return []
+
+
+def test_a_node_whose_log_does_not_reach_back_leaves_it_to_another(waiting: Village) -> None:
+    newcomer = replace(waiting.compute, history=NoHistory())
+    assert newcomer.due_record(waiting.five) is None
+    waiting.five.ledger.vet(the_record_due(waiting))  # but it can vet: the record brings the past along
 
 
 def test_a_restatement_that_is_not_due_is_out_of_turn(waiting: Village) -> None:
