@@ -98,7 +98,7 @@ def balances(village: Village) -> dict[str, int]:
 def factors(village: Village) -> list[FactorRow]:
     """Everybody's factors of every period that may be restated."""
     analysis = village.five.analysis
-    return [row for start, _ in analysis.periods.items() for row in analysis.rows_of(start)]
+    return [row for start, _ in analysis.rows.periods.items() for row in analysis.rows.of(start)]
 
 
 def leaves(village: Village, word: str) -> list[list[Any]]:

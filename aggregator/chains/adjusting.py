@@ -82,13 +82,14 @@ class SettledPeriods:
     def to_adjust(self) -> int | None:
         """Start of the oldest period that was restated since it was settled, or last made up for."""
         for start_ms, adjusted in self._adjusted.items():
-            if self._analysis.periods[start_ms].restatements != adjusted.restatements:
+            period = self._analysis.rows.periods.get(start_ms)
+            if period is not None and period.restatements != adjusted.restatements:
                 return start_ms
         return None
 
     def keep(self, start_ms: int, settled: Iterable[tuple[str, Settled]]) -> None:
         """Keep what a period's settlement did, and forget what nobody may restate any more."""
-        restatable = self._analysis.periods
+        restatable = self._analysis.rows.periods
         for start in [start for start in self._adjusted if start not in restatable]:
             self._adjusted.remove(start)
         for key in [key for key in self._settled if key[0] not in restatable]:
@@ -103,7 +104,7 @@ class SettledPeriods:
         start_ms = self.to_adjust()
         if start_ms is None:
             return None
-        rules, rows = self._region().rules_at(start_ms), self._analysis.rows_of(start_ms)
+        rules, rows = self._region().rules_at(start_ms), self._analysis.rows.of(start_ms)
         earned = tokens_of_all([row.deeds for row in rows], rules.carbon, rules.tokens)
         tokens = {row.participant: one for row, one in zip(rows, earned, strict=True)}
         former = {participant: one.tokens for (start, participant), one in self._settled.items() if start == start_ms}
@@ -118,7 +119,7 @@ class SettledPeriods:
             changes.append(change)
             movements += moves
             leaves += [change.leaf(start_ms), *(movement_leaf(move, start_ms) for move in moves)]
-        period = self._analysis.periods[start_ms]
+        period = self._analysis.rows.periods[start_ms]
         return DueAdjustment(
             start_ms, period.end_ms, period.restatements, tuple(changes), tuple(movements), tuple(leaves)
         )

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Final
 from aggregator.chains.asset import Region
 from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
 from aggregator.chains.data import DataChain
+from aggregator.chains.factor_rows import FactorRows
 from aggregator.chains.interval_energy import Energies, energies_root
 from aggregator.chains.origin import first_difference, participant_energy
 from aggregator.chains.restatement import (
-    ClosedPeriod,
     Restatement,
     StatedFlows,
     deeds_of,
@@ -38,10 +38,7 @@ from protocol.units import Interval, UnixMs
 
 CURSOR_TABLE: Final = 30
 SUMS_TABLE: Final = 31
-FACTORS_TABLE: Final = 32
 STATED_TABLE: Final = 33
-PERIODS_TABLE: Final = 34
-PAST_TABLE: Final = 35
 
 Recompute = Callable[[Region, Interval, Energies], Flows]
 """The physics of an interval, as this node reckons it."""
@@ -81,14 +78,14 @@ class AnalysisChain:
         *,
         recompute: Recompute,
         settled_periods: Callable[[], int],
-        is_adjusted: Callable[[], bool],
+        to_adjust: Callable[[], int | None],
     ) -> None:
         """`recompute` does this node's own physics; only `vet` calls it.
 
-        `settled_periods` and `is_adjusted` look downstream, but only at what payment has closed before: no period's
-        factors are drawn up until the tokens of the ones before are settled, and made up for what was restated.
+        `settled_periods` and `to_adjust` look downstream, but only at what payment has closed before: no period's
+        factors are drawn up until the tokens of the one before are settled, and made up for in those left behind.
         """
-        self._is_adjusted = is_adjusted
+        self._to_adjust = to_adjust
         self._settled_periods = settled_periods
         self._region = region
         self._data = data
@@ -97,20 +94,15 @@ class AnalysisChain:
         self._cursor: Table[int, Cursor] = Table(CURSOR_TABLE, journal, spell=spell_cursor, read=read_cursor)
         spell_sums, read_sums = flat(PeriodSums)
         self.sums: Table[str, PeriodSums] = Table(SUMS_TABLE, journal, spell=spell_sums, read=read_sums)
-        spell_row, read_row = flat(FactorRow)
-        self.factors: Table[str, FactorRow] = Table(FACTORS_TABLE, journal, spell=spell_row, read=read_row)
         spell_stated, read_stated = flat(StatedFlows)
         self.stated: Table[int, StatedFlows] = Table(STATED_TABLE, journal, spell=spell_stated, read=read_stated)
-        spell_period, read_period = flat(ClosedPeriod)
-        self.periods: Table[int, ClosedPeriod] = Table(PERIODS_TABLE, journal, spell=spell_period, read=read_period)
-        self._past: Table[tuple[int, str], FactorRow] = Table(PAST_TABLE, journal, spell=spell_row, read=read_row)
+        self.rows = FactorRows(journal)
+        self.factors = self.rows.last
         self.tables: Mapping[int, Table[Any, Any]] = {
             CURSOR_TABLE: self._cursor,
             SUMS_TABLE: self.sums,
-            FACTORS_TABLE: self.factors,
             STATED_TABLE: self.stated,
-            PERIODS_TABLE: self.periods,
-            PAST_TABLE: self._past,
+            **self.rows.tables,
         }
 
     @property
@@ -138,9 +130,17 @@ class AnalysisChain:
     def due_period(self) -> Interval | None:
         """The settlement period whose factors can be drawn up now."""
         span = self.period.span
-        if self.cursor.next_interval_ms < span.end_ms or self._is_settlement_due() or not self._is_adjusted():
-            return None
-        return None if self._data.late.waits_before(self._data.horizon_ms) else span
+        is_over = self.cursor.next_interval_ms >= span.end_ms and not self._is_settlement_due()
+        return span if is_over and not self.is_leaving_unstated() and not self.is_leaving_unadjusted() else None
+
+    def is_leaving_unstated(self) -> bool:
+        """Whether intervals of periods that are to be left behind have yet to be restated."""
+        return self._data.late.waits_before(self._data.horizon_ms)
+
+    def is_leaving_unadjusted(self) -> bool:
+        """Whether tokens of periods that are to be left behind have yet to be made up for."""
+        start_ms = self._to_adjust()
+        return start_ms is not None and start_ms < self._data.horizon_ms
 
     def due_restatement(self) -> Interval | None:
         """The interval that is to be restated next; not while tokens wait to be settled."""
@@ -149,12 +149,6 @@ class AnalysisChain:
             return None
         end = start + self._region().rules_at(start).time.interval_ms
         return Interval(start_ms=UnixMs(start), end_ms=UnixMs(end))
-
-    def rows_of(self, period_start_ms: int) -> list[FactorRow]:
-        """Everybody's factors of a period that may be restated, as they stand now."""
-        if period_start_ms == self.cursor.factors_start_ms:
-            return [row for _, row in self.factors.items()]
-        return [row for (start, _), row in self._past.items() if start == period_start_ms]
 
     def begin_block(self, block: BlockTime) -> None:
         """Time alone changes nothing here."""
@@ -266,22 +260,22 @@ class AnalysisChain:
         """Let the restatement of an interval change its period's sums, and the factors, if there are any yet."""
         period = self._region().period_of(interval_ms)
         start = period.span.start_ms
-        closed = self.periods.get(start)
-        if closed is not None and deltas:
-            self.periods.put(start, replace(closed, restatements=closed.restatements + 1))
+        is_drawn_up = start in self.rows.periods
+        if is_drawn_up and deltas:
+            self.rows.count_restatement(start)
         leaves = []
         for participant, delta in deltas.items():
-            if closed is None:
+            if not is_drawn_up:
                 restated = RestatedDeeds(
                     participant, interval_ms, start, self.sums.get(participant) or PeriodSums(), delta
                 )
                 self._put_sums(participant, restated.after)
             else:
-                row = self._row_of(start, participant)
+                row = self.rows.row(start, participant)
                 before = row.sums if row else PeriodSums()
                 after = self._row(participant, before.plus(delta), period)
                 restated = RestatedDeeds(participant, interval_ms, start, before, delta, row, after)
-                self._put_row(after)
+                self.rows.restate(after)
             leaves.append(restated.leaf)
         return leaves
 
@@ -289,19 +283,6 @@ class AnalysisChain:
         region = self._region()
         permit_mg, rule = region.permits_mg.get(participant, 0), region.rules_at(period.span.start_ms).carbon
         return row_of(participant, sums, period, permit_mg, rule)
-
-    def _row_of(self, period_start_ms: int, participant: str) -> FactorRow | None:
-        if period_start_ms == self.cursor.factors_start_ms:
-            return self.factors.get(participant)
-        return self._past.get((period_start_ms, participant))
-
-    def _put_row(self, row: FactorRow) -> None:
-        """Keep a restated row; of somebody who did nothing at all there is none."""
-        is_kept = row.sums != PeriodSums()
-        if row.start_ms == self.cursor.factors_start_ms:
-            self.factors.put_or_drop(row.participant, row, is_kept=is_kept)
-        else:
-            self._past.put_or_drop((row.start_ms, row.participant), row, is_kept=is_kept)
 
     def _put_sums(self, participant: str, sums: PeriodSums) -> None:
         """Keep what somebody did so far; of somebody who did nothing at all there is no row."""
@@ -315,12 +296,13 @@ class AnalysisChain:
         leaves = [factor_leaf(row) for row in rows]
         if root_of(leaves) != factors.rows_root:
             raise Refused(RefusalCode.RESULT_DIFFERS, "factors other than those that follow from the data")
-        self._leave_behind()
         for row in rows:
-            self.factors.put(row.participant, row)
             self.sums.remove(row.participant)
-        if due.start_ms >= self._data.horizon_ms:
-            self.periods.put(due.start_ms, ClosedPeriod(due.end_ms))
+        horizon_ms = self._data.horizon_ms
+        self.rows.draw_up(due, rows, horizon_ms)
+        self._data.late.forget_before(horizon_ms)
+        for start in [start for start in self.stated if start < horizon_ms]:
+            self.stated.remove(start)
         cursor = self.cursor
         self._cursor.put(
             0,
@@ -334,17 +316,3 @@ class AnalysisChain:
             ),
         )
         return leaves
-
-    def _leave_behind(self) -> None:
-        """Put the last period's factors to the past ones, and forget what nobody may restate any more."""
-        horizon_ms = self._data.horizon_ms
-        self._data.late.forget_before(horizon_ms)
-        for table in (self.stated, self.periods):
-            for start in [start for start in table if start < horizon_ms]:
-                table.remove(start)
-        for key in [key for key in self._past if key[0] < horizon_ms]:
-            self._past.remove(key)
-        for participant, row in self.factors.items():
-            self.factors.remove(participant)
-            if row.start_ms >= horizon_ms:
-                self._past.put((row.start_ms, participant), row)

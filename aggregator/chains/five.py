@@ -36,7 +36,7 @@ def wire(region: str, recompute: Recompute) -> Five:
         data,
         recompute=recompute,
         settled_periods=lambda: payment.totals.periods,
-        is_adjusted=lambda: payment.period_to_adjust() is None,
+        to_adjust=lambda: payment.to_adjust,
     )
     operation = OperationChain()
     payment = PaymentChain(journal, lambda: asset.region, analysis)

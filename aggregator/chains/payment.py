@@ -151,7 +151,8 @@ class PaymentChain:
         span = (cursor.factors_start_ms, cursor.factors_end_ms)
         return DueSettlement(*span, cursor.factors_root, tuple(movements), tokens_of)
 
-    def period_to_adjust(self) -> int | None:
+    @property
+    def to_adjust(self) -> int | None:
         """Start of the oldest settled period whose tokens do not follow from its factors any more."""
         return self._settled.to_adjust()
 

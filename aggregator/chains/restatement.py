@@ -131,15 +131,6 @@ class StatedFlows:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedPeriod:
-    """A settlement period whose factors are drawn up and may be restated."""
-
-    end_ms: int
-    restatements: int = 0
-    """Of its intervals, since then, that changed somebody's sums."""
-
-
 def horizon_after(period: Period, region: Region) -> int:
     """Start of the oldest interval that may be restated once `period` is over."""
     start = period.span.end_ms

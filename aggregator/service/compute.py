@@ -47,7 +47,9 @@ class ComputeNode:
 
     def due_record(self, five: Five) -> bytes | None:
         """The envelope of the one result that is due now, or None."""
-        tasks = (self._interval, self._factors, self._settlement, self._restatement, self._adjustment)
+        tasks = [self._interval, self._factors, self._settlement, self._restatement, self._adjustment]
+        if five.analysis.is_leaving_unadjusted() and not five.analysis.is_leaving_unstated():
+            tasks.insert(0, self._adjustment)  # or restatements that keep coming due could hold up the next factors
         due = next((found for task in tasks if (found := task(five)) is not None), None)
         if due is None:
             return None

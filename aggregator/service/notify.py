@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aggregator.chains.analysis import FACTORS_TABLE
+from aggregator.chains.factor_rows import FACTORS_TABLE
 from aggregator.chains.five import Five
 from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE
 from aggregator.chains.results import IntervalResult

@@ -182,7 +182,7 @@ def test_a_wrong_transformer_ratio_is_corrected_for_a_span(
     status, said = correct(in_time, tmp_path, monkeypatch, *options)
     assert (status, said) == (0, "m-wind: 6 intervals, +0 Wh imported, -78 Wh exported. ")
     in_time.live(90)
-    rows = in_time.node.five.analysis.rows_of(START_MS + 30_000)
+    rows = in_time.node.five.analysis.rows.of(START_MS + 30_000)
     assert {row.participant: row.fed_in_wh for row in rows}["wind"] == 6 * 12
     assert in_time.audited().restatements == 6
     again = correct(in_time, tmp_path, monkeypatch, f"--from={SECOND}", f"--until={THIRD}", "--times=2.5")

@@ -150,7 +150,7 @@ def test_a_region_too_large_for_one_record_books_late_energy_as_it_comes(monkeyp
 
 def test_the_state_forgets_what_nobody_may_restate_any_more() -> None:
     village = in_time(START_MS + 400_000)
-    periods = [start for start, _ in village.five.analysis.periods.items()]
+    periods = [start for start, _ in village.five.analysis.rows.periods.items()]
     assert len(periods) == 2
     five = village.five
     for table in (five.data.late.closed, five.analysis.stated):
@@ -370,3 +370,21 @@ def test_an_adjustment_of_tokens_follows_from_the_restated_factors_and_from_noth
     generous = replace(honest, minted=honest.minted + 1)
     assert outcome_of(waiting, signed(waiting, generous, MessageType.ADJUSTMENT)) is RefusalCode.RESULT_DIFFERS
     assert outcome_of(waiting, signed(waiting, honest, MessageType.ADJUSTMENT)) is None
+
+
+def test_restatements_that_keep_coming_do_not_hold_up_the_next_settlement() -> None:
+    """The first period is left behind: it is made up for before anything else that is due is restated."""
+    village = in_time(START_MS + 105_000, restate_after_ms=0)
+    for start in (START_MS, SECOND_MS):
+        assert outcome_of(village, a_correction(village, Delta(start, 0, 25))) is None
+    village.now_ms += INTERVAL_MS  # the third period is over
+    village.close([])
+    order = []
+    while (data := village.compute.due_record(village.five)) is not None:
+        record = village.record(data)
+        village.close([record])
+        order.append(record.type)
+    first = order.index(MessageType.ADJUSTMENT)
+    assert order[:first].count(MessageType.RESTATEMENT) == 1
+    assert order[first : first + 3] == [MessageType.ADJUSTMENT, MessageType.FACTORS, MessageType.SETTLEMENT]
+    assert order[-2:] == [MessageType.RESTATEMENT, MessageType.ADJUSTMENT]
