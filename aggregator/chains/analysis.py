@@ -39,6 +39,7 @@ from protocol.units import Interval, UnixMs
 CURSOR_TABLE: Final = 30
 SUMS_TABLE: Final = 31
 STATED_TABLE: Final = 33
+TOTALS_TABLE: Final = 36
 
 Recompute = Callable[[Region, Interval, Energies], Flows]
 """The physics of an interval, as this node reckons it."""
@@ -57,6 +58,12 @@ class Cursor:
     """Root over the last period's factors; payment rests on it."""
     factors_start_ms: int = 0
     factors_end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisTotals:
+    """Counts since genesis."""
+
     restatements: int = 0
 
 
@@ -96,12 +103,15 @@ class AnalysisChain:
         self.sums: Table[str, PeriodSums] = Table(SUMS_TABLE, journal, spell=spell_sums, read=read_sums)
         spell_stated, read_stated = flat(StatedFlows)
         self.stated: Table[int, StatedFlows] = Table(STATED_TABLE, journal, spell=spell_stated, read=read_stated)
+        spell_totals, read_totals = flat(AnalysisTotals)
+        self._totals: Table[int, AnalysisTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
         self.rows = FactorRows(journal)
         self.factors = self.rows.last
         self.tables: Mapping[int, Table[Any, Any]] = {
             CURSOR_TABLE: self._cursor,
             SUMS_TABLE: self.sums,
             STATED_TABLE: self.stated,
+            TOTALS_TABLE: self._totals,
             **self.rows.tables,
         }
 
@@ -113,6 +123,11 @@ class AnalysisChain:
             return stored
         begin_ms = self._region().begin_ms
         return Cursor(next_interval_ms=begin_ms, period_start_ms=begin_ms)
+
+    @property
+    def totals(self) -> AnalysisTotals:
+        """Counts since genesis. Not in the cursor, whose change is told to everybody."""
+        return self._totals.get(0) or AnalysisTotals()
 
     @property
     def period(self) -> Period:
@@ -252,8 +267,7 @@ class AnalysisChain:
         leaves = self._data.restate_interval(start, energies, block.height)
         leaves += self._change_period(start, differences(before, after))
         self.stated.put(start, StatedFlows(flows_digest(restatement.flows.participants)))
-        cursor = self.cursor
-        self._cursor.put(0, replace(cursor, restatements=cursor.restatements + 1))
+        self._totals.put(0, AnalysisTotals(self.totals.restatements + 1))
         return leaves
 
     def _change_period(self, interval_ms: int, deltas: Mapping[str, PeriodSums]) -> list[bytes]:

@@ -93,7 +93,7 @@ def audit(store: Store, *, second_opinion: bool = False, progress: Progress = la
         refused=auditor.refused,
         readings=five.data.totals.readings,
         intervals=five.analysis.cursor.intervals,
-        restatements=five.analysis.cursor.restatements,
+        restatements=five.analysis.totals.restatements,
         periods=five.payment.totals.periods,
         minted=five.payment.totals.minted,
         burned=five.payment.totals.burned,

@@ -82,7 +82,7 @@ class LedgerFile:
             batches_on_chain=data.batches,
             batches_refused=self.store.refused(),
             intervals_closed=analysis.intervals,
-            intervals_restated=analysis.restatements,
+            intervals_restated=self.five.analysis.totals.restatements,
             intervals_to_restate=len(self.five.data.late.waiting),
             periods_settled=payment.periods,
             periods_adjusted=payment.adjustments,

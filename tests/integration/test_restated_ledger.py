@@ -116,8 +116,8 @@ def test_a_node_restates_from_its_own_log_also_after_a_restart(late: Region) -> 
 def test_a_backlog_is_restated_between_receipts(late: Region, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_module, "OWN_BLOCKS_MAX", 1)
     late.live(180)
-    assert late.node.five.analysis.cursor.restatements > 0
-    assert late.audited().restatements == late.node.five.analysis.cursor.restatements
+    assert late.node.five.analysis.totals.restatements > 0
+    assert late.audited().restatements == late.node.five.analysis.totals.restatements
     assert late.node.five.payment.balance("wind") == 4 * 171  # as many periods as there are readings of
 
 

@@ -73,7 +73,7 @@ def test_any_split_into_timely_and_late_ends_as_if_all_had_come_in_time(
     in_time, late = (a_village({"ceiling": ceiling}) for _ in range(2))
     tell(in_time, parcels(power_w, {}), TOLD_UNTIL_MS)
     tell(late, parcels(power_w, delays_ms), TOLD_UNTIL_MS)
-    assert in_time.five.analysis.cursor.restatements == 0
+    assert in_time.five.analysis.totals.restatements == 0
     assert not len(late.five.data.late.waiting)
     assert what_counts(late) == what_counts(in_time)
 

@@ -120,14 +120,14 @@ def test_a_restatement_waits_for_more_of_the_same() -> None:
     delays = {"m-wind": [0, 0, 0, *([60_000, 70_000, 55_000] * 3)]}
     at_once = tell(a_village(restate_after_ms=0), parcels(POWER_W, delays), START_MS + 200_000)
     patient = tell(a_village(restate_after_ms=20_000), parcels(POWER_W, delays), START_MS + 200_000)
-    assert patient.five.analysis.cursor.restatements < at_once.five.analysis.cursor.restatements
+    assert patient.five.analysis.totals.restatements < at_once.five.analysis.totals.restatements
     assert balances(patient) == balances(at_once)
 
 
 def test_a_period_that_leaves_the_horizon_takes_what_waits_with_it() -> None:
     """Waiting for more is no reason to lose what is there: before a period is left behind, it is restated."""
     patient, truth = (make(START_MS + 230_000, restate_after_ms=10**9) for make in (the_wind_comes_late, in_time))
-    assert patient.five.analysis.cursor.restatements > 0
+    assert patient.five.analysis.totals.restatements > 0
     assert balances(patient) == balances(truth)
 
 
@@ -143,7 +143,7 @@ def test_what_comes_after_the_horizon_is_booked_to_the_open_interval_and_counted
 def test_a_region_too_large_for_one_record_books_late_energy_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.chains.asset.RESTATED_ROWS_MAX", 3)
     village = the_wind_comes_late(START_MS + 250_000)
-    assert village.five.analysis.cursor.restatements == 0
+    assert village.five.analysis.totals.restatements == 0
     assert leaves(village, "metered") == []
     assert len(village.five.data.late.closed) == len(village.five.analysis.stated) == 0
 
