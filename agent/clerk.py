@@ -28,7 +28,7 @@ from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
 from agent.session import Arrived, Bought, Session
 from agent.status import LINK_UP, State, halt_text, status_message
-from config.settings import AgentSettings, StandingOrder
+from config.settings.agent import AgentSettings, StandingOrder
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
 from protocol.errors import KeyUnavailable

@@ -22,7 +22,7 @@ from protocol.errors import EsteError
 
 if TYPE_CHECKING:
     from agent.keys.enrolment import Asked
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
 
 app = typer.Typer(
     name="este-agent",
@@ -79,7 +79,7 @@ def run(
     from agent.clock_port import SystemClocks
     from agent.keys import enrolment
     from config.load import load
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
 
     with expected_errors():
         log.configure()
@@ -103,7 +103,7 @@ def enrol(
     from agent.keys import enrolment
     from config.admission import AdmissionSlip
     from config.load import load
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
     from protocol.crypto import fingerprint
 
     if admission is not None and new_key:
@@ -130,7 +130,7 @@ def rotate(settings: SettingsOption) -> None:
     """Go over to a new key, by the gateway's own word: its next record says so. Stop the agent first."""
     from agent.keys import enrolment
     from config.load import load
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
     from protocol.crypto import fingerprint
 
     with expected_errors():
@@ -151,7 +151,7 @@ def key(
     from agent.keys.keystore import make_in_chip, open_key
     from config import key_files
     from config.load import load
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
     from protocol.crypto import fingerprint
 
     with expected_errors():
@@ -185,7 +185,7 @@ def status(
     from agent.outbox.memory import look
     from agent.status import to_json, to_text
     from config.load import load
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
 
     with expected_errors():
         seen = look(load(settings, AgentSettings).data, unix_ms=time.time_ns() // NS_PER_MS)

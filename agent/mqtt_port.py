@@ -21,7 +21,7 @@ from agent.log import Log
 from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
 from config import key_files, tls
-from config.settings import Broker
+from config.settings.broker import Broker
 from config.tasks import end
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, LinkError

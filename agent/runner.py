@@ -35,7 +35,8 @@ from agent.standing import Believed
 from agent.status import LINK_UP, OFFLINE
 from config import key_files
 from config.load import load_profiles
-from config.settings import AgentSettings, Bus
+from config.settings.agent import AgentSettings
+from config.settings.bus import Bus
 from config.tasks import end, wait_for_any
 from protocol.crypto import PublicKey, SigningKey, fingerprint
 from protocol.errors import MessageError
@@ -206,7 +207,7 @@ def _believed(inbox: Inbox, kept: HeardStatement | None) -> Believed | None:
         log.warning("the kept statement is not believed", reason=str(error))
         return None
     assert isinstance(heard.word, Statement), "the inbox opens a statement where it was asked for one"
-    return Believed(heard.word, heard.envelope.digest)
+    return Believed.of(heard.envelope, heard.word)
 
 
 async def _tick(clerk: Clerk, clocks: Clocks, service: Service) -> None:

@@ -1,6 +1,6 @@
 """What `este-agent init` makes: a settings file that explains every setting there is, and a key.
 
-A test holds the text against `config.settings`: a setting that is missing here, or has another default, fails it.
+A test holds the text against `config.settings.agent`: a setting that is missing here, or has another default, fails it.
 Nothing that exists is ever overwritten.
 """
 
@@ -14,7 +14,7 @@ import yaml
 
 from config import key_files
 from config.load import check
-from config.settings import AgentSettings
+from config.settings.agent import AgentSettings
 from protocol.crypto import PublicKey
 from protocol.errors import OperatorError
 

@@ -15,7 +15,7 @@ from agent.inbox import Inbox
 from agent.outbox import queue as outbox
 from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
 from agent.standing import Believed, OrderKey, Placed, Verdict, judge, orders_due
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol.errors import MessageError
 from protocol.messages import Receipt, Refusal, Statement
 from protocol.topics import Kind
@@ -124,7 +124,7 @@ class Session:
             return [Ignored(event.kind, str(error))]
         match heard.word:
             case Statement():
-                return self._statement(Believed(heard.word, heard.envelope.digest), event.data, now_ms)
+                return self._statement(Believed.of(heard.envelope, heard.word), event.data, now_ms)
             case Receipt() | Refusal():
                 effects = self._outbox.handle(heard.word, now_ms)
                 return [*effects, *self._after_answers(effects)]

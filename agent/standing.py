@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
+from protocol.crypto import digest_of
+from protocol.envelope import Envelope
 from protocol.messages import RightKind, Standing, Statement
 
 REST_AFTER_REFUSAL_MS: Final = 86_400_000
@@ -26,7 +28,12 @@ class Believed:
 
     statement: Statement
     digest: bytes
-    """Of its envelope."""
+    """Of its payload, which is the same whichever node signed it."""
+
+    @classmethod
+    def of(cls, envelope: Envelope, statement: Statement) -> Believed:
+        """Take what a verified envelope says."""
+        return cls(statement, digest_of(envelope.payload))
 
 
 class Verdict(Enum):
@@ -41,7 +48,7 @@ class Verdict(Enum):
 
 
 def judge(last: Believed | None, statement: Statement, digest: bytes) -> Verdict:
-    """Compare a verified statement with the last one; `digest` is its envelope's."""
+    """Compare a verified statement with the last one; `digest` is its payload's."""
     if last is None:
         return Verdict.NEWER
     if digest == last.digest:

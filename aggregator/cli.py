@@ -113,7 +113,7 @@ def run(settings: Annotated[Path, typer.Option(help="aggregator.yaml, as init wr
     """Run a node until Ctrl-C."""
     from aggregator.service.runner import run as run_node
     from config.load import load
-    from config.settings import AggregatorSettings
+    from config.settings.aggregator import AggregatorSettings
 
     run_node(load(settings, AggregatorSettings))
 

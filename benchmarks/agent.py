@@ -15,7 +15,7 @@ from typing import Final
 import yaml
 
 from benchmarks.figure import Figure
-from config.settings import Broker
+from config.settings.broker import Broker
 from firmware_sim.demo.children import Child, program, start
 from firmware_sim.demo.stage import Stage, build
 from firmware_sim.free_port import free_ports

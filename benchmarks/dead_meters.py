@@ -32,7 +32,8 @@ from agent.events import Event, Read
 from benchmarks import plain
 from benchmarks.figure import Figure
 from config.load import load_profiles
-from config.settings import Bus, FleetSettings, Transport
+from config.settings.bus import Bus
+from config.settings.fleet import FleetSettings, Transport
 from config.tasks import end
 from firmware_sim.control_port import order
 from firmware_sim.demo.children import program, start

@@ -25,7 +25,10 @@ from benchmarks.agent import cpu_seconds_of
 from benchmarks.figure import Figure
 from config.key_files import create, write_new
 from config.load import load_profiles
-from config.settings import AgentSettings, Broker, Bus, FleetSettings
+from config.settings.agent import AgentSettings
+from config.settings.broker import Broker
+from config.settings.bus import Bus
+from config.settings.fleet import FleetSettings
 from firmware_sim.demo.children import Child, output_of, program, start
 from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION, Scenario, compose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from config.settings import Tls
+from config.settings.broker import Tls
 from protocol.errors import OperatorError
 
 

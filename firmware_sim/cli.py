@@ -17,7 +17,7 @@ from rich.table import Table
 
 from config.grid_model import TimeRule
 from config.load import check, load
-from config.settings import FleetSettings, Transport
+from config.settings.fleet import FleetSettings, Transport
 from config.tables import Column, show
 from config.tables import Table as Fitted
 from config.version import VersionOption

@@ -24,7 +24,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
 
-from config.settings import FleetSettings, Transport
+from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.faults import Active, Fault, Faults, said, serial_of, shown
 from firmware_sim.firmware import FIRMWARE, Area, Format, Span
 from firmware_sim.fleet import Fleet

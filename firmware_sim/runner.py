@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Final
 
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.control_port import listening, make_folder
 from firmware_sim.fleet import Fleet
 from firmware_sim.modbus_server import Buses

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source, TimeRule
-from config.settings import Bus, DeviceAddress, FleetSettings, Framing, MeterAddress, SerialPort, Transport
+from config.settings.bus import Bus, DeviceAddress, Framing, MeterAddress, SerialPort
+from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.chance import between
 from firmware_sim.feeders import REFERENCE_NODE, lay
 from firmware_sim.firmware import FIRMWARE

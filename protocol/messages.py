@@ -191,7 +191,7 @@ class Statement:
     number: int
     """1, 2, 3, … per gateway."""
     previous: bytes
-    """Digest of the statement before it."""
+    """Digest of the payload of the statement before it: the same whichever node signed it."""
     height: int
     time_ms: int
     """When the block was closed, UTC."""
@@ -210,6 +210,10 @@ class Statement:
                 7: [_standing_fields(standing) for standing in self.standings],
             }
         )
+
+    def spell_standings(self) -> bytes:
+        """Spell what it says about everybody, without number, height and time."""
+        return encode([_standing_fields(standing) for standing in self.standings])
 
     @classmethod
     def decode(cls, payload: bytes) -> Statement:

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from agent.bus.planner import ReadRequest
 from config.meter_profile import MeterProfile, PowerLimit, Table
-from config.settings import DeviceAddress
+from config.settings.bus import DeviceAddress
 from protocol.batch import Clock, ClockState
 from protocol.errors import EncodingError, OperatorError
 from protocol.messages import Statement

@@ -16,7 +16,7 @@ import socket
 import termios
 from typing import Final, Protocol
 
-from config.settings import Parity, SerialPort
+from config.settings.bus import Parity, SerialPort
 from protocol.errors import DeviceError
 
 BUFFER_MAX: Final = 4096

@@ -15,7 +15,7 @@ from typing import Final
 
 from agent.bus.planner import ReadRequest, plan
 from config.meter_profile import MeterProfile, Register
-from config.settings import MeterAddress
+from config.settings.bus import MeterAddress
 from protocol.batch import VALUE_MAX, Quality
 from protocol.canonical import decode, encode
 from protocol.energy_register import EnergyRegister, StepKind, advance, first

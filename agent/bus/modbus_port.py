@@ -30,7 +30,7 @@ from agent.bus.frames import (
 from agent.bus.line_port import BusError, Line, SerialLine, TcpLine
 from agent.bus.planner import ReadRequest
 from config.meter_profile import Table
-from config.settings import Bus, Framing
+from config.settings.bus import Bus, Framing
 from protocol.errors import DeviceError
 
 __all__ = ["BusError", "ModbusBus", "StillOwingError"]

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from agent.house.metrics import CONTENT_TYPE
-from config.settings import Metrics
+from config.settings.agent import Metrics
 from protocol.errors import OperatorError
 
 REQUEST_BYTES_MAX: Final = 8192

@@ -27,7 +27,7 @@ from agent.outbox.batching import Boot
 from agent.outbox.file import StorageError
 from agent.outbox.memory import Seen, look
 from config.meter_profile import MeterProfile
-from config.settings import AgentSettings, HomeAssistant
+from config.settings.agent import AgentSettings, HomeAssistant
 from config.tasks import end, wait_for_any
 from protocol.errors import EsteError
 

@@ -22,7 +22,7 @@ from agent.outbox.file import OutboxFile
 from agent.outbox.queue import Entry
 from config import key_files
 from config.admission import AdmissionSlip
-from config.settings import AgentSettings
+from config.settings.agent import AgentSettings
 from protocol.crypto import PublicKey, SigningKey, SoftwareKey
 from protocol.envelope import Envelope
 from protocol.errors import OperatorError, SignatureError

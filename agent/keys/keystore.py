@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from config import key_files
-from config.settings import AgentSettings
+from config.settings.agent import AgentSettings
 from protocol.crypto import SigningKey
 from protocol.errors import OperatorError
 

@@ -19,7 +19,7 @@ from pkcs11.exceptions import NoSuchKey, NoSuchToken, PinIncorrect, PinLocked, P
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from config import key_files
-from config.settings import ChipKey
+from config.settings.agent import ChipKey
 from protocol.crypto import P256_ORDER, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, PublicKey
 from protocol.errors import KeyUnavailable, OperatorError, PinRefused, SignatureError
 

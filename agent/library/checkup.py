@@ -18,7 +18,8 @@ from agent.library.doctor import Finding, Look, Verdict, judge
 from agent.log import tell_loop_errors
 from config.load import check
 from config.meter_profile import MeterProfile
-from config.settings import AgentSettings, Bus, MeterAddress
+from config.settings.agent import AgentSettings
+from config.settings.bus import Bus, MeterAddress
 from protocol.errors import DeviceError, OperatorError
 from protocol.units import BootMs, Quantity
 

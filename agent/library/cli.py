@@ -69,7 +69,7 @@ def doctor(
     from agent.library.doctor import Verdict, lines
     from agent.scan.ways import bus_at
     from config.load import load, load_profiles
-    from config.settings import AgentSettings
+    from config.settings.agent import AgentSettings
 
     with expected_errors():
         folders = tuple(profile_folder or ())

@@ -13,7 +13,7 @@ from agent.bus.modbus_port import ModbusBus
 from agent.bus.planner import serial_request
 from agent.log import tell_loop_errors
 from config.meter_profile import MeterProfile
-from config.settings import Bus, MeterAddress
+from config.settings.bus import Bus, MeterAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity
 

@@ -27,7 +27,7 @@ from agent.log import tell_loop_errors
 from config.load import check, read_profile
 from config.meter_profile import MODBUS_WORDS_MAX, Table
 from config.model import spell_decimal
-from config.settings import Bus
+from config.settings.bus import Bus
 from config.sunspec_map import SunspecPoint, sunspec_map
 from protocol.errors import DeviceError, OperatorError
 from protocol.registers import RegisterCodec, WordOrder

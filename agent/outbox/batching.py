@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from agent.bus.metering import Reading
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import (
     BATCH_BYTES_MAX,
     FIXED_COLUMNS,

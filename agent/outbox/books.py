@@ -15,7 +15,7 @@ from agent.bus.metering import Reading
 from agent.outbox.batching import Boot, Journaled, OpenBatch, lay_out
 from agent.outbox.file import OutboxFile
 from agent.outbox.queue import Entry
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import Batch, Clock, ClockState
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope

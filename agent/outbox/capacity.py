@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from config.settings import AtBound
+from config.settings.agent import AtBound
 
 THIN_FROM_PERCENT: Final = 75
 """Of the bound: where thinning begins."""

@@ -24,7 +24,7 @@ from agent.outbox.batching import Boot, OpenBatch
 from agent.outbox.books import Books, Seal
 from agent.outbox.queue import Entry
 from agent.timekeeping import clock_of_both, clock_of_the_past, is_other_clock, may_be_found
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import Clock, ClockState
 
 TAKEN_MAX: Final = 256

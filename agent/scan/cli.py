@@ -15,7 +15,7 @@ from protocol.errors import DeviceError, EsteError, OperatorError
 
 if TYPE_CHECKING:
     from agent.scan.report import Surveyed
-    from config.settings import Bus
+    from config.settings.bus import Bus
 
 UNIT_MAX: Final = 247
 

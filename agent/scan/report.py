@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from agent.scan.survey import Found, Guess
-from config.settings import Bus
+from config.settings.bus import Bus
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from agent.bus.line_port import BusError
 from agent.bus.metering import MeterPlan, plan_for, serial_of, value_of, words_of
 from agent.bus.planner import ReadRequest, serial_request
 from config.meter_profile import MeterProfile, Table
-from config.settings import MeterAddress
+from config.settings.bus import MeterAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.load import check
-from config.settings import Bus
+from config.settings.bus import Bus
 from protocol.errors import OperatorError
 
 LINES: Final = ("9600-8N1", "19200-8N1", "9600-8E1", "19200-8E1")

@@ -9,6 +9,8 @@ from aggregator.chains.asset import AssetChain
 from aggregator.chains.data import DataChain
 from aggregator.chains.operation import OperationChain
 from aggregator.chains.payment import PaymentChain
+from aggregator.chains.standing import Standings
+from aggregator.chains.statements import Statements
 from aggregator.ledger.ledger import Ledger
 from aggregator.ledger.table import Journal
 
@@ -23,6 +25,11 @@ class Five:
     analysis: AnalysisChain
     operation: OperationChain
     payment: PaymentChain
+    statements: Statements
+
+    def standings(self) -> Standings:
+        """How everybody stands after the last block."""
+        return Standings(self.asset, self.analysis, self.payment)
 
 
 def wire(region: str, recompute: Recompute) -> Five:
@@ -40,5 +47,6 @@ def wire(region: str, recompute: Recompute) -> Five:
     )
     operation = OperationChain()
     payment = PaymentChain(journal, lambda: asset.region, analysis)
-    ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of)
-    return Five(ledger, asset, data, analysis, operation, payment)
+    statements = Statements(journal, asset, analysis, payment)
+    ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of, statements)
+    return Five(ledger, asset, data, analysis, operation, payment, statements)

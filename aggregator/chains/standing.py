@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 
-from aggregator.chains.five import Five
+from aggregator.chains.analysis import AnalysisChain
+from aggregator.chains.asset import AssetChain
+from aggregator.chains.payment import PaymentChain
 from protocol.messages import Limit, Right, Standing
 from protocol.units import PPM
 
@@ -14,37 +16,38 @@ from protocol.units import PPM
 class Standings:
     """How everybody stands after one block. Rights are sorted out once, for all who are asked about."""
 
-    def __init__(self, five: Five) -> None:
-        self._five = five
+    def __init__(self, asset: AssetChain, analysis: AnalysisChain, payment: PaymentChain) -> None:
+        self._asset = asset
+        self._analysis = analysis
+        self._payment = payment
 
     @cached_property
     def _rights(self) -> Mapping[str, Sequence[Right]]:
-        return self._five.payment.rights_by_holder()
+        return self._payment.rights_by_holder()
 
     def behind(self, gateway: str) -> tuple[Standing, ...]:
         """The standing of every participant behind a gateway, in the order of their names."""
-        participants = self._five.asset.region.participants_of.get(gateway, ())
+        participants = self._asset.region.participants_of.get(gateway, ())
         return tuple(self.of(participant, gateway) for participant in participants)
 
     def of(self, participant: str, gateway: str = "") -> Standing:
         """The standing of one participant, with the limits of their devices on one gateway, if one is named."""
-        five = self._five
-        row = five.analysis.factors.get(participant)
-        rank = five.payment.ranks.get(participant)
-        balance = five.payment.balance(participant)
+        row = self._analysis.factors.get(participant)
+        rank = self._payment.ranks.get(participant)
+        balance = self._payment.balance(participant)
         return Standing(
             participant=participant,
             balance=balance,
             supply_factor_ppm=_ppm(row.factors.supply) if row else None,
             demand_factor_ppm=_ppm(row.factors.demand) if row else None,
-            rank=rank.place if rank else len(five.asset.region.participants),
+            rank=rank.place if rank else len(self._asset.region.participants),
             limits=self._limits(participant, gateway) if balance < 0 else (),
             rights=tuple(self._rights.get(participant, ())),
         )
 
     def _limits(self, participant: str, gateway: str) -> tuple[Limit, ...]:
         """What is left to the devices of somebody who owes tokens."""
-        region = self._five.asset.region
+        region = self._asset.region
         share_ppm = region.rules.accounts.restricted_ppm
         return tuple(
             Limit(device.id, device.rated_w * share_ppm // PPM)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from aggregator.ledger.block import Block
 from aggregator.ledger.ledger import Ledger, Refusal
 from aggregator.ledger.record import Record
-from config.settings import Blocks
+from config.settings.aggregator import Blocks
 
 Keep = Callable[[Block], None]
 """Makes a block durable, or raises and has kept nothing."""

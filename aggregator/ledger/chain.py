@@ -62,3 +62,14 @@ class Chain(Protocol):
 
     def broken_invariants(self) -> Iterable[str]:
         """What should always hold and does not, in words. Empty unless there is a bug."""
+
+
+class Conclusion(Protocol):
+    """What follows from a block as a whole, once all its records have taken effect."""
+
+    @property
+    def tables(self) -> Mapping[int, Table[Any, Any]]:
+        """Its state, by table number."""
+
+    def end_block(self, block: BlockTime) -> None:
+        """Draw it."""

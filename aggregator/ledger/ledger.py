@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aggregator.ledger.block import Block, Leaf, Node, Outcome, entries_root, refusal_leaf
-from aggregator.ledger.chain import BlockTime, Chain
+from aggregator.ledger.chain import BlockTime, Chain, Conclusion
 from aggregator.ledger.record import AuthorOf, Decoders, Record, open_record
 from aggregator.ledger.state_tree import StateTree
 from aggregator.ledger.table import Change, Journal, Table, flat, load_rows, spell_rows
@@ -54,13 +54,21 @@ class Refusal:
 class Ledger:
     """Five chains, one state, one history."""
 
-    def __init__(self, region: str, chains: Sequence[Chain], journal: Journal, author_of: AuthorOf) -> None:
-        """`chains` are the five in the order of `ChainName`; they share `journal`."""
+    def __init__(
+        self,
+        region: str,
+        chains: Sequence[Chain],
+        journal: Journal,
+        author_of: AuthorOf,
+        conclusion: Conclusion | None = None,
+    ) -> None:
+        """`chains` are the five in the order of `ChainName`; they share `journal` with each other and `conclusion`."""
         assert [chain.name for chain in chains] == list(ChainName), "five chains, in order"
         self.region = region
         self._journal = journal
         self._author_of = author_of
         self._chains = {chain.name: chain for chain in chains}
+        self._conclusion = conclusion
         self._chain_of = {type_: chain for chain in chains for type_ in chain.decoders}
         self._decoders: Decoders = {type_: read for chain in chains for type_, read in chain.decoders.items()}
         spell, read = flat(LastRecord)
@@ -138,6 +146,8 @@ class Ledger:
             for chain in self._chains.values():
                 chain.begin_block(block)
             outcomes = tuple(self._apply(record, block, writer) for record in records)
+            if self._conclusion is not None:
+                self._conclusion.end_block(block)
         except BaseException:
             self._journal.roll_back()
             raise
@@ -210,6 +220,8 @@ class Ledger:
         tables: dict[int, Table[Any, Any]] = {LINKS_TABLE: self.links}
         for chain in self._chains.values():
             tables.update(chain.tables)
+        if self._conclusion is not None:
+            tables.update(self._conclusion.tables)
         return tables
 
     def _apply(self, record: Record, block: BlockTime, writer: _LogWriter) -> Outcome:

@@ -27,7 +27,7 @@ from protocol.errors import EsteError
 
 if TYPE_CHECKING:
     from aggregator.regulator.desk import Regulator, Sealed
-    from config.settings import AggregatorSettings
+    from config.settings.aggregator import AggregatorSettings
     from protocol.certificates import Authority, Request
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who may sign in the region.")
@@ -204,7 +204,7 @@ def crl(
 def _open(settings: Path) -> Iterator[tuple[AggregatorSettings, Regulator]]:
     from aggregator.regulator.desk import Regulator
     from config.load import load
-    from config.settings import AggregatorSettings
+    from config.settings.aggregator import AggregatorSettings
 
     read = load(settings, AggregatorSettings)
     regulator = Regulator(read)

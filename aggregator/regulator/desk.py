@@ -23,7 +23,7 @@ from aggregator.service.query import LedgerFile
 from aggregator.service.store import LOCK_NAME
 from config import lock
 from config.admission import AdmissionSlip
-from config.settings import AggregatorSettings
+from config.settings.aggregator import AggregatorSettings
 from protocol.certificates import Authority, Request, issue, revocation_list
 from protocol.crypto import SigningKey, fingerprint
 from protocol.envelope import seal

@@ -18,7 +18,7 @@ import structlog
 
 from aggregator.service.notify import Outgoing
 from config.key_files import load_password
-from config.settings import Broker
+from config.settings.broker import Broker
 from config.tasks import end, wait_for_any
 from config.tls import context_of
 from protocol.envelope import ENVELOPE_BYTES_MAX

@@ -26,7 +26,7 @@ from aggregator.ledger.record import Record, Role
 from aggregator.service.compute import ComputeNode
 from aggregator.service.notify import Notifier, Outgoing, summary
 from aggregator.service.store import Store
-from config.settings import Blocks
+from config.settings.aggregator import Blocks
 from protocol.canonical import decode
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.crypto import SoftwareKey
@@ -56,7 +56,6 @@ class Node:
         self._key = key
         self._compute = ComputeNode(name, key, IntervalPhysics(), store)
         self._notifier = Notifier(five.ledger.region, key)
-        self._notifier.restore(store.statements())
         self._engine = LocalEngine(five.ledger, blocks, pending_max, self._keep)
         self._statements: list[tuple[str, int, bytes]] = []
         self._is_more_due = False
@@ -185,9 +184,8 @@ class Node:
         checkpoint = seal(
             self._key, region=block.head.region, type_=MessageType.CHECKPOINT, payload=block.head.encode()
         )
-        self._statements = self._notifier.statements(block, self.five)
+        self._statements = self._notifier.statements(self.five.statements.made)
         self._store.write(block, checkpoint, self._statements)
-        self._notifier.sent()
 
     def _answers(self, height: int, outcomes: Iterable[Outcome], not_proposed: Iterable[NotProposed]) -> list[Outgoing]:
         """Receipts and refusals for the records of gateways."""

@@ -1,33 +1,23 @@
 """What gateways and operators are told about a block: receipts, refusals, statements, and the region at a glance.
 
-Receipts and refusals answer records, and are worked out again whenever a record comes again. Statements are numbered
-and linked, so the last one to each gateway is kept with the block that it belongs to.
+Receipts and refusals answer records, and are worked out again whenever a record comes again. What a statement says
+follows from the chains (`aggregator.chains.statements`); here it is signed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
-from aggregator.chains.factor_rows import FACTORS_TABLE
 from aggregator.chains.five import Five
-from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE
 from aggregator.chains.results import IntervalResult
-from aggregator.chains.standing import Standings
-from aggregator.ledger.block import Block
-from aggregator.ledger.record import Role
-from protocol.canonical import decode
-from protocol.crypto import SigningKey, digest_of
-from protocol.envelope import Envelope, seal
-from protocol.link import NO_RECORD
-from protocol.messages import RECORDS_PER_RECEIPT_MAX, MessageType, Receipt, Received, Refusal, Standing, Statement
+from aggregator.chains.statements import Made
+from protocol.crypto import SigningKey
+from protocol.envelope import seal
+from protocol.messages import RECORDS_PER_RECEIPT_MAX, MessageType, Receipt, Received, Refusal
 from protocol.topics import AGGREGATOR, Kind, Topic
 from protocol.units import PPM, Interval
-
-TELLING_TABLES: Final = frozenset((FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE))
-"""Tables whose change alters somebody's standing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,54 +30,18 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The last statement to a gateway."""
-
-    number: int
-    digest: bytes
-    standings: tuple[Standing, ...]
-
-
-@dataclass(slots=True)
 class Notifier:
     """Signs what one node has to say."""
 
     region: str
     key: SigningKey
-    _told: dict[str, Told] = field(default_factory=dict)
-    _staged: dict[str, Told] = field(default_factory=dict)
 
-    def restore(self, statements: Iterable[tuple[str, int, bytes]]) -> None:
-        """Take up where the store left off."""
-        for gateway, number, envelope in statements:
-            statement = Statement.decode(Envelope.parse(envelope).payload)
-            self._told[gateway] = Told(number, digest_of(envelope), statement.standings)
-
-    def statements(self, block: Block, five: Five) -> list[tuple[str, int, bytes]]:
-        """The statements that a block calls for, as (gateway, number, envelope). Nothing is told until `sent`.
-
-        Everybody gets one when an interval closes, so that a gateway can tell silence from contentment; and whoever's
-        standing has changed.
-        """
-        closes = any(isinstance(outcome.record.message, IntervalResult) for outcome in block.outcomes)
-        changes = any(decode(change.key, size_max=1 << 16)[0] in TELLING_TABLES for change in block.changes)
-        self._staged = {}
-        if not (closes or changes or block.head.height == 1):
-            return []
-        made, everybody = [], Standings(five)
-        for member in five.asset.members(Role.GATEWAY):
-            standings = everybody.behind(member.name)
-            before = self._told.get(member.name)
-            if not closes and before is not None and before.standings == standings:
-                continue
-            number, envelope = self._state(member.name, before, standings, block)
-            made.append((member.name, number, envelope))
-        return made
-
-    def sent(self) -> None:
-        """The block is durable, and so are its statements."""
-        self._told.update(self._staged)
-        self._staged = {}
+    def statements(self, made: Iterable[Made]) -> list[tuple[str, int, bytes]]:
+        """The statements that a block calls for, signed, as (gateway, number, envelope)."""
+        return [
+            (statement.gateway, statement.number, self._seal(MessageType.STATEMENT, statement.payload))
+            for statement in made
+        ]
 
     def receipts(self, received: Iterable[tuple[str, int, Received]]) -> list[Outgoing]:
         """One receipt per gateway and block, from (gateway, height, record)."""
@@ -110,27 +64,12 @@ class Notifier:
         """A statement, as it was signed with its block; the broker keeps the last one."""
         return Outgoing(Topic(self.region, gateway, Kind.STATEMENT), envelope, retain=True)
 
-    def _state(
-        self, gateway: str, before: Told | None, standings: tuple[Standing, ...], block: Block
-    ) -> tuple[int, bytes]:
-        statement = Statement(
-            region=self.region,
-            gateway=gateway,
-            number=before.number + 1 if before else 1,
-            previous=before.digest if before else NO_RECORD,
-            height=block.head.height,
-            time_ms=block.head.time_ms,
-            standings=standings,
-        )
-        envelope = seal(self.key, region=self.region, type_=MessageType.STATEMENT, payload=statement.encode())
-        self._staged[gateway] = Told(statement.number, digest_of(envelope), standings)
-        return statement.number, envelope
-
     def _signed(self, gateway: str, kind: Kind, payload: bytes) -> Outgoing:
         type_ = {Kind.RECEIPT: MessageType.RECEIPT, Kind.REFUSAL: MessageType.REFUSAL}[kind]
-        return Outgoing(
-            Topic(self.region, gateway, kind), seal(self.key, region=self.region, type_=type_, payload=payload)
-        )
+        return Outgoing(Topic(self.region, gateway, kind), self._seal(type_, payload))
+
+    def _seal(self, type_: MessageType, payload: bytes) -> bytes:
+        return seal(self.key, region=self.region, type_=type_, payload=payload)
 
 
 def summary(result: IntervalResult, five: Five) -> Outgoing:
@@ -138,7 +77,7 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
     interval = Interval(start_ms=result.start_ms, end_ms=result.end_ms)  # type: ignore[arg-type]
     flows = {flow.participant: flow for flow in result.flows.participants}
     clean = {generator.source for generator in five.asset.region.grid.generators if generator.is_clean}
-    participants, everybody = {}, Standings(five)
+    participants, everybody = {}, five.standings()
     for name in five.asset.region.participants:
         flow, standing = flows.get(name), everybody.of(name)
         used_wh = flow.imported_wh if flow else 0

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aggregator.chains.five import Five
-from aggregator.chains.standing import Standings
 from aggregator.ledger.record import Role
 from aggregator.service.node import restore
 from aggregator.service.store import Store
@@ -95,7 +94,7 @@ class LedgerFile:
 
     def standings(self) -> list[Standing]:
         """How everybody stands, first in the order of priority first."""
-        everybody = Standings(self.five)
+        everybody = self.five.standings()
         standings = [everybody.of(name) for name in self.five.asset.region.participants]
         return sorted(standings, key=lambda standing: (standing.rank, standing.participant))
 

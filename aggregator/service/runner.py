@@ -26,7 +26,7 @@ from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.store import StoreError
 from config.key_files import load
-from config.settings import AggregatorSettings
+from config.settings.aggregator import AggregatorSettings
 from config.tasks import end, wait_for_any
 from protocol.crypto import digest_of
 from protocol.errors import OperatorError

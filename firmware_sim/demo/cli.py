@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from config.settings import Broker
+from config.settings.broker import Broker
 from config.version import VersionOption
 from firmware_sim.demo.children import pasted
 from firmware_sim.demo.runner import Interrupted, Redraw, see_that_answers, tell

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from config.settings import Broker
+from config.settings.broker import Broker
 from config.tasks import end, wait_for_any
 from firmware_sim.demo.children import Child, output_of, program, start
 from firmware_sim.demo.mqtt_port import listen, wait_for_broker

@@ -14,7 +14,9 @@ import yaml
 from config.grid_model import TimeRule
 from config.key_files import create, write_new
 from config.model import Model
-from config.settings import AgentSettings, Batching, Broker, FleetSettings, StandingOrder
+from config.settings.agent import AgentSettings, Batching, StandingOrder
+from config.settings.broker import Broker
+from config.settings.fleet import FleetSettings
 from firmware_sim.demo.children import output_of, program
 from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION, Scenario, compose

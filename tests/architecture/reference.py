@@ -21,7 +21,8 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import grid_model, meter_profile, model, self_check, settings
+from config import grid_model, meter_profile, model, self_check
+from config.settings import agent, aggregator, broker, bus, fleet, places
 from tests.architecture.house import ROOT
 
 REFERENCE = ROOT / "docs/reference"
@@ -31,8 +32,8 @@ HEAD = ("| setting | type and bounds | default | meaning |", "| --- | --- | --- 
 NAMED_TYPES = {
     model.Name: "name",
     model.Exact: "decimal",
-    settings.FilePath: "path",
-    settings.Host: "host name or address",
+    places.FilePath: "path",
+    places.Host: "host name or address",
     meter_profile.Pattern: "integer, 1 … 2⁶⁴ − 1",
     str: "text",
     int: "integer",
@@ -42,17 +43,9 @@ NAMED_TYPES = {
 
 PAGES: dict[str, tuple[type[model.Model], ...]] = {
     "settings.md": (
-        *(settings.AgentSettings, settings.Batching, settings.Bus, settings.SerialPort, settings.MeterAddress),
-        *(
-            settings.DeviceAddress,
-            settings.StandingOrder,
-            settings.AggregatorSettings,
-            settings.Blocks,
-            settings.Broker,
-            settings.Tls,
-        ),
-        *(settings.ChipKey, settings.HomeAssistant, settings.Metrics),
-        settings.FleetSettings,
+        *(agent.AgentSettings, agent.Batching, bus.Bus, bus.SerialPort, bus.MeterAddress, bus.DeviceAddress),
+        *(agent.StandingOrder, aggregator.AggregatorSettings, aggregator.Blocks, broker.Broker, broker.Tls),
+        *(agent.ChipKey, agent.HomeAssistant, agent.Metrics, fleet.FleetSettings),
     ),
     "meter-profile.md": (
         *(meter_profile.MeterProfile, meter_profile.Block, meter_profile.Register, meter_profile.NotAvailable),

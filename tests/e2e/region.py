@@ -20,7 +20,7 @@ import trustme
 import yaml
 
 from aggregator.service.store import Store
-from config.settings import Broker
+from config.settings.broker import Broker
 from firmware_sim.demo.stage import Stage, build
 from firmware_sim.free_port import free_ports
 from protocol.batch import Batch

@@ -23,7 +23,7 @@ from config.meter_profile import MeterProfile, Table
 from config.tasks import end
 from firmware_sim.free_port import free_ports
 from protocol.batch import Batch
-from protocol.crypto import SoftwareKey
+from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope, seal
 from protocol.messages import MessageType, Purchase, Receipt, Received, Refusal, Statement
 from protocol.refusals import RefusalCode
@@ -238,7 +238,7 @@ class Aggregator:
             region=REGION,
             gateway=GATEWAY,
             number=self.statements,
-            previous=self.last_statement.digest if self.last_statement else bytes(32),
+            previous=digest_of(self.last_statement.payload) if self.last_statement else bytes(32),
             height=self.height,
             time_ms=changes.get("time_ms", time.time_ns() // 1_000_000),
             standings=standings,

@@ -15,7 +15,7 @@ from typing import Any
 
 from agent.bus.frames import with_crc
 from agent.bus.modbus_port import ModbusBus
-from config.settings import Bus, SerialPort
+from config.settings.bus import Bus, SerialPort
 from config.tasks import end
 
 SLAVE = Path(__file__).with_name("libmodbus_slave.py")

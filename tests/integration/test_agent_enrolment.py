@@ -22,7 +22,7 @@ from agent.standing import Placed
 from config import key_files
 from config.admission import AdmissionSlip
 from config.load import SettingsError, check, load
-from config.settings import AgentSettings
+from config.settings.agent import AgentSettings
 from protocol.canonical import decode
 from protocol.crypto import PublicKey, SigningKey
 from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, seal

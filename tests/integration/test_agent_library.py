@@ -20,7 +20,7 @@ from agent.library.checkup import examine, patient_at, patient_of
 from agent.library.doctor import Verdict
 from agent.library.sunspec import survey, write_profiles
 from config.load import METERS_FOLDER, load_profiles
-from config.settings import Bus, MeterAddress
+from config.settings.bus import Bus, MeterAddress
 from firmware_sim.fleet import Fleet
 from firmware_sim.free_port import free_ports
 from protocol.errors import DeviceError, OperatorError

@@ -16,7 +16,7 @@ from agent.bus.planner import ReadRequest
 from agent.library.single_read import read_once
 from config.load import load_profiles
 from config.meter_profile import Table
-from config.settings import Bus
+from config.settings.bus import Bus
 from config.tasks import end
 from firmware_sim.free_port import free_ports
 from protocol.errors import DeviceError

@@ -17,7 +17,7 @@ import trustme
 from agent.mqtt_port import LinkEvent, MqttPort
 from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
-from config.settings import Broker, Tls
+from config.settings.broker import Broker, Tls
 from config.tasks import end
 from firmware_sim.free_port import free_ports
 from protocol.errors import OperatorError

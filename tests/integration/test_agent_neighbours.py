@@ -22,7 +22,7 @@ from agent.house import neighbours
 from agent.mqtt_port import Announcer
 from agent.outbox.file import OutboxFile
 from agent.service_port import Service
-from config.settings import Broker
+from config.settings.broker import Broker
 from config.tasks import end
 from firmware_sim.free_port import free_ports
 from protocol.units import Quantity

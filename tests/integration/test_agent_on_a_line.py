@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from config.settings import FleetSettings, Transport
+from config.settings.fleet import FleetSettings, Transport
 from config.tasks import end
 from firmware_sim.faults import Fault
 from firmware_sim.fleet import Fleet

@@ -24,7 +24,7 @@ from agent.outbox.file import FILE_NAME, OutboxFile, StorageError, is_held
 from agent.outbox.memory import HeardStatement, Memory, look
 from agent.outbox.queue import Entry
 from agent.standing import Placed
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import Batch, ClockState
 from protocol.envelope import Envelope, seal
 from protocol.errors import OperatorError

@@ -19,7 +19,7 @@ from pkcs11.exceptions import DeviceError, NoSuchToken
 from agent.exits import EXIT_PIN_REFUSED
 from agent.keys.keystore import open_key
 from agent.keys.pkcs11_port import ChipSigner, low_s, make_key, public_key_of
-from config.settings import ChipKey
+from config.settings.agent import ChipKey
 from protocol.crypto import P256_ORDER, PublicKey, SoftwareKey, fingerprint, is_low_s
 from protocol.errors import KeyUnavailable, OperatorError, SignatureError
 from tests.builders import a_key

@@ -17,7 +17,8 @@ from agent.scan import network_port
 from agent.scan.network_port import AT_ONCE, hosts_of, open_hosts
 from agent.scan.ways import serial_line, units_of
 from config.load import check
-from config.settings import AgentSettings, FleetSettings, Transport
+from config.settings.agent import AgentSettings
+from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.fleet import Fleet
 from firmware_sim.free_port import free_ports
 from firmware_sim.modbus_server import Buses

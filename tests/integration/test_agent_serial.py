@@ -13,7 +13,7 @@ from agent.bus.frames import with_crc
 from agent.bus.modbus_port import BusError, ModbusBus, StillOwingError
 from agent.bus.planner import ReadRequest
 from config.meter_profile import Table
-from config.settings import Bus, Framing, Parity, SerialPort
+from config.settings.bus import Bus, Framing, Parity, SerialPort
 from protocol.errors import DeviceError
 from tests.integration.serial_world import Answers, Part, a_cable, a_libmodbus_slave, a_serial_bus, a_wire, right
 from tests.integration.test_agent_modbus import a_device

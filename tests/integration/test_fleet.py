@@ -21,7 +21,7 @@ from pymodbus.exceptions import ModbusException
 
 from config.load import load_profiles
 from config.meter_profile import MeterProfile, Table
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.dump import dump, mbpoll_command
 from firmware_sim.fleet import Fleet
 from firmware_sim.free_port import free_ports, is_free

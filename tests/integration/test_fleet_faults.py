@@ -20,7 +20,8 @@ from agent.bus.metering import plan_for, serial_of, value_of, words_of
 from agent.bus.modbus_port import ModbusBus
 from agent.bus.planner import serial_request
 from config.load import load_profiles
-from config.settings import Bus, FleetSettings, Transport
+from config.settings.bus import Bus
+from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.control_port import LINE_MAX, SOCKET_NAME, listening, order
 from firmware_sim.faults import KINDS, SERIAL_STEP, Fault
 from firmware_sim.fleet import Fleet

@@ -19,7 +19,7 @@ from aggregator.service.notify import Outgoing
 from aggregator.service.proof import prove_balance, prove_reading, verify
 from aggregator.service.query import LedgerFile
 from aggregator.service.store import FILE_NAME, Store, StoreError
-from config.settings import Blocks
+from config.settings.aggregator import Blocks
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope
 from protocol.errors import EsteError, OperatorError
@@ -130,7 +130,7 @@ def test_statements_are_numbered_and_linked_across_restarts(running: Running) ->
     statements = [Statement.decode(envelope.payload) for envelope in envelopes]
     assert [statement.number for statement in statements] == list(range(2, len(statements) + 2))  # 1 came with genesis
     for envelope, following in zip(envelopes, statements[1:], strict=False):
-        assert following.previous == envelope.digest
+        assert following.previous == digest_of(envelope.payload)
 
 
 def test_a_full_disk_keeps_everything_waiting(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

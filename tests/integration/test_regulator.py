@@ -26,7 +26,7 @@ from aggregator.service.node import Node
 from aggregator.service.query import MeterView
 from config import key_files
 from config.load import load
-from config.settings import AggregatorSettings
+from config.settings.aggregator import AggregatorSettings
 from protocol.certificates import Request
 from protocol.crypto import SoftwareKey, fingerprint
 from protocol.errors import EsteError, OperatorError

@@ -20,7 +20,7 @@ from aggregator.service.node import Node
 from aggregator.service.query import LedgerFile
 from aggregator.service.store import FILE_NAME, Store
 from config.key_files import keep
-from config.settings import Blocks
+from config.settings.aggregator import Blocks
 from protocol.batch import Batch, Clock, ClockState
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Statement

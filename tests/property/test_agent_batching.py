@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agent.bus.metering import Reading
 from agent.outbox.batching import Journaled, OpenBatch, lay_out
 from agent.timekeeping import clock_of_the_past
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import BATCH_BYTES_MAX, Batch, Clock, ClockState, MeterBlock, Quality
 from protocol.units import BootMs, Quantity
 from tests.builders import a_digest, a_link

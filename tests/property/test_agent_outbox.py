@@ -31,7 +31,8 @@ from agent.outbox.queue import (
 )
 from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Event, Ignored, KeepPlaced, Session
 from agent.standing import Believed, OrderKey, Placed
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
+from protocol.crypto import digest_of
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
 from protocol.refusals import RefusalCode
@@ -100,7 +101,7 @@ class Aggregator:
 
     def state(self, balance: int) -> Arrived:
         """The next statement."""
-        previous = Envelope.parse(self.statements[-1].data).digest if self.statements else bytes(32)
+        previous = digest_of(Envelope.parse(self.statements[-1].data).payload) if self.statements else bytes(32)
         statement = a_statement(
             number=len(self.statements) + 1,
             previous=previous,

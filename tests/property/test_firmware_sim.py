@@ -8,7 +8,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.curves import DAY_S, GasEngineCurve, HouseholdCurve, PvCurve
 from firmware_sim.device import Household, Plant
 from firmware_sim.firmware import FIRMWARE, PER_UNIT, Format, Printed

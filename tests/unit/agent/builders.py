@@ -12,7 +12,8 @@ from agent.bus.planner import ReadRequest
 from agent.outbox.batching import Boot
 from config.load import check, load_profiles
 from config.meter_profile import MeterProfile
-from config.settings import AgentSettings, MeterAddress
+from config.settings.agent import AgentSettings
+from config.settings.bus import MeterAddress
 from protocol.batch import Clock, Quality
 from protocol.units import BootMs, Quantity
 from tests.builders import GATEWAY, METER, REGION, a_clock, a_digest

@@ -17,7 +17,7 @@ from agent.outbox.batching import (
     lay_out,
 )
 from agent.timekeeping import clock_of_the_past, is_other_clock
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, VALUE_MIN, Batch, Clock, ClockState
 from protocol.units import BootMs, Quantity
 from tests.builders import EPOCH_MS, a_clock, a_digest, a_link

@@ -20,7 +20,7 @@ from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Outbox, Tick
 from agent.session import Arrived, Session
 from agent.standing import Believed
-from config.settings import DeviceAddress
+from config.settings.bus import DeviceAddress
 from config.tasks import end
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
@@ -80,7 +80,7 @@ class World:
         conversation = Session(
             inbox=Inbox(a_key(AGGREGATOR).public_key, REGION, GATEWAY),
             records=Outbox(in_flight_max=8, resend_after_ms=1000, last_signed=self.books.last_signed()),
-            believed=Believed(Statement.decode(envelope.payload), envelope.digest) if envelope else None,
+            believed=Believed.of(envelope, Statement.decode(envelope.payload)) if envelope else None,
         )
         return Clerk(
             settings=self.settings, books=self.books, conversation=conversation, key=a_key(), clocks=self.clocks

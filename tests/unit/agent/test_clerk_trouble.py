@@ -13,7 +13,7 @@ from agent.events import Read
 from agent.outbox import capacity as room_module
 from agent.outbox.capacity import THIN_MS, room_for
 from agent.outbox.queue import LinkUp
-from config.settings import AtBound
+from config.settings.agent import AtBound
 from protocol.batch import Batch, ClockState
 from protocol.crypto import PublicKey
 from protocol.envelope import Envelope

@@ -8,7 +8,7 @@ import pytest
 
 from agent.bus.control import DevicePlan, StatementAge, command_for, device_plan_for, granted_w, is_obeyed
 from config.load import load_profiles
-from config.settings import DeviceAddress
+from config.settings.bus import DeviceAddress
 from protocol.batch import ClockState
 from protocol.errors import OperatorError
 from protocol.messages import Limit, Statement

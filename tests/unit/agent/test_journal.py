@@ -11,7 +11,7 @@ from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile, StorageError
 from agent.outbox.journal import Disk, Journal
 from agent.outbox.queue import Entry
-from config.settings import Batching
+from config.settings.agent import Batching
 from protocol.batch import Batch, ClockState
 from protocol.envelope import Envelope, seal
 from protocol.messages import MessageType

@@ -8,7 +8,7 @@ import pytest
 
 from agent.bus.metering import Reading, Watch, plan_for, reading_of, serial_of, value_of, watched
 from config.load import load_profiles
-from config.settings import MeterAddress
+from config.settings.bus import MeterAddress
 from protocol.batch import Quality
 from protocol.errors import DeviceError, OperatorError
 from protocol.units import BootMs, Quantity

@@ -15,7 +15,7 @@ from agent.bus.modbus_port import BusError
 from agent.bus.planner import ReadRequest, serial_request
 from agent.bus.polling import BusPoller
 from agent.events import Confirmed, Event, Failing, Read, Recovered
-from config.settings import DeviceAddress
+from config.settings.bus import DeviceAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity
 from tests.unit.agent.builders import FakeClocks, a_meter, a_profile, words_at

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from agent import scaffold
 from config import key_files
 from config.load import SettingsError, load
-from config.settings import AgentSettings
+from config.settings.agent import AgentSettings
 from protocol.errors import OperatorError
 
 TEXT = scaffold.settings_text(region="sunvale", gateway="gw-1", broker_host="broker.example", broker_port=8883)

@@ -8,7 +8,8 @@ import yaml
 from agent.scan.report import Surveyed, lines_of
 from agent.scan.survey import Found, Guess
 from config.load import check
-from config.settings import AgentSettings, Bus
+from config.settings.agent import AgentSettings
+from config.settings.bus import Bus
 from tests.unit.agent.builders import a_profile, settings_document
 
 

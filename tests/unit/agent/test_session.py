@@ -8,7 +8,8 @@ from agent.inbox import Inbox
 from agent.outbox.queue import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
 from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, Session
 from agent.standing import Believed, Placed
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
+from protocol import crypto
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, RightKind, Statement
 from protocol.refusals import RefusalCode
@@ -65,7 +66,7 @@ def of_kind(effects: list[Effect], *kinds: type) -> list[Effect]:
 
 
 def digest_of(event: Arrived) -> bytes:
-    return Envelope.parse(event.data).digest
+    return crypto.digest_of(Envelope.parse(event.data).payload)
 
 
 def test_what_is_not_the_aggregator_s_word_is_counted_and_ignored() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.standing import REST_AFTER_REFUSAL_MS, Believed, Placed, Verdict, judge, orders_due
-from config.settings import StandingOrder
+from config.settings.agent import StandingOrder
 from protocol.messages import Right, RightKind, Statement
 from tests.builders import EPOCH_MS, a_digest, a_standing, a_statement
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.chains.standing import Standings
 from protocol.messages import MessageType, Right, RightKind
 from protocol.refusals import RefusalCode
 from tests.village import PERIOD_MS, START_MS, Village
@@ -29,7 +28,7 @@ def buy(village: Village, participant: str = "wind") -> RefusalCode | None:
 
 
 def rights(village: Village, participant: str = "wind") -> tuple[Right, ...]:
-    return Standings(village.five).of(participant).rights
+    return village.five.standings().of(participant).rights
 
 
 def in_period(number: int) -> Right:

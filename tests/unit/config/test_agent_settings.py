@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config.load import SettingsError
-from config.settings import AtBound
+from config.settings.agent import AtBound
 from tests.unit.agent.builders import a_settings
 
 CHIP = {"module": "lib/chip.so", "token_label": "este", "key_label": "gateway", "pin_file": "chip.pin"}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from config.load import check, load
-from config.settings import AgentSettings, Bus, Framing, Parity
+from config.settings.agent import AgentSettings
+from config.settings.bus import Bus, Framing, Parity
 from tests.unit.config.documents import an_agent_document, mistakes_in
 
 METER = {"id": "m-9", "unit": 1, "profile": "eastron_sdm630"}

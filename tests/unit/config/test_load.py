@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from config.load import FILE_BYTES_MAX, METERS_FOLDER, SettingsError, check, load, load_profiles
 from config.meter_profile import MeterProfile
 from config.model import Exact, Model
-from config.settings import AgentSettings, FleetSettings
+from config.settings.agent import AgentSettings
+from config.settings.fleet import FleetSettings
 from protocol.errors import EsteError
 from tests.unit.config.documents import a_profile_document, an_agent_document, changed
 

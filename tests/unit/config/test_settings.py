@@ -9,7 +9,9 @@ import pytest
 
 from config.load import check
 from config.model import Model
-from config.settings import AgentSettings, AggregatorSettings, FleetSettings
+from config.settings.agent import AgentSettings
+from config.settings.aggregator import AggregatorSettings
+from config.settings.fleet import FleetSettings
 from protocol.messages import RightKind
 from tests.unit.config.documents import Document, an_agent_document, changed, mistakes_in
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from config.grid_model import Grid
 from config.load import load
-from config.settings import Bus, FleetSettings
+from config.settings.bus import Bus
+from config.settings.fleet import FleetSettings
 from firmware_sim.cli import app
 from firmware_sim.dump import mbpoll_command
 from firmware_sim.scenario import compose

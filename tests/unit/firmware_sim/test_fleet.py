@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.fleet import Fleet
 from firmware_sim.meter import Shown
 from firmware_sim.scenario import compose

@@ -15,7 +15,7 @@ from power_grid_model import (
 )
 
 from config.grid_model import Branch, Node
-from config.settings import FleetSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.device import Flow
 from firmware_sim.feeders import REFERENCE_NODE
 from firmware_sim.fleet import Fleet

@@ -8,7 +8,8 @@ import pytest
 
 from config.grid_model import Grid, Source, TimeRule
 from config.load import load_profiles
-from config.settings import AgentSettings, FleetSettings
+from config.settings.agent import AgentSettings
+from config.settings.fleet import FleetSettings
 from firmware_sim.firmware import FIRMWARE
 from firmware_sim.fleet import Fleet
 from firmware_sim.meter import UJ_PER_KWH, Shown

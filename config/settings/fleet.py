@@ -1,0 +1,43 @@
+"""Settings of the simulated meters."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from config.model import Model, Natural, mistake
+from config.settings.places import FilePath, Host, Port
+
+
+class Transport(StrEnum):
+    """How a simulated bus is reached."""
+
+    TCP = "tcp"
+    """Modbus TCP."""
+    RTU = "rtu"
+    """RTU frames over TCP, as a serial server passes them on."""
+    SERIAL = "serial"
+    """RTU on a pseudo-terminal of this machine."""
+
+
+class FleetSettings(Model):
+    """Simulated meters."""
+
+    meters: Annotated[int, Field(ge=4, le=100_000)] = 12
+    seed: Natural = 1
+    host: Host = "127.0.0.1"
+    first_port: Port = 15020
+    units_per_port: Annotated[int, Field(ge=1, le=247)] = 200
+    speed: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """How much faster the day goes by for sun, wind and habits. Energy always follows power in real time."""
+    transport: Annotated[Transport, Field(strict=False)] = Transport.TCP
+    run_folder: FilePath | None = None
+    """Where este-fleet inject finds a running fleet, and where serial buses are linked: bus-15020, …"""
+
+    @model_validator(mode="after")
+    def _linked(self) -> Self:
+        if self.transport is Transport.SERIAL and self.run_folder is None:
+            raise mistake("a run_folder, in which serial buses are linked")
+        return self
