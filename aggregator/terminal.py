@@ -54,20 +54,18 @@ def own_command() -> str:
     return plain(called("este-aggregator"))
 
 
-def parse_instant(text: str | None) -> int | None:
-    """Milliseconds of UTC out of what a person wrote.
+def instant_ms(text: str, hint: str) -> int:
+    """An instant that somebody typed, UTC, in milliseconds.
 
     Raises:
-        typer.BadParameter: it is no instant, or in no time zone.
+        typer.BadParameter: it is none, or says no time zone. `hint` names the option.
     """
-    if text is None:
-        return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
     if moment.tzinfo is None:
-        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
+        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint=hint)
     return round(moment.timestamp() * 1000)
 
 

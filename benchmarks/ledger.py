@@ -63,7 +63,7 @@ class Kept:
         self.keys = gateway_keys(gateways)
         self.five: Five = wire(REGION, IntervalPhysics())
         self.store = Store.create(folder)
-        self._compute = ComputeNode(NODE, NODE_KEY, IntervalPhysics())
+        self._compute = ComputeNode(NODE, NODE_KEY, IntervalPhysics(), self.store)
         self.close(START_MS, [open_genesis(a_genesis(self.keys))])
 
     def close(self, time_ms: int, records: list[Record]) -> None:

@@ -192,6 +192,10 @@ class TimeRule(Model):
     time_zone: str = "Etc/UTC"
     future_max_ms: Natural = 10_000
     """How far ahead of the block's time a reading may be: clocks differ, but not by more."""
+    restate_after_ms: Natural = 3_600_000
+    """How long late energy of an interval waits for more of it, before the interval is restated."""
+    restate_periods: Annotated[int, Field(ge=0, le=24)] = 2
+    """How many settlement periods that are over may still be restated."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

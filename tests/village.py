@@ -111,7 +111,7 @@ class Village:
         """Found the region."""
         self.physics = IntervalPhysics()
         self.five: Five = wire(self.grid.region, self.physics)
-        self.compute = ComputeNode("node", self.keys["node"], self.physics)
+        self.compute = ComputeNode("node", self.keys["node"], self.physics, self)
         self.blocks: list[Block] = []
         self.now_ms = START_MS
         self._links: dict[str, tuple[int, bytes]] = {}
@@ -119,6 +119,12 @@ class Village:
         first = open_genesis(self.genesis)
         self._links["regulator"] = (first.link.sequence, first.envelope.digest)
         self.close([first])
+
+    def bodies_of_block(self, height: int) -> list[bytes]:
+        """All leaves that a block added to the chains, as a store would tell its compute node."""
+        block = self.blocks[height - 1]
+        accepted = [outcome.record.envelope.data for outcome in block.outcomes if outcome.refusal is None]
+        return accepted + [leaf.body for leaf in block.leaves]
 
     def link(self, author: str = "gw", **changes: Any) -> Link:
         """The link that an author's next record should have."""

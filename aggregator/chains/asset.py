@@ -18,7 +18,7 @@ from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import ONE_PER_NUMBER, Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
-from config.grid_model import Device, Generator, Grid, Meter, Source
+from config.grid_model import Device, Generator, Grid, Meter, Rules, Source
 from config.meter_profile import MeterProfile
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
@@ -33,6 +33,10 @@ from protocol.units import Quantity
 
 GENESIS_TABLE: Final = 10
 MG_PER_GRAM: Final = 1000
+
+RESTATED_ROWS_MAX: Final = 100_000
+"""Meters, or branches, of the largest region that restates: a row takes 130, 160 (twice) and 90 bytes at most for a
+meter, a participant and a branch, and all of them together less than a record may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,18 @@ class Region:
         self.genesis = genesis
         self.grid: Grid = genesis.grid
         self.rules = genesis.grid.rules
+
+    def rules_at(self, instant_ms: int) -> Rules:
+        """The rules that were in force at an instant: what is done again later is done by these.
+
+        Today they are those of the genesis, whenever it was.
+        """
+        return self.rules
+
+    @cached_property
+    def can_restate(self) -> bool:
+        """Whether an interval's restatement is sure to fit into one record."""
+        return max(len(self.grid.meters), len(self.grid.branches)) <= RESTATED_ROWS_MAX
 
     @cached_property
     def begin_ms(self) -> int:

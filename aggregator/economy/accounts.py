@@ -21,6 +21,12 @@ class MovementKind(IntEnum):
     """Participant → reserve: what exceeds the ceiling."""
     PURCHASE = 4
     """Participant → reserve: the price of a right."""
+    ADJUSTMENT_UP = 5
+    """Issue → participant: a settled period should have brought more."""
+    ADJUSTMENT_DOWN = 6
+    """Participant → burn: a settled period should have brought less."""
+    RETURN = 7
+    """Reserve → participant: what would not have exceeded the ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,14 @@ def effect_of(kind: MovementKind, amount: int) -> Effect:
     """Which sides a movement touches, and by how much."""
     assert amount > 0, f"a movement of {amount} tokens moves nothing, or backwards"
     match kind:
-        case MovementKind.AWARD:
+        case MovementKind.AWARD | MovementKind.ADJUSTMENT_UP:
             return Effect(participant=amount, reserve=0, minted=amount, burned=0)
-        case MovementKind.CHARGE:
+        case MovementKind.CHARGE | MovementKind.ADJUSTMENT_DOWN:
             return Effect(participant=-amount, reserve=0, minted=0, burned=amount)
         case MovementKind.OVERFLOW | MovementKind.PURCHASE:
             return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
+        case MovementKind.RETURN:
+            return Effect(participant=amount, reserve=-amount, minted=0, burned=0)
 
 
 def settle(balance: int, tokens: int, ceiling: int, participant: str) -> list[Movement]:

@@ -42,10 +42,18 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.REVOCATION,
             MessageType.VALIDATOR,
             MessageType.EVIDENCE,
+            MessageType.CORRECTION,
         }
     ),
     Role.AGGREGATOR: frozenset(
-        {MessageType.INTERVAL, MessageType.FACTORS, MessageType.SETTLEMENT, MessageType.EVIDENCE}
+        {
+            MessageType.INTERVAL,
+            MessageType.FACTORS,
+            MessageType.SETTLEMENT,
+            MessageType.RESTATEMENT,
+            MessageType.ADJUSTMENT,
+            MessageType.EVIDENCE,
+        }
     ),
     Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.ROTATION}),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import Console
 
-from aggregator.terminal import console, instant, load_quorum, own_command, parse_instant, plain
+from aggregator.terminal import console, instant, instant_ms, load_quorum, own_command, plain
 
 if TYPE_CHECKING:
     from aggregator.service.replay import Progress
@@ -49,7 +49,9 @@ def prove(
     if balance is not None:
         document = prove_balance(ledger.five, ledger.store, balance, cosignatures)
     else:
-        document = prove_reading(ledger.five, ledger.store, meter or "", parse_instant(at), cosignatures)
+        document = prove_reading(
+            ledger.five, ledger.store, meter or "", None if at is None else instant_ms(at, "--at"), cosignatures
+        )
     if output is None:
         print(to_json(document), end="")
         return

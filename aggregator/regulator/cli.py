@@ -1,4 +1,4 @@
-"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, and what the broker must know.
+"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, correct, and tell the broker.
 
 The regulator's key stands in a file and never in an argument; nothing here prints or logs it.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -26,7 +28,7 @@ from aggregator.regulator.shared import (
     err,
     open_desk,
 )
-from aggregator.terminal import AsJson, SettingsOption, own_command, plain
+from aggregator.terminal import AsJson, SettingsOption, instant_ms, own_command, plain
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
@@ -179,6 +181,33 @@ def accuse(
         bring_about(regulator.accusation(first, second, regulators_key), read, regulator, wait_s)
     out.print("The key has ended; the evidence is on the asset chain.")
     _tell_broker(replace=True)
+
+
+@app.command()
+def correct(
+    meter: Annotated[str, typer.Argument(help="Meter whose energy is to be corrected.")],
+    key: KeyOption,
+    times: Annotated[str, typer.Option(help="What its energy is multiplied by: 0.5, or 0 for a meter that lied.")],
+    since: Annotated[str, typer.Option("--from", help="First interval, such as 2026-11-20T12:00:00Z.")],
+    until: Annotated[str, typer.Option(help="Intervals that begin from here on stay as they are.")],
+    reason: Annotated[str, typer.Option(help="For people; it stands on the data chain for ever.")],
+    settings: SettingsOption = Path("aggregator.yaml"),
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """Correct what a meter counted; its intervals are restated, and settled periods made up for."""
+    from aggregator.chains.correction import REASON_MAX
+    from config.key_files import load
+
+    if not 0 < len(reason) <= REASON_MAX:
+        raise typer.BadParameter(f"1 to {REASON_MAX} characters", param_hint="--reason")
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", times):
+        raise typer.BadParameter("expected a factor of 0 or more, such as 0.5", param_hint="--times")
+    span, regulators_key = (instant_ms(since, "--from"), instant_ms(until, "--until")), load(key)
+    with open_desk(settings) as (read, regulator):
+        sealed, deltas = regulator.correction(meter, span, Decimal(times), reason, regulators_key)
+        bring_about(sealed, read, regulator, wait_s)
+    imported, exported = sum(delta.imported_wh for delta in deltas), sum(delta.exported_wh for delta in deltas)
+    out.print(f"{plain(meter)}: {len(deltas)} intervals, {imported:+} Wh imported, {exported:+} Wh exported.")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What a regulator does, beside founding: admits gateways, gives them other keys, revokes, and issues certificates.
+"""What a regulator does, beside founding: admits gateways, gives them other keys, revokes, corrects, and certifies.
 
 It reads the ledger's file and speaks through the node's broker, as a gateway does: its records are one hash-linked
 sequence, and the next number is read from the ledger. Signing is deterministic, so a command that is repeated before
@@ -11,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from aggregator.chains.asset import acquittal
+from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
+from aggregator.regulator.correcting import deltas_of
 from aggregator.service.query import LedgerFile
-from aggregator.service.store import LOCK_NAME
+from aggregator.service.sqlite_port import LOCK_NAME
 from config import lock
 from config.admission import AdmissionSlip
 from config.settings.aggregator import AggregatorSettings
@@ -195,6 +198,19 @@ class Regulator:
         if self.asset.author_of(found[0].key_id) is None:
             raise RegulatorError(f"the key {fingerprint(found[0].key_id)} has ended already")
         return self.seal(lambda link: Evidence(link, *found).encode(), MessageType.EVIDENCE, key)
+
+    def correction(
+        self, meter: str, span: tuple[int, int], times: Decimal, reason: str, key: SigningKey
+    ) -> tuple[Sealed, tuple[Delta, ...]]:
+        """Sign a correction: a meter's energy times a factor, in the intervals that begin in a span of UTC.
+
+        Raises:
+            CorrectionError: there is nothing to correct, or too much at once.
+            RegulatorError: `key` is not the regulator's.
+        """
+        deltas = deltas_of(self._ledger, meter, *span, times)
+        sealed = self.seal(lambda link: Correction(link, meter, deltas, reason).encode(), MessageType.CORRECTION, key)
+        return sealed, deltas
 
     def check_running(self) -> None:
         """See that a node is there to take a record.

@@ -44,7 +44,7 @@ class Keeper:
         self.store = store
         self.name = name
         self._key = key
-        self._compute = ComputeNode(name, key, IntervalPhysics())
+        self._compute = ComputeNode(name, key, IntervalPhysics(), store)
         self._watch = Watch(name, key)
         self._notifier = Notifier(five.ledger.region, key)
         self._statements: list[tuple[str, int, bytes]] = []

@@ -23,7 +23,13 @@ class Status:
     batches_on_chain: int
     batches_refused: int
     intervals_closed: int
+    intervals_restated: int
+    intervals_to_restate: int
+    """That late energy waits for."""
     periods_settled: int
+    periods_adjusted: int
+    """How often a settled period was made up for."""
+    corrections: int
     tokens_minted: int
     tokens_charged: int
     reserve: int
@@ -76,7 +82,11 @@ class LedgerFile:
             batches_on_chain=data.batches,
             batches_refused=self.store.refused(),
             intervals_closed=analysis.intervals,
+            intervals_restated=self.five.analysis.totals.restatements,
+            intervals_to_restate=len(self.five.data.late.waiting),
             periods_settled=payment.periods,
+            periods_adjusted=payment.adjustments,
+            corrections=data.corrections,
             tokens_minted=payment.minted,
             tokens_charged=payment.burned,
             reserve=payment.reserve,

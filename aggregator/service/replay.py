@@ -48,6 +48,7 @@ class AuditReport:
     refused: int
     readings: int
     intervals: int
+    restatements: int
     periods: int
     minted: int
     burned: int
@@ -118,6 +119,7 @@ class Replay:
             refused=self.refused,
             readings=five.data.totals.readings,
             intervals=five.analysis.cursor.intervals,
+            restatements=five.analysis.totals.restatements,
             periods=five.payment.totals.periods,
             minted=five.payment.totals.minted,
             burned=five.payment.totals.burned,

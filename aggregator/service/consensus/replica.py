@@ -42,6 +42,7 @@ from aggregator.ledger.record import Record, Role
 from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.keeper import Keeper
 from aggregator.service.notify import Outgoing
+from protocol.batch import Batch
 from protocol.checkpoint import BlockHead
 from protocol.crypto import digest_of
 from protocol.errors import OperatorError
@@ -279,8 +280,17 @@ class Replica:
                 record = self._opened.open(tx)
             except Refused:
                 continue
-            if not (is_stale and self._keeper.five.data.is_ahead(record, draft.time_ms, now_ms)):
+            if not (is_stale and self._is_ahead(record, draft.time_ms, now_ms)):
                 yield record
+
+    def _is_ahead(self, record: Record, block_ms: int, now_ms: int) -> bool:
+        """Whether a batch would be refused as from the future by a block's time, and not by the time it is."""
+        batch = record.message
+        if not isinstance(batch, Batch):
+            return False
+        latest_ms = batch.clock.epoch_ms + max(block.end_ms for block in batch.meters)
+        future_max_ms = self._keeper.five.asset.region.rules.time.future_max_ms
+        return block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
 
     def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record]]:
         """What is to be said of each transaction of a decided block, by digest; and the records among them that fit."""

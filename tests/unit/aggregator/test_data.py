@@ -13,8 +13,9 @@ from tests.village import Village
 
 
 def imported_wh(village: Village, meter: str) -> int:
-    """All energy that is booked for a meter in intervals that are still open."""
-    rows = village.five.data.energy.items()
+    """All energy that is known of a meter in intervals that are not closed, in time or late."""
+    data = village.five.data
+    rows = [*data.energy.items(), *data.late.rows.items()]
     return sum(row.imported_wh for (_, name), row in rows if name == meter)
 
 
