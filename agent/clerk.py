@@ -26,7 +26,7 @@ from agent.outbox.file import StorageError
 from agent.outbox.journal import Disk, Journal
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
-from agent.session import Arrived, Bought, Session
+from agent.session import Arrived, Bought, NotBought, Session
 from agent.status import LINK_UP, State, halt_text, status_message
 from config.settings.agent import AgentSettings, StandingOrder
 from protocol.crypto import SigningKey
@@ -304,6 +304,7 @@ class Clerk:
             entry, placed = await self._disk.do(sign, payload, partial(self._seal, MessageType.PURCHASE))
         except KeyUnavailable as error:  # bought after the next statement, then
             self._note(key=str(error))
+            self._attend(NotBought(order))
             return
         log.info("purchase signed", participant=order.participant, right=order.right, price_max=order.price_max)
         self._attend(Bought(placed))

@@ -37,7 +37,14 @@ class Bought:
     placed: Placed
 
 
-Event = LinkUp | LinkDown | Tick | Signed | Paged | Arrived | Bought
+@dataclass(frozen=True, slots=True)
+class NotBought:
+    """The purchase of a standing order could not be signed: the next statement may ask for it again."""
+
+    order: StandingOrder
+
+
+Event = LinkUp | LinkDown | Tick | Signed | Paged | Arrived | Bought | NotBought
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ class Session:
         self._outbox = records
         self._orders = orders
         self._placed: dict[OrderKey, Placed] = {p.key: p for p in placed}
+        self._buying: set[OrderKey] = set()
+        """Asked to be bought and not signed yet: a statement that comes meanwhile does not ask again."""
 
     @property
     def is_halted(self) -> bool:
@@ -124,6 +133,10 @@ class Session:
                 return self._arrived(event, now_ms)
             case Bought(placed):
                 self._placed[placed.key] = placed
+                self._buying.discard(placed.key)
+                return []
+            case NotBought(order):
+                self._buying.discard((order.participant, order.kind))
                 return []
             case _:
                 return [*self._outbox.handle(event, now_ms)]
@@ -154,7 +167,9 @@ class Session:
         if verdict is not Verdict.NEWER:
             return []
         self.believed = new
-        due = orders_due(self._orders, self._placed, new.statement)
+        waiting = [order for order in self._orders if (order.participant, order.kind) not in self._buying]
+        due = orders_due(waiting, self._placed, new.statement)
+        self._buying.update((order.participant, order.kind) for order in due)
         return [*self._outbox.handle(Alive(), now_ms), Believe(new, data), *map(Buy, due)]
 
     def _after_answers(self, effects: Sequence[Effect]) -> list[Effect]:
