@@ -11,8 +11,10 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,7 @@ COMMAND_WAIT_S: Final = 60
 """For commands of a moment, on the slowest machine."""
 
 ENVIRONMENT_PREFIX: Final = "CMT"
+LOOPBACK: Final = "127.0.0.1"
 
 LOG_BYTES_MAX: Final = 32 << 20
 LOG_LOOK_S: Final = 60
@@ -92,6 +95,22 @@ def make_keys(program: Path, home: Path) -> Identity:
     if done.returncode != 0:
         raise OperatorError(home, "", "a folder in which CometBFT can make its keys", last_line(done.stderr))
     return read_identity(home)
+
+
+def see_that_free(ports: Iterable[int]) -> None:
+    """See that nobody listens on these ports of this machine: CometBFT would say so only in its log.
+
+    Raises:
+        OperatorError: somebody does.
+    """
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                expected = "a port that is free (choose others with --first-port)"
+                raise OperatorError(f"{LOOPBACK}:{port}", "", expected, error.strerror or str(error)) from error
 
 
 def _version_of(program: Path) -> str:
