@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.consensus import Consensus, consensus
+from tests.e2e.consensus import consensus
 
 pytestmark = pytest.mark.cometbft
 

@@ -139,7 +139,7 @@ def test_a_snapshot_of_another_head_than_the_one_that_was_verified_is_rejected(t
 def test_a_manifest_that_does_not_hang_together_costs_its_sender(taking: Snapshots) -> None:
     manifest, _ = a_snapshot()
     head = head_of(manifest)
-    torn = replace(manifest, peaks=(tuple(reversed(manifest.peaks[0])) + (head,), *manifest.peaks[1:]))
+    torn = replace(manifest, peaks=((*reversed(manifest.peaks[0]), head), *manifest.peaks[1:]))
     assert taking.offer(offered(torn), head) is OfferVerdict.REJECT_SENDER
     assert taking.offer(offered(manifest, metadata=b"\xff"), head) is OfferVerdict.REJECT_SENDER
     assert taking.offer(offered(manifest, format=9), head) is OfferVerdict.REJECT_FORMAT
