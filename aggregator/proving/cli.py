@@ -126,7 +126,7 @@ def _once_sealed(make: Callable[[], T], data: Path, wait_s: float) -> T:
         NotSealedError: it did not come, or no node runs that could bring it.
     """
     from aggregator.service.proof import NotSealedError
-    from aggregator.service.store import LOCK_NAME
+    from aggregator.service.sqlite_port import LOCK_NAME
     from config import lock
 
     until_s = time.monotonic() + wait_s

@@ -61,9 +61,6 @@ def audit(
     """
     if broken := store.is_sound():
         raise AuditError("ledger file", broken)
-    if (begins_at := store.begins_at()) > 1:
-        finding = f"begins at block {begins_at}, with a snapshot: audit another node's, or an export of one"
-        raise AuditError("ledger file", finding)
     try:
         history = StoreHistory(store)
         beside = _Beside(store, history, quorum)
