@@ -137,6 +137,10 @@ def join(
     host, _, port = broker.rpartition(":")
     if not host or not port.isdigit():
         raise typer.BadParameter(f"expected HOST:PORT, got {broker!r}", param_hint="--broker")
+    if len(snapshot_server or ()) == 1:
+        raise typer.BadParameter(
+            "give two nodes at least: each is checked by the other", param_hint="--snapshot-server"
+        )
     place = Place(
         broker=(host, int(port)),
         p2p_port=p2p_port,

@@ -33,6 +33,11 @@ class Role(IntEnum):
     AGGREGATOR = 2
     GATEWAY = 3
 
+    @property
+    def said(self) -> str:
+        """As a sentence names one of them."""
+        return f"{'an' if self is Role.AGGREGATOR else 'a'} {self.name.lower()}"
+
 
 MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
     Role.REGULATOR: frozenset(
@@ -119,7 +124,7 @@ def open_record(data: bytes, *, region: str, author_of: AuthorOf, decoders: Deco
     if author is None:
         raise Refused(RefusalCode.UNKNOWN_KEY, f"no admitted key has the thumbprint {envelope.key_id.hex()[:16]}…")
     if len(data) > BYTES_MAX[author.role]:
-        detail = f"{len(data)} bytes where a {author.role.name.lower()} may send {BYTES_MAX[author.role]}"
+        detail = f"{len(data)} bytes where {author.role.said} may send {BYTES_MAX[author.role]}"
         raise Refused(RefusalCode.OVERSIZED, detail)
     try:
         envelope.verify(author.key, region)
@@ -151,7 +156,7 @@ def _decode(envelope: Envelope, author: Author, region: str, decoders: Decoders)
     except ValueError as error:
         raise Refused(RefusalCode.NOT_THEIR_TYPE, f"no record is of type {envelope.type!r:.40}") from error
     if type_ not in MAY_SIGN[author.role] or type_ not in decoders:
-        raise Refused(RefusalCode.NOT_THEIR_TYPE, f"a {author.role.name.lower()} may not sign a {type_}")
+        raise Refused(RefusalCode.NOT_THEIR_TYPE, f"{author.role.said} may not sign {type_}")
     try:
         message = decoders[type_](envelope.payload)
     except SpellingError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from protocol.quorum import Quorum
 
 T = TypeVar("T")
+
+SEALED_EVERY_S: Final = 0.2
+"""How often the ledger is asked whether the seal is there."""
 
 out = console()
 err = Console(stderr=True)
@@ -36,6 +40,9 @@ def prove(
     balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
     cosignature: Annotated[list[Path] | None, typer.Option(help="File that `cosign` wrote; may be repeated.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", min=0, help="How long to wait for the seal of the block, while a node runs.")
+    ] = 10.0,
 ) -> None:
     """Write one file that proves one reading or balance to anybody who has the keys of those who signed the block."""
     from aggregator.service.proof import prove_balance, prove_reading, to_json
@@ -46,12 +53,14 @@ def prove(
         raise typer.BadParameter("say what to prove: either --meter or --balance")
     cosignatures = [_read(path, "a cosignature") for path in cosignature or ()]
     ledger = LedgerFile(data)
-    if balance is not None:
-        document = prove_balance(ledger.five, ledger.store, balance, cosignatures)
-    else:
-        document = prove_reading(
-            ledger.five, ledger.store, meter or "", None if at is None else instant_ms(at, "--at"), cosignatures
-        )
+    at_ms = None if at is None else instant_ms(at, "--at")
+
+    def make() -> dict[str, Any]:
+        if balance is not None:
+            return prove_balance(ledger.five, ledger.store, balance, cosignatures)
+        return prove_reading(ledger.five, ledger.store, meter or "", at_ms, cosignatures)
+
+    document = _once_sealed(make, data, wait_s)
     if output is None:
         print(to_json(document), end="")
         return
@@ -108,6 +117,26 @@ def cosign(
     out.print(f"  head {report.head_digest.hex()}")
     out.print(f"  cosigned with the key {fingerprint(own.public_key.thumbprint)}")
     out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
+
+
+def _once_sealed(make: Callable[[], T], data: Path, wait_s: float) -> T:
+    """Make a proof as soon as its block has its seal, which comes a moment after it; no later than `wait_s` from now.
+
+    Raises:
+        NotSealedError: it did not come, or no node runs that could bring it.
+    """
+    from aggregator.service.proof import NotSealedError
+    from aggregator.service.sqlite_port import LOCK_NAME
+    from config import lock
+
+    until_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return make()
+        except NotSealedError:
+            if time.monotonic() > until_s or not lock.is_held(data / LOCK_NAME):
+                raise
+        time.sleep(SEALED_EVERY_S)
 
 
 def _while_auditing(data: Path, work: Callable[[Store, Progress], T]) -> T:

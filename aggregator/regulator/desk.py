@@ -151,6 +151,18 @@ class Regulator:
             )
         return node
 
+    def believed(self) -> list[Author]:
+        """The aggregators whose word an admitted gateway is to weigh: all that vote, or this node where nobody does.
+
+        A node that follows without a vote is not among them: it may be away for long, and gateways wait for a part of
+        those that they know.
+
+        Raises:
+            RegulatorError: see `aggregator`.
+        """
+        here, votes = self.aggregator(), self.asset.validators()
+        return [node for node in self.asset.members(Role.AGGREGATOR) if node.name in votes] or [here]
+
     # -- Records.
 
     def admission(self, request: Request, key: SigningKey, *, replace: bool) -> Sealed | None:
@@ -248,7 +260,7 @@ class Regulator:
             key_id=request.key.thumbprint.hex(),
             sequence=last.sequence,
             previous=last.digest.hex(),
-            aggregator_key=self.aggregator().key.to_pem(),
+            aggregator_key="".join(node.key.to_pem() for node in self.believed()),
             certificate=certificate.decode("ascii") if certificate else None,
         )
 

@@ -93,6 +93,10 @@ class Keeper:
         self.five = five
         self._speaks = self.signs()
 
+    def has_only_a_snapshot(self) -> bool:
+        """Whether everything after the genesis was taken from others, and no block since."""
+        return 1 < self.store.begins_at() == self.five.ledger.height
+
     def answers(self, block: Block, not_proposed: Iterable[NotProposed] = ()) -> list[Outgoing]:
         """What is to be told about the block that was kept last, in order; and to those who did not get into it."""
         outgoing = self._answers(block.head.height, block.outcomes, not_proposed)

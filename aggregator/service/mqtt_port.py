@@ -183,7 +183,7 @@ class Visit:
         with self._link_errors(), suppress(TimeoutError):
             async with self._access.client() as client, asyncio.timeout(listen_s):
                 await client.subscribe(wanted, qos=1)
-                async for incoming in _messages(client, bytes_max):
+                async for incoming in _messages(client, kind, bytes_max):
                     found[incoming.gateway] = incoming.payload
                     if len(found) >= (RETAINED_MAX if name is None else 1):
                         break
@@ -204,11 +204,12 @@ async def _receive(
     client: aiomqtt.Client, on_link: Callable[[], Awaitable[None]], receive: Callable[[Incoming], None]
 ) -> None:
     await on_link()
-    async for incoming in _messages(client, ENVELOPE_BYTES_MAX):
+    async for incoming in _messages(client, Kind.RECORD, ENVELOPE_BYTES_MAX):
         receive(incoming)
 
 
-async def _messages(client: aiomqtt.Client, bytes_max: int) -> AsyncIterator[Incoming]:
+async def _messages(client: aiomqtt.Client, kind: Kind, bytes_max: int) -> AsyncIterator[Incoming]:
+    """What stands on topics of one kind: a broker may deliver more than was subscribed to."""
     async for message in client.messages:
         payload = message.payload
         if not isinstance(payload, bytes) or len(payload) > bytes_max:
@@ -217,4 +218,5 @@ async def _messages(client: aiomqtt.Client, bytes_max: int) -> AsyncIterator[Inc
             topic = parse(message.topic.value)
         except EncodingError:
             continue
-        yield Incoming(topic.name, payload)
+        if topic.kind is kind:
+            yield Incoming(topic.name, payload)

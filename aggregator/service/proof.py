@@ -87,7 +87,7 @@ def prove_reading(
     if asset is None:
         raise NothingToProveError(f"no meter {meter} on the asset chain")
     for entry in store.entries_of(asset.meter.gateway):
-        if entry.chain is not ChainName.DATA or entry.code:
+        if entry.chain is not ChainName.DATA or entry.code or entry.height > five.ledger.height:
             continue
         envelope = Envelope.parse(entry.envelope)
         batch = Batch.decode(envelope.payload)
@@ -107,6 +107,9 @@ def prove_reading(
             "meter": meter,
             "reading": place,
         }
+    if (begins_at := store.begins_at()) > 1:
+        before = f"this ledger begins at block {begins_at}, with a snapshot: another node's may have it"
+        raise NothingToProveError(f"no reading of {meter} at or before that time since; {before}")
     raise NothingToProveError(f"no reading of {meter} at or before that time is on the chain")
 
 

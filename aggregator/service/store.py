@@ -110,7 +110,7 @@ class Store:
             StoreError: the disk is full or failing.
         """
         with self._db.writing(f"the snapshot at block {head.height}"):
-            self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
+            self._db.execute("INSERT OR IGNORE INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
             self._db.execute("DELETE FROM state")
             self._db.executemany("INSERT INTO state VALUES (?, ?)", rows)
             peaks = [(name.value, *node) for name, log in logs.items() for node in log.subtrees()]

@@ -16,9 +16,11 @@ class StoreHistory:
         """See how far the ledger has come; what a node adds meanwhile is left out.
 
         Raises:
-            HistoryError: there is not even a genesis.
+            HistoryError: there is not even a genesis, or the node has begun with a snapshot.
             StoreError: the file cannot be read.
         """
+        if (begins_at := store.begins_at()) > 1:
+            raise HistoryError(f"begins at block {begins_at}, with a snapshot: audit another node's, or an export of one")
         self._store = store
         last = store.last_block()
         if last is None:

@@ -88,6 +88,8 @@ class Consensus:
     """By node: what `tests.e2e.bad_node` is told to do instead of an honest one."""
     inside: dict[str, list[str]] = field(default_factory=dict)
     """By node: what its command begins with, for a network namespace."""
+    hosts: dict[str, str] = field(default_factory=dict)
+    """By node: where its RPC is reached, if not on loopback."""
 
     def home(self, name: str) -> Path:
         return self.folder / name
@@ -158,7 +160,7 @@ class Consensus:
         """Hand bytes to a node's mempool without waiting for a word about them."""
 
         async def send() -> None:
-            rpc = Rpc(self.settings(name)["cometbft"]["rpc_port"])
+            rpc = self.rpc(name)
             try:
                 await rpc.broadcast(txs)
             finally:
@@ -166,8 +168,12 @@ class Consensus:
 
         asyncio.run(send())
 
+    def rpc(self, name: str) -> Rpc:
+        """A node's CometBFT, for questions; close it."""
+        return Rpc(self.settings(name)["cometbft"]["rpc_port"], host=self.hosts.get(name, "127.0.0.1"))
+
     async def _broadcast(self, name: str, txs: Sequence[bytes]) -> list[Sent]:
-        rpc = Rpc(self.settings(name)["cometbft"]["rpc_port"])
+        rpc = self.rpc(name)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
@@ -183,6 +189,11 @@ class Consensus:
 
     def height(self, name: str) -> int:
         return len(self.heads(name))
+
+    def decided(self, name: str) -> int:
+        """How many blocks of consensus a node has lived through, those that changed nothing too."""
+        with closing(Store.open_read_only(self.home(name) / "data")) as store:
+            return store.engine_height()
 
     def intervals(self, name: str) -> int:
         """How many intervals a node's ledger has closed."""
@@ -211,6 +222,11 @@ class Consensus:
         assert len(by_sequence) == len(entries)
         assert all(by_sequence[number] == self.gateway.sent[number - 1] for number in by_sequence)
         return len(entries)
+
+    def last_of_gateway(self, name: str) -> int:
+        """The number of the gateway's last record on a node's chain, also where it begins with a snapshot."""
+        with closing(LedgerFile(self.home(name) / "data")) as ledger:
+            return ledger.five.ledger.last_record(GATEWAY).sequence
 
     def wait(self, what: str, is_true: Callable[[], bool]) -> None:
         """Wait for a condition while everybody who was started lives."""

@@ -111,6 +111,7 @@ class Replica:
         """What waits for `commit`: height, and the ledger's block if there is one."""
         self.unsealed: deque[Unsealed] = deque(maxlen=UNSEALED_MAX)
         """Blocks of the ledger whose votes have yet to be fetched, oldest first. One thread appends, another takes."""
+        self._await_seal()
 
     def open(self, data: bytes) -> Record:
         """Open an envelope that came from the broker, once. In any thread.
@@ -235,8 +236,11 @@ class Replica:
         return self._snapshots.chunk(height, format_, index)
 
     def offer_snapshot(self, snapshot: Snapshot, app_hash: bytes) -> OfferVerdict:
-        """Whether to begin with a snapshot of others: only a node that has nothing but the genesis does."""
-        if self._height:
+        """Whether to begin with a snapshot of others: only a node that has lived through no block does.
+
+        One that has taken up a snapshot and was ended before CometBFT knew is asked again, and takes the next one.
+        """
+        if self._height and not self._keeper.has_only_a_snapshot():
             return OfferVerdict.ABORT
         return self._snapshots.offer(snapshot, app_hash)
 
@@ -246,6 +250,7 @@ class Replica:
         if taken is not None:
             self._keeper.adopt(taken.five, taken.manifest, taken.height)
             self._height = taken.height
+            self._await_seal()
         return applied
 
     # -- Steps
@@ -304,6 +309,12 @@ class Replica:
         chosen, left_out = self._keeper.five.ledger.propose(opened)
         results |= {one.record.envelope.digest: TxResult(one.code.value, log=one.detail) for one in left_out}
         return results, chosen
+
+    def _await_seal(self) -> None:
+        """Have the last block sealed, if it is not: every header since carries its head."""
+        head = self._keeper.five.ledger.head
+        if head is not None and self._height and self._keeper.store.seal(head.height) is None:
+            self.unsealed.append(Unsealed(head.height, head.digest, self._height + 1))
 
     def _forget_finalized(self) -> None:
         """Take back a block that was never committed: it is going to be replayed."""

@@ -137,7 +137,7 @@ class _Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         log.info("running", height=self._keeper.five.ledger.height, consensus="cometbft")
-        rpc = Rpc(self._cometbft.rpc_port)
+        rpc = Rpc.where_it_listens(self._cometbft.rpc_host, self._cometbft.rpc_port)
         sealing = Sealing(self._replica, self._keeper.store, rpc, self._in_ledger_thread)
         tasks = [
             asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive)),
