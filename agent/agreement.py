@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from agent.inbox import Heard, Word
+from agent.inbox import Heard, Message
 from protocol.messages import Receipt, Refusal, Statement
 
 SAID_MAX: Final = 20_000
@@ -35,16 +35,16 @@ class Agreement:
     _said: OrderedDict[Hashable, set[bytes]] = field(default_factory=OrderedDict)
     """By what was said: the keys of those who did."""
 
-    def hear(self, heard: Heard) -> Word | None:
+    def hear(self, heard: Heard) -> Message | None:
         """Take in one node's verified word.
 
         Returns:
             The part of it that enough nodes have said now; None if that is nothing.
         """
         if self.needed == 1:
-            return heard.word
+            return heard.message
         signer = heard.envelope.key_id
-        match heard.word:
+        match heard.message:
             case Receipt() as receipt:
                 records = tuple(one for one in receipt.records if self._agree((receipt.height, one), signer))
                 return replace(receipt, records=records) if records else None
@@ -53,7 +53,7 @@ class Agreement:
             case Statement() as statement:
                 return statement if self._agree(heard.envelope.payload, signer) else None
             case _:
-                assert_never(heard.word)
+                assert_never(heard.message)
 
     def _agree(self, said: Hashable, signer: bytes) -> bool:
         """Whether this signer is the one who makes it enough."""

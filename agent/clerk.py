@@ -27,7 +27,7 @@ from agent.outbox.journal import Disk, Journal
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
 from agent.outbox.wishes import Wishes
-from agent.session import Arrived, Bought, Session
+from agent.session import Arrived, Bought, NotBought, Session
 from agent.status import LINK_UP, State, halt_text, status_message
 from config.settings.agent import AgentSettings, StandingOrder
 from protocol.crypto import SigningKey
@@ -230,7 +230,7 @@ class Clerk:
         room = room_for(bytes_used, settings.outbox_bytes_max, settings.at_bound)
         self._journal.thin_ms = room.thin_ms
         self._pause(room.paused or (self.state.key if self._journal.is_overladen else None))
-        self._note(thinned=room.thinned, clock=self._journal.clock_text)
+        self._note(thinned=room.thinned, clock=self._journal.clock_text, orders=self._session.idle_orders)
         if self._is_closing:
             totals = await self._disk.do(self._books.totals)
             if not totals.records_waiting or self._session.is_halted or self.state.link != LINK_UP:
@@ -310,6 +310,7 @@ class Clerk:
             entry, placed = await self._disk.do(sign, payload, partial(self._seal, MessageType.PURCHASE))
         except KeyUnavailable as error:  # bought after the next statement, then
             self._note(key=str(error))
+            self._attend(NotBought(order))
             return
         log.info("purchase signed", participant=order.participant, right=order.right, price_max=order.price_max)
         self._attend(Bought(placed))

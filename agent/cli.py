@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agent.exits import EXIT_INTERRUPTED, expected_errors
-from agent.library.cli import doctor, profiles, sunspec
+from agent.library.cli import doctor, profiles, read, sunspec
 from agent.scan.cli import scan
+from config.called import called
 from config.version import VersionOption
 from protocol.errors import EsteError
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from agent.keys.enrolment import Asked
     from config.settings.agent import AgentSettings
 
+PROGRAM: Final = "este-agent"
+
 app = typer.Typer(
-    name="este-agent",
+    name=PROGRAM,
     help="The gateway in a cellar: reads meters, signs what they show, and applies rights.",
     no_args_is_help=True,
     add_completion=False,
@@ -68,7 +71,7 @@ def init(
     with expected_errors():
         key = scaffold.make(directory, region=region, gateway=gateway, broker_host=broker_host, broker_port=broker_port)
         typer.echo(f"gateway {gateway} in region {region}: key {fingerprint(key.thumbprint)}")
-        for number, step in enumerate(scaffold.next_steps(directory), 1):
+        for number, step in enumerate(scaffold.next_steps(directory, called(PROGRAM)), 1):
             typer.echo(f"{number}. {step}")
 
 
@@ -126,7 +129,7 @@ def enrol(
             typer.echo(f"{done.signed_again} waiting records were signed again, none is lost")
         if done.certificate is not None:
             typer.echo(f"certificate: {done.certificate}, for the key in {read.key_file} (broker.tls)")
-        typer.echo(f"Start with: este-agent run --settings {settings}")
+        typer.echo(f"Start with: {called(PROGRAM)} run --settings {settings}")
 
 
 @app.command()
@@ -140,7 +143,7 @@ def rotate(settings: SettingsOption) -> None:
     with expected_errors():
         key = enrolment.rotate(load(settings, AgentSettings))
         typer.echo(f"the key is now {fingerprint(key.thumbprint)}; the ledger learns it with the next record")
-        typer.echo(f"Start with: este-agent run --settings {settings}")
+        typer.echo(f"Start with: {called(PROGRAM)} run --settings {settings}")
 
 
 @app.command()
@@ -225,30 +228,6 @@ def transfer(
         typer.echo("What came of it: este-agent status, which also lists what was refused")
 
 
-@app.command()
-def read(
-    profile: Annotated[str, typer.Option(help="Meter profile, such as eastron_sdm630.")],
-    host: Annotated[str | None, typer.Option(help="Modbus TCP server, or serial server with --framing rtu.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 502,
-    framing: Annotated[str, typer.Option(help="On a TCP connection: tcp, or rtu.")] = "tcp",
-    device: Annotated[Path | None, typer.Option(help="Serial port of this machine, such as /dev/ttyUSB0.")] = None,
-    line: Annotated[str, typer.Option(help="Speed and format of the serial port.")] = "9600-8N1",
-    unit: Annotated[int, typer.Option(min=0, max=255, help="Modbus unit identifier.")] = 1,
-    timeout_ms: Annotated[int, typer.Option(min=10, max=60_000, help="How long to wait for an answer.")] = 1000,
-    profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
-) -> None:
-    """Read a meter once and print all it tells, with the raw words: to check its wiring. Needs no settings."""
-    from agent.library.single_read import read_once
-    from agent.scan.ways import bus_at
-    from config.load import load_profiles
-
-    with expected_errors():
-        profiles = load_profiles(tuple(profile_folder or ()))
-        bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
-        for told in asyncio.run(read_once(profiles, profile, settings=bus, unit=unit)):
-            typer.echo(told)
-
-
 def _ask(settings: AgentSettings, asked: Asked) -> None:
     """Show whose key it is, so that people can compare, and leave the request where the regulator finds it."""
     import segno
@@ -269,9 +248,10 @@ def _ask(settings: AgentSettings, asked: Asked) -> None:
         typer.echo(f"Carry {asked.file} to the regulator, who runs: este-aggregator regulator admit {asked.file.name}")
     else:
         typer.echo(f"The request is at the broker. The regulator runs: este-aggregator regulator admit {gateway}")
-    typer.echo("and compares the key above. Then: este-agent enrol --admission with the slip that comes back.")
+    typer.echo(f"and compares the key above. Then: {called(PROGRAM)} enrol --admission with the slip that comes back.")
 
 
+app.command()(read)
 app.command()(scan)
 app.command()(doctor)
 app.command()(sunspec)

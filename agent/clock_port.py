@@ -1,9 +1,9 @@
 """The machine's clocks: which boot this is, how long it has run, what time it is, and whether that may be believed.
 
-Asks the kernel, and chrony or systemd-timesyncd where they run, and keeps no more than their last word; the rest of the
-agent is handed it, so that a test can be any machine at any time. Instants are CLOCK_BOOTTIME, which counts suspended
-time too and is never set. UTC is told as the epoch of that clock, rounded so that nothing ever seems to have been read
-later than it was. Whoever cannot ask anybody says so: then the clock is unsynchronized.
+Asks the kernel, and chrony or systemd-timesyncd where they run, and keeps no more than their last report; the rest of
+the agent is handed it, so that a test can be any machine at any time. Instants are CLOCK_BOOTTIME, which counts
+suspended time too and is never set. UTC is told as the epoch of that clock, rounded so that nothing ever seems to have
+been read later than it was. Whoever cannot ask anybody says so: then the clock is unsynchronized.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from agent.timekeeping import Grip, Word, chrony_word, kernel_word, whom_to_believe
+from agent.timekeeping import ClockReport, Holdover, chrony_report, kernel_report, whom_to_believe
 from protocol.batch import BOOT_ID_BYTES, Clock
 from protocol.errors import OperatorError
 from protocol.units import BootMs
@@ -41,7 +41,7 @@ CHRONY_EVERY_MS: Final = 16_000
 CHRONY_WAIT_S: Final = 0.5
 """How long the first answer may take, when the program starts. It takes milliseconds."""
 
-CHRONY_WORD_AGE_MAX_MS: Final = 3 * CHRONY_EVERY_MS
+CHRONY_REPORT_AGE_MAX_MS: Final = 3 * CHRONY_EVERY_MS
 """A chrony that has said nothing for so long is not there."""
 
 _TIMEX_BYTES_MAX: Final = 512
@@ -82,7 +82,7 @@ class SystemClocks:
             raise OperatorError(boot_id_file, "", f"{BOOT_ID_BYTES} bytes", f"{len(self._boot_id)}")
         self._timesyncd = timesyncd
         self._chrony = chrony or ChronyPort()
-        self._grip = Grip()
+        self._holdover = Holdover()
 
     @property
     def boot_id(self) -> bytes:
@@ -99,12 +99,12 @@ class SystemClocks:
         boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         now_ms = boot_ns // _NS_PER_MS
         told = _ask_kernel()
-        word = whom_to_believe(
-            None if told is None else kernel_word(*told),
-            self._chrony.word(now_ms),
+        report = whom_to_believe(
+            None if told is None else kernel_report(*told),
+            self._chrony.report(now_ms),
             has_timesyncd=self._timesyncd.is_dir(),
         )
-        return self._grip.look(word, max(0, (unix_ns - boot_ns) // _NS_PER_MS), now_ms)
+        return self._holdover.look(report, max(0, (unix_ns - boot_ns) // _NS_PER_MS), now_ms)
 
 
 class ChronyPort:
@@ -115,10 +115,10 @@ class ChronyPort:
         self._command = command
         self._asked: subprocess.Popen[str] | None = None
         self._asked_ms: int | None = None
-        self._word: Word | None = None
-        self._word_ms = 0
+        self._report: ClockReport | None = None
+        self._report_ms = 0
 
-    def word(self, now_ms: int) -> Word | None:
+    def report(self, now_ms: int) -> ClockReport | None:
         """What chrony said last; None if it does not run or says nothing."""
         is_first = self._asked_ms is None
         if self._asked_ms is None or now_ms - self._asked_ms >= CHRONY_EVERY_MS:
@@ -127,7 +127,7 @@ class ChronyPort:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._asked.wait(CHRONY_WAIT_S)
         self._listen(now_ms)
-        return self._word if now_ms - self._word_ms <= CHRONY_WORD_AGE_MAX_MS else None
+        return self._report if now_ms - self._report_ms <= CHRONY_REPORT_AGE_MAX_MS else None
 
     def close(self) -> None:
         """Ask nothing more."""
@@ -140,7 +140,7 @@ class ChronyPort:
         self._asked_ms = now_ms
         self.close()
         if not self._folder.is_dir():
-            self._word = None
+            self._report = None
             return
         command = shutil.which(self._command[0])
         if command is not None:
@@ -154,9 +154,9 @@ class ChronyPort:
             return
         line, _ = self._asked.communicate()
         self._asked = None
-        word = chrony_word(line)
-        if word is not None:
-            self._word, self._word_ms = word, now_ms
+        report = chrony_report(line)
+        if report is not None:
+            self._report, self._report_ms = report, now_ms
 
 
 @cache

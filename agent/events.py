@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.queue import LinkDown, LinkUp, Tick
 from agent.session import Arrived
 

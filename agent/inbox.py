@@ -17,10 +17,10 @@ from protocol.errors import MessageError, SignatureError
 from protocol.messages import MessageType, Receipt, Refusal, Statement
 from protocol.topics import Kind
 
-Word = Receipt | Refusal | Statement
+Message = Receipt | Refusal | Statement
 """What the aggregator may say to a gateway."""
 
-_READERS: Final[Mapping[Kind, tuple[MessageType, Callable[[bytes], Word]]]] = {
+_READERS: Final[Mapping[Kind, tuple[MessageType, Callable[[bytes], Message]]]] = {
     Kind.RECEIPT: (MessageType.RECEIPT, Receipt.decode),
     Kind.REFUSAL: (MessageType.REFUSAL, Refusal.decode),
     Kind.STATEMENT: (MessageType.STATEMENT, Statement.decode),
@@ -32,7 +32,7 @@ class Heard:
     """A verified message."""
 
     envelope: Envelope
-    word: Word
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Inbox:
         if key is None:
             raise SignatureError("signed by another key than the aggregator's")
         envelope.verify(key, self.region)
-        word = read(envelope.payload)
-        if (word.region, word.gateway) != (self.region, self.gateway):
-            raise MessageError(f"meant for {word.gateway} in {word.region}")
-        return Heard(envelope, word)
+        message = read(envelope.payload)
+        if (message.region, message.gateway) != (self.region, self.gateway):
+            raise MessageError(f"meant for {message.gateway} in {message.region}")
+        return Heard(envelope, message)

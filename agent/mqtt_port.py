@@ -17,6 +17,7 @@ from typing import Final
 
 import aiomqtt
 
+from agent.broker_probe_port import PATIENCE_S, misunderstanding
 from agent.log import Log
 from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
@@ -33,6 +34,9 @@ QOS: Final = 1
 
 RECONNECT_MIN_S: Final = 1.0
 RECONNECT_MAX_S: Final = 60.0
+
+CONNECT_S: Final = 10.0
+"""How long a connection may take to come about."""
 
 FAREWELL_S: Final = 0.5
 """How long the announcer's last word may take on its way."""
@@ -57,7 +61,7 @@ class MqttPort:
     """
 
     def __init__(self, broker: Broker, *, region: str, gateway: str, last_will: bytes, fetch: Fetch) -> None:
-        self._way = _Way(broker)
+        self._access = BrokerAccess(broker)
         self._gateway = gateway
         self._topics = {kind: str(Topic(region, gateway, kind)) for kind in Kind}
         self._will = aiomqtt.Will(self._topics[Kind.STATUS], last_will, QOS, retain=True)
@@ -85,24 +89,34 @@ class MqttPort:
     async def run(self, deliver: Deliver) -> None:
         """Keep the link up until cancelled."""
         wait_s, told = RECONNECT_MIN_S, ""
+
+        async def tell(reason: str) -> None:
+            nonlocal told
+            if told != reason:
+                told = reason
+                await deliver(LinkDown(reason))
+
         while True:
+            doubting = asyncio.create_task(self._access.doubt(tell))
             try:
                 async with self._connected() as client:
+                    await end(doubting)
                     wait_s, told = RECONNECT_MIN_S, ""
                     self._records.clear()
                     await deliver(LinkUp())
                     await self._converse(client, deliver)
             except aiomqtt.MqttError as error:
-                if told != str(error):
-                    told = str(error)
-                    await deliver(LinkDown(told))
+                await end(doubting)
+                await tell(await self._access.reason_of(error))
+            finally:
+                await end(doubting)
             await asyncio.sleep(wait_s * _spread(self._gateway))
             wait_s = min(2 * wait_s, RECONNECT_MAX_S)
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
         """A subscribed client; on leaving, a farewell that keeps the broker from publishing the last will."""
-        async with self._way.client(self._gateway, self._will, clean_session=False) as client:
+        async with self._access.client(self._gateway, self._will, clean_session=False) as client:
             await client.subscribe([(self._topics[kind], QOS) for kind in TO_GATEWAY])
             yield client
 
@@ -157,18 +171,9 @@ async def leave_request(broker: Broker, *, region: str, gateway: str, pem: bytes
         OperatorError: a file that the settings name is missing or is not what it should be.
         LinkError: the broker is away, or lets nobody in with these settings.
     """
-    topic = str(Topic(region, gateway, Kind.ENROL))
-    client = aiomqtt.Client(
-        broker.host,
-        broker.port,
-        username=broker.username,
-        password=None if broker.password_file is None else key_files.load_password(broker.password_file),
-        protocol=aiomqtt.ProtocolVersion.V311,
-        tls_context=None if broker.tls is None else tls.context_of(broker.tls),
-        timeout=wait_s,
-    )
+    topic, access = str(Topic(region, gateway, Kind.ENROL)), BrokerAccess(broker)
     try:
-        async with client, asyncio.timeout(2 * wait_s):
+        async with access.client(timeout_s=wait_s) as client, asyncio.timeout(2 * wait_s):
             await client.publish(topic, pem, QOS, retain=True)
             await client.subscribe(topic, QOS)
             async with asyncio.timeout(wait_s):
@@ -176,7 +181,8 @@ async def leave_request(broker: Broker, *, region: str, gateway: str, pem: bytes
                     if message.payload == pem:
                         return True
     except aiomqtt.MqttError as error:
-        raise LinkError(f"the broker cannot be reached with these settings: {error}", retry=True) from error
+        reason = await access.reason_of(error)
+        raise LinkError(f"the broker cannot be reached with these settings: {reason}", retry=True) from error
     except TimeoutError:
         pass
     return False
@@ -191,7 +197,7 @@ class Announcer:
 
     def __init__(self, broker: Broker, *, identifier: str, availability: str, words: tuple[bytes, bytes]) -> None:
         """`words` say at `availability` that somebody is here, and that nobody is."""
-        self._way = _Way(broker)
+        self._access = BrokerAccess(broker)
         self._identifier = identifier
         self._availability = availability
         self._here, self._gone = words
@@ -212,12 +218,13 @@ class Announcer:
         will = aiomqtt.Will(self._availability, self._gone, QOS, retain=True)
         while True:
             try:
-                async with self._way.client(self._identifier, will, clean_session=True) as client:
+                async with self._access.client(self._identifier, will, clean_session=True) as client:
                     wait_s, told = RECONNECT_MIN_S, ""
                     await self._announce(client)
             except aiomqtt.MqttError as error:
-                if told != str(error):
-                    told = str(error)
+                reason = await self._access.reason_of(error)
+                if told != reason:
+                    told = reason
                     log.warning("no link to the house's broker, trying again", reason=told)
             await asyncio.sleep(wait_s * _spread(self._identifier))
             wait_s = min(2 * wait_s, RECONNECT_MAX_S)
@@ -248,7 +255,7 @@ class Announcer:
                 await client.publish(self._availability, self._gone, QOS, retain=True)
 
 
-class _Way:
+class BrokerAccess:
     """How a broker is reached."""
 
     def __init__(self, broker: Broker) -> None:
@@ -256,7 +263,15 @@ class _Way:
         self._tls = None if broker.tls is None else tls.context_of(broker.tls)
         self._password = None if broker.password_file is None else key_files.load_password(broker.password_file)
 
-    def client(self, identifier: str, will: aiomqtt.Will, *, clean_session: bool) -> aiomqtt.Client:
+    def client(
+        self,
+        identifier: str | None = None,
+        will: aiomqtt.Will | None = None,
+        *,
+        clean_session: bool = True,
+        timeout_s: float = CONNECT_S,
+    ) -> aiomqtt.Client:
+        """A client that is not connected yet; without a name, the broker gives it one."""
         return aiomqtt.Client(
             self._broker.host,
             self._broker.port,
@@ -269,7 +284,19 @@ class _Way:
             keepalive=self._broker.keepalive_s,
             max_queued_incoming_messages=ARRIVED_MAX,
             tls_context=self._tls,
+            timeout=timeout_s,
         )
+
+    async def doubt(self, tell: Callable[[str], Awaitable[None]]) -> None:
+        """While a connection does not come about, tell what is probably wrong with it, if anything is."""
+        await asyncio.sleep(PATIENCE_S)
+        if (found := await misunderstanding(self._broker)) is not None:
+            await tell(found)
+
+    async def reason_of(self, error: aiomqtt.MqttError) -> str:
+        """Why there is no connection: as the library says, unless it is one that speaks another language."""
+        is_answer = isinstance(error, aiomqtt.MqttCodeError)
+        return str(error) if is_answer else await misunderstanding(self._broker) or str(error)
 
 
 def _spread(gateway: str) -> float:

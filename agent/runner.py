@@ -92,7 +92,9 @@ def plan_of(settings: AgentSettings) -> Plan:
     buses = tuple(
         BusPlan(
             bus=bus,
-            meters=tuple(plan_for(meter, profiles, wanted) for meter in bus.meters),
+            meters=tuple(
+                plan_for(meter, profiles, wanted, is_split=bus.slow_every_ms is not None) for meter in bus.meters
+            ),
             devices=tuple(device_plan_for(device, profiles) for device in bus.devices),
         )
         for bus in settings.buses
@@ -125,14 +127,14 @@ async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
             try:
                 await _run_tasks(plan, clerk, clocks, drain_s, mark)
             finally:
-                mark.move(books.last_signed())
+                mark.move(mark.left)
 
 
 async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float, mark: Mark) -> None:
     settings, service = plan.settings, Service.from_environment()
 
     async def fetch(sequence: int) -> bytes | None:
-        if mark.passes(sequence):  # before it leaves
+        if mark.leaves(sequence):
             await asyncio.to_thread(mark.move, sequence)
         return await clerk.fetch(sequence)
 
@@ -149,6 +151,7 @@ async def _run_tasks(plan: Plan, clerk: Clerk, clocks: Clocks, drain_s: float, m
             clocks=clocks,
             every_ms=settings.poll_every_ms,
             timeout_ms=bus.bus.timeout_ms,
+            slow_every_ms=bus.bus.slow_every_ms or 0,
         )
         for port, bus in zip(ports, plan.buses, strict=True)
     ]
@@ -223,8 +226,8 @@ def _believed(inbox: Inbox, kept: HeardStatement | None) -> Believed | None:
     except MessageError as error:
         log.warning("the kept statement is not believed", reason=str(error))
         return None
-    assert isinstance(heard.word, Statement), "the inbox opens a statement where it was asked for one"
-    return Believed.of(heard.envelope, heard.word)
+    assert isinstance(heard.message, Statement), "the inbox opens a statement where it was asked for one"
+    return Believed.of(heard.envelope, heard.message)
 
 
 async def _tick(clerk: Clerk, clocks: Clocks, service: Service) -> None:

@@ -44,8 +44,12 @@ key_file: $key_name
 #   key_label: gateway
 #   pin_file: chip.pin
 
-# The aggregator's public key, as its operator hands it out. Nothing that another key signed is believed.
+# The aggregator's public key, or those of all aggregators one after another, as their operators hand them out. Nothing
+# that another key signed is believed.
 aggregator_key_file: $aggregator_key_name
+# How many of them have to say the same before it counts; left out, so many that one is honest while fewer than a third
+# lie.
+# aggregators_agree: 2
 
 # The MQTT broker (3.1.1). Plain MQTT is for one machine or a closed network only: elsewhere, use tls.
 broker:
@@ -113,6 +117,8 @@ buses: []
 #   - serial: {device: /dev/ttyUSB0, baud: 9600, parity: none, stop_bits: 1}
 #     # Silence before each request, for meters that are slow to listen again; never less than 3.5 characters.
 #     turnaround_ms: 20
+#     # On a slow line: energy and power in every cycle, the rest (see `fast` of the profile) once a minute.
+#     slow_every_ms: 60000
 #     meters:
 #       - {id: workshop, unit: 1, profile: eastron_sdm120}
 #   # A serial server that passes RTU frames on, instead of speaking Modbus TCP.
@@ -180,12 +186,12 @@ def make(directory: Path, *, region: str, gateway: str, broker_host: str, broker
     return key
 
 
-def next_steps(directory: Path) -> tuple[str, ...]:
-    """What a person does next."""
+def next_steps(directory: Path, program: str) -> tuple[str, ...]:
+    """What a person does next, with `program` as it is called."""
     return (
-        f"Ask to be admitted: este-agent enrol --settings {directory / SETTINGS_NAME}",
-        f"The regulator's slip brings the aggregator's key: este-agent enrol --settings {directory / SETTINGS_NAME}"
+        f"Ask to be admitted: {program} enrol --settings {directory / SETTINGS_NAME}",
+        f"The regulator's slip brings the aggregator's key: {program} enrol --settings {directory / SETTINGS_NAME}"
         " --admission SLIP",
-        f"Enter the meters in {directory / SETTINGS_NAME}; este-agent read shows whether one is wired right.",
-        f"Start with: este-agent run --settings {directory / SETTINGS_NAME}",
+        f"Enter the meters in {directory / SETTINGS_NAME}; {program} read shows whether one is wired right.",
+        f"Start with: {program} run --settings {directory / SETTINGS_NAME}",
     )

@@ -15,7 +15,7 @@ from agent.agreement import Agreement
 from agent.inbox import Inbox
 from agent.outbox import queue as outbox
 from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
-from agent.standing import Believed, OrderKey, Placed, Verdict, judge, orders_due
+from agent.standing import Believed, OrderKey, Placed, Verdict, buyers_unknown_to, judge, orders_due
 from config.settings.agent import StandingOrder
 from protocol.errors import MessageError
 from protocol.messages import Receipt, Refusal, Statement
@@ -37,7 +37,14 @@ class Bought:
     placed: Placed
 
 
-Event = LinkUp | LinkDown | Tick | Signed | Paged | Arrived | Bought
+@dataclass(frozen=True, slots=True)
+class NotBought:
+    """The purchase of a standing order could not be signed: the next statement may ask for it again."""
+
+    order: StandingOrder
+
+
+Event = LinkUp | LinkDown | Tick | Signed | Paged | Arrived | Bought | NotBought
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +109,22 @@ class Session:
         self._outbox = records
         self._orders = orders
         self._placed: dict[OrderKey, Placed] = {p.key: p for p in placed}
+        self._buying: set[OrderKey] = set()
+        """Asked to be bought and not signed yet: a statement that comes meanwhile does not ask again."""
 
     @property
     def is_halted(self) -> bool:
         """Whether somebody else has signed with our numbers."""
         return self._outbox.stage is outbox.Stage.HALTED
+
+    @property
+    def idle_orders(self) -> str | None:
+        """Why a standing order can never buy, by the statement that is believed; None if each can."""
+        unknown = buyers_unknown_to(self._orders, self.believed.statement) if self.believed else []
+        if not unknown:
+            return None
+        names = " and ".join(unknown)
+        return f"nobody by the name {names} is behind this gateway, so nothing is bought: see standing_orders"
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take one event in; `now_ms` is on the boot's clock."""
@@ -115,6 +133,10 @@ class Session:
                 return self._arrived(event, now_ms)
             case Bought(placed):
                 self._placed[placed.key] = placed
+                self._buying.discard(placed.key)
+                return []
+            case NotBought(order):
+                self._buying.discard((order.participant, order.kind))
                 return []
             case _:
                 return [*self._outbox.handle(event, now_ms)]
@@ -145,7 +167,9 @@ class Session:
         if verdict is not Verdict.NEWER:
             return []
         self.believed = new
-        due = orders_due(self._orders, self._placed, new.statement)
+        waiting = [order for order in self._orders if (order.participant, order.kind) not in self._buying]
+        due = orders_due(waiting, self._placed, new.statement)
+        self._buying.update((order.participant, order.kind) for order in due)
         return [*self._outbox.handle(Alive(), now_ms), Believe(new, data), *map(Buy, due)]
 
     def _after_answers(self, effects: Sequence[Effect]) -> list[Effect]:

@@ -118,6 +118,12 @@ def orders_due(
     return due
 
 
+def buyers_unknown_to(orders: Sequence[StandingOrder], statement: Statement) -> list[str]:
+    """The participants of standing orders that the statement does not know: what buys for them buys nothing."""
+    known = {standing.participant for standing in statement.standings}
+    return sorted({order.participant for order in orders} - known)
+
+
 def _can_afford(order: StandingOrder, standing: Standing) -> bool:
     return standing.balance - order.price_max - order.fee >= order.balance_min
 

@@ -24,7 +24,7 @@ LINK_UP: Final = "up"
 UNANSWERED_MS: Final = 300_000
 """Far longer than a batch waits, is sent, and is answered."""
 
-TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned", "neighbours")
+TROUBLES: Final = ("paused", "halted", "alarm", "key", "clock", "thinned", "orders", "neighbours")
 """What may be wrong with a running agent, each with its reason."""
 
 OFFLINE: Final = json.dumps({"state": "offline"}).encode()
@@ -59,6 +59,8 @@ class State:
     """Why the time is not to be believed, if so."""
     thinned: str | None = None
     """Why fewer readings are kept than are read, if so."""
+    orders: str | None = None
+    """Why a standing order can never buy, if so."""
     neighbours: str | None = None
     """Why Home Assistant or Prometheus is told nothing, if so."""
     failing: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +102,7 @@ def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
             "key": state.key,
             "clock": state.clock,
             "thinned": state.thinned,
+            "orders": state.orders,
             "neighbours": state.neighbours,
             "failing": sorted(state.failing),
             "messages_ignored": ignored,
@@ -120,7 +123,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "paused": seen.notes.get("paused"),
         "halted": "halted" in seen.notes,
         "halted_because": seen.notes.get("halted"),
-        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned", "neighbours")},
+        **{name: seen.notes.get(name) for name in ("alarm", "key", "clock", "thinned", "orders", "neighbours")},
         **asdict(seen.totals),
         "records_waiting": seen.totals.records_waiting,
         "bytes_used": seen.bytes_used,
@@ -151,7 +154,7 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
     if d["link"] == LINK_UP and (d["oldest_waiting_age_ms"] or 0) > UNANSWERED_MS:
         yield "NO RECEIPT: does the aggregator run, and is the key still admitted (este-aggregator regulator members)?"
     yield f"{d['statements_verified']} statements verified, {d['rights_applied']} rights applied"
-    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned", "neighbours"):
+    for trouble in ("paused", "halted_because", "alarm", "key", "clock", "thinned", "orders", "neighbours"):
         if d[trouble]:
             yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
     for aside in d["records_set_aside"]:
@@ -175,7 +178,9 @@ def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:
         "read_ms": read_ms,
         "age_ms": _age_ms(read_ms, unix_ms),
         "flags": [flag.name.lower() for flag in Quality if reading and flag in reading.quality and flag.name],
-        "values": {quantity.name.lower(): value for quantity, value in reading.values.items()} if reading else {},
+        "values": {quantity.name.lower(): value for quantity, value in seen.values.items()},
+        "slow_values": sorted(quantity.name.lower() for quantity in seen.slow.values) if seen.slow else [],
+        "slow_age_ms": _age_ms(seen.slow_unix_ms, unix_ms),
     }
 
 
@@ -186,8 +191,15 @@ def _age_ms(since_ms: int | None, unix_ms: int) -> int | None:
 def _meter_text(meter: Mapping[str, Any]) -> str:
     parts = [f"cannot be read: {meter['failing']}"] if meter["failing"] else []
     parts += [f"last read {meter['age_ms'] / 1000:.0f} s ago"] if meter["read_ms"] is not None else ["never read"]
-    parts += [", ".join(f"{name} {value}" for name, value in meter["values"].items())] if meter["values"] else []
+    parts += [_values_text(meter, is_slow=False)] if meter["values"] else []
+    if meter["slow_values"]:
+        parts += [f"{meter['slow_age_ms'] / 1000:.0f} s ago {_values_text(meter, is_slow=True)}"]
     return "; ".join([*parts, *meter["flags"]])
+
+
+def _values_text(meter: Mapping[str, Any], *, is_slow: bool) -> str:
+    names = (name for name in meter["values"] if (name in meter["slow_values"]) is is_slow)
+    return ", ".join(f"{name} {meter['values'][name]}" for name in names)
 
 
 def _standing(standing: Standing) -> dict[str, Any]:

@@ -48,7 +48,7 @@ CHRONY_ITSELF: Final = "7F7F0101"
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ClockReport:
     """What somebody says about the clock."""
 
     is_synchronized: bool
@@ -57,12 +57,12 @@ class Word:
     source: str
 
 
-def kernel_word(status: int, error_us: int) -> Word:
+def kernel_report(status: int, error_us: int) -> ClockReport:
     """What adjtimex(2) says."""
-    return Word(not status & STA_UNSYNC, -(-max(0, error_us) // 1000), KERNEL)
+    return ClockReport(not status & STA_UNSYNC, -(-max(0, error_us) // 1000), KERNEL)
 
 
-def chrony_word(line: str) -> Word | None:
+def chrony_report(line: str) -> ClockReport | None:
     """What ``chronyc -c tracking`` says; None if it is not that.
 
     chronyc(1) bounds the error by what is left to correct, and root dispersion, and half of the root delay.
@@ -75,11 +75,11 @@ def chrony_word(line: str) -> Word | None:
         error_ms = math.ceil(min(1000 * (abs(left_s) + dispersion_s + delay_s / 2), Decimal(ERROR_MAX_MS)))
     except (ArithmeticError, ValueError):  # what decimal raises is of the former, and no OverflowError
         return None
-    return Word(fields[13] != "Not synchronised" and fields[0] != CHRONY_ITSELF, max(1, error_ms), CHRONY)
+    return ClockReport(fields[13] != "Not synchronised" and fields[0] != CHRONY_ITSELF, max(1, error_ms), CHRONY)
 
 
-def whom_to_believe(kernel: Word | None, chrony: Word | None, *, has_timesyncd: bool) -> Word:
-    """One word out of what several say.
+def whom_to_believe(kernel: ClockReport | None, chrony: ClockReport | None, *, has_timesyncd: bool) -> ClockReport:
+    """One report out of what several say.
 
     chrony knows best, and tells the kernel only if its settings say so (``rtcsync``). timesyncd tells the kernel, but
     not how far its server may be from the truth.
@@ -87,13 +87,13 @@ def whom_to_believe(kernel: Word | None, chrony: Word | None, *, has_timesyncd: 
     if chrony is not None:
         return chrony
     if kernel is None:
-        return Word(False, ERROR_MAX_MS, "unknown")
+        return ClockReport(False, ERROR_MAX_MS, "unknown")
     if has_timesyncd:
-        return Word(kernel.is_synchronized, kernel.error_ms + TIMESYNCD_DISTANCE_MAX_MS, TIMESYNCD)
+        return ClockReport(kernel.is_synchronized, kernel.error_ms + TIMESYNCD_DISTANCE_MAX_MS, TIMESYNCD)
     return kernel
 
 
-class Grip:
+class Holdover:
     """How well this program has a hold of UTC, from one look at the clock to the next.
 
     The error of a clock that has lost its source is what it was, and has grown since as fast as clocks go wrong. One
@@ -105,17 +105,17 @@ class Grip:
         """The clock when it was last synchronized."""
         self._last_ms = 0
 
-    def look(self, word: Word, epoch_ms: int, now_ms: int) -> Clock:
+    def look(self, report: ClockReport, epoch_ms: int, now_ms: int) -> Clock:
         """What is known about UTC now, on the boot's clock."""
-        if word.is_synchronized:
+        if report.is_synchronized:
             self._last_ms = now_ms
-            self._last = Clock(ClockState.SYNCHRONIZED, min(word.error_ms, ERROR_MAX_MS), word.source, epoch_ms)
+            self._last = Clock(ClockState.SYNCHRONIZED, min(report.error_ms, ERROR_MAX_MS), report.source, epoch_ms)
             return self._last
         error_ms = ERROR_MAX_MS
         if self._last is not None and abs(self._last.epoch_ms - epoch_ms) <= CLOCK_STEP_MS:
             drifted_ms = -(-(now_ms - self._last_ms) * DRIFT_PPM_MAX // 1_000_000)
             error_ms = min(self._last.error_ms + drifted_ms, ERROR_MAX_MS)
-        return Clock(ClockState.UNSYNCHRONIZED, error_ms, word.source, epoch_ms)
+        return Clock(ClockState.UNSYNCHRONIZED, error_ms, report.source, epoch_ms)
 
 
 def is_other_clock(known: Clock, now: Clock) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 from rich.text import Text
 
+from aggregator.auditor.cli import audit, export, publish
 from aggregator.founding.cli import init, invite, join
-from aggregator.proving.cli import audit, cosign, prove, verify
+from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
     from protocol.messages import Right
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None, help=__doc__
+)
 app.add_typer(regulator, name="regulator")
-for verb in (init, invite, join, validators, prove, verify, audit, cosign):
+for verb in (init, invite, join, validators, prove, verify, audit, cosign, export, publish):
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
@@ -146,10 +149,6 @@ def devices(
         for meter in meters
     ]  # fmt: skip
     show(Table(DEVICES, rows), out)
-
-
-for verb in (prove, verify, audit, cosign):
-    app.command()(verb)
 
 
 def main() -> None:

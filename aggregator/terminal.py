@@ -8,11 +8,16 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from config.called import called
+
+if TYPE_CHECKING:
+    from protocol.quorum import Quorum
 
 PIPED_WIDTH: Final = 160
 """Columns where nobody looks at a terminal: commands and digests are to be copied in one piece."""
@@ -42,3 +47,35 @@ def plain(text: object) -> str:
 def instant(at_ms: int) -> str:
     """A time of day to the millisecond, UTC."""
     return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def own_command() -> str:
+    """This program as it was called, for a command that people can paste."""
+    return plain(called("este-aggregator"))
+
+
+def instant_ms(text: str, hint: str) -> int:
+    """An instant that somebody typed, UTC, in milliseconds.
+
+    Raises:
+        typer.BadParameter: it is none, or says no time zone. `hint` names the option.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint=hint)
+    return round(moment.timestamp() * 1000)
+
+
+def load_quorum(path: Path) -> Quorum:
+    """Read a quorum file.
+
+    Raises:
+        EsteError: it is none.
+    """
+    from config.load import load  # noqa: PLC0415 - for the commands that are given one
+    from config.quorum import QuorumFile  # noqa: PLC0415 - the same
+
+    return load(path, QuorumFile).quorum()

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, ingest, light, many_meters, settlement
+from benchmarks import agent, backlog, dead_meters, engine, ingest, ledger, light, many_meters, peers, settlement
 
 MEASURES = {
     "ingest": ingest.measure,
+    "ledger": ledger.measure,
+    "engine": engine.measure,
     "settlement": settlement.measure,
     "light": light.measure,
     "agent": agent.measure,
     "backlog": backlog.measure,
     "many_meters": many_meters.measure,
     "dead_meters": dead_meters.measure,
+    "peers": peers.measure,
 }
 
 

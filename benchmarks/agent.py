@@ -54,7 +54,7 @@ async def _watch(folder: Path) -> tuple[float, float, float]:
         before_s, before_bytes = cpu_seconds_of(agent), _written_bytes(agent)
         await asyncio.sleep(WATCHED_S)
         written_gb = (_written_bytes(agent) - before_bytes) * DAY_S / WATCHED_S / 1e9
-        return _peak_rss_mb(agent), (cpu_seconds_of(agent) - before_s) / WATCHED_S, written_gb
+        return peak_rss_mb(agent), (cpu_seconds_of(agent) - before_s) / WATCHED_S, written_gb
     finally:
         for child in reversed(children):
             await child.stop(patience_s=20)
@@ -77,7 +77,7 @@ def _set_default_pace(settings_file: Path) -> None:
     settings_file.write_text(yaml.safe_dump(settings))
 
 
-def _peak_rss_mb(pid: int) -> float:
+def peak_rss_mb(pid: int) -> float:
     """Peak resident set size, in megabytes of 1,000,000 bytes."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(fields["VmHWM"].split()[0]) * 1024 / 1e6

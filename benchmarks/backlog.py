@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.batching import Boot
 from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile

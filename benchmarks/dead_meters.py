@@ -101,16 +101,16 @@ def measure() -> Iterator[Figure]:
 
 
 async def _compare(transport: Transport, busy: bool) -> tuple[float, float, tuple[float, float] | None]:
-    async with _a_fleet(transport) as (settings, bus):
+    async with a_fleet(transport) as (settings, bus):
         profiles = load_profiles()
         meters = [plan_for(address, profiles, WANTED) for address in bus.meters]
         healthy, dead = meters[:-DEAD], meters[-DEAD:]
         alone_s, beside_dead_s = [], []
         for _ in range(ROUNDS):
-            await _tell(settings, dead, "none")
-            await _tell(settings, meters if busy else [], "slow", TURNAROUND_MS)
+            await tell(settings, dead, "none")
+            await tell(settings, meters if busy else [], "slow", TURNAROUND_MS)
             alone_s.append(await _watch(bus, healthy, healthy, busy))
-            await _tell(settings, dead, "dead")
+            await tell(settings, dead, "dead")
             beside_dead_s.append(await _watch(bus, meters, healthy, busy))
         if transport is not Transport.TCP:
             return min(alone_s), min(beside_dead_s), None
@@ -118,14 +118,16 @@ async def _compare(transport: Transport, busy: bool) -> tuple[float, float, tupl
         return min(alone_s), min(beside_dead_s), plain
 
 
-async def _tell(settings: FleetSettings, meters: Sequence[MeterPlan], fault: str, number: int | None = None) -> None:
+async def tell(settings: FleetSettings, meters: Sequence[MeterPlan], fault: str, number: int | None = None) -> None:
+    """Give some meters of a running fleet a fault, or lift it."""
     assert settings.run_folder is not None, "this fleet takes orders"
     for meter in meters:
         await order(settings.run_folder, {"meter": meter.meter, "fault": fault, "number": number})
 
 
 @asynccontextmanager
-async def _a_fleet(transport: Transport) -> AsyncIterator[tuple[FleetSettings, Bus]]:
+async def a_fleet(transport: Transport) -> AsyncIterator[tuple[FleetSettings, Bus]]:
+    """A fleet in a process of its own, and its one bus."""
     with tempfile.TemporaryDirectory() as folder:
         run_folder = Path(folder) / "run"
         settings = FleetSettings(meters=METERS, first_port=free_ports(), transport=transport, run_folder=run_folder)

@@ -56,7 +56,7 @@ async def _watch(folder: Path) -> tuple[float, float, float, float]:
     fleet = FleetSettings(meters=METERS, first_port=free_ports(PORTS))
     scenario = compose(fleet)
     broker_port = free_ports()
-    settings_file = _write_settings(folder, scenario, fleet, broker_port)
+    settings_file = write_settings(folder, _buses(scenario, fleet), broker_port)
     commands = {
         "broker": [sys.executable, "-m", "firmware_sim.demo.broker_port", str(broker_port)],
         "fleet": [program("este-fleet"), "run", f"--meters={METERS}", f"--first-port={fleet.first_port}"],
@@ -78,13 +78,14 @@ async def _watch(folder: Path) -> tuple[float, float, float, float]:
 async def _agent_at_work(pid: int, settings_file: Path) -> tuple[float, float]:
     """Readings a second, and CPU seconds a second."""
     await asyncio.sleep(WARM_UP_S)
-    before, begin_s, cpu_s = await _readings(settings_file), time.monotonic(), cpu_seconds_of(pid)
+    before, begin_s, cpu_s = await readings_of(settings_file), time.monotonic(), cpu_seconds_of(pid)
     await asyncio.sleep(WATCHED_S)
-    after, span_s = await _readings(settings_file), time.monotonic() - begin_s
+    after, span_s = await readings_of(settings_file), time.monotonic() - begin_s
     return (after - before) / span_s, (cpu_seconds_of(pid) - cpu_s) / span_s
 
 
-async def _readings(settings_file: Path) -> int:
+async def readings_of(settings_file: Path) -> int:
+    """How many readings an agent has kept so far."""
     told = await output_of([program("este-agent"), "status", f"--settings={settings_file}", "--json"])
     return int(json.loads(told)["readings_read"])
 
@@ -121,7 +122,8 @@ def _buses(scenario: Scenario, fleet: FleetSettings) -> tuple[Bus, ...]:
     return tuple(bus for gateway in scenario.gateways for bus in scenario.buses(gateway, fleet))
 
 
-def _write_settings(folder: Path, scenario: Scenario, fleet: FleetSettings, broker_port: int) -> Path:
+def write_settings(folder: Path, buses: tuple[Bus, ...], broker_port: int) -> Path:
+    """The settings and keys of an agent that nobody knows, and where they are."""
     create(folder / "gateway.key")
     write_new(folder / "aggregator.pub.pem", create(folder / "aggregator.key").public_key.to_pem().encode())
     settings = AgentSettings(
@@ -131,7 +133,7 @@ def _write_settings(folder: Path, scenario: Scenario, fleet: FleetSettings, brok
         key_file=Path("gateway.key"),
         aggregator_key_file=Path("aggregator.pub.pem"),
         broker=Broker(host="127.0.0.1", port=broker_port),
-        buses=_buses(scenario, fleet),
+        buses=buses,
     )
     path = folder / "agent.yaml"
     write_new(path, yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True)).encode())

@@ -145,7 +145,7 @@ class TokenRule(Model):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not 0 <= self.factor_low < self.factor_high:
-            raise mistake("0 ≤ factor_low < factor_high")
+            raise mistake("0 ≤ factor_low < factor_high", f"{self.factor_low} and {self.factor_high}")
         if min(self.penalty, self.reward) < 0:
             raise mistake("coefficients of 0 or more")
         if self.factor_high > 20 or max(self.penalty, self.reward) > 10**9:
@@ -192,6 +192,10 @@ class TimeRule(Model):
     time_zone: str = "Etc/UTC"
     future_max_ms: Natural = 10_000
     """How far ahead of the block's time a reading may be: clocks differ, but not by more."""
+    restate_after_ms: Natural = 3_600_000
+    """How long late energy of an interval waits for more of it, before the interval is restated."""
+    restate_periods: Annotated[int, Field(ge=0, le=24)] = 2
+    """How many settlement periods that are over may still be restated."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -255,17 +259,17 @@ class Grid(Model):
         _leads_to("devices.*.participant", (d.participant for d in self.devices), participants)
         _leads_to("permits.*.participant", (p.participant for p in self.permits), participants)
         if RESERVE in participants:
-            raise mistake(f"no participant by the reserved name {RESERVE!r}")
+            raise mistake(f"no participant by the reserved name {RESERVE!r}", "one")
         if AGGREGATOR in self.gateways:
-            raise mistake(f"no gateway by the reserved name {AGGREGATOR!r}")
+            raise mistake(f"no gateway by the reserved name {AGGREGATOR!r}", "one")
         for source in {generator.source for generator in self.generators}:
             if len({g.is_clean for g in self.generators if g.source is source}) > 1:
-                raise mistake(f"generators of source {source} to be all clean or all not")
+                raise mistake(f"generators of source {source} to be all clean or all not", "both")
         if any(generator.source is Source.OTHER for generator in self.generators):
-            raise mistake(f"a source other than {Source.OTHER!r}, which is for what has no generator")
+            raise mistake(f"a source other than {Source.OTHER!r}, which is for what has no generator", "that one")
         for branch in self.branches:
             if branch.from_node == branch.to_node:
-                raise mistake(f"branch {branch.id} to join two different nodes")
+                raise mistake(f"branch {branch.id} to join two different nodes", f"{branch.to_node} twice")
         return self
 
 
@@ -273,7 +277,7 @@ def _unique(what: str, names: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise mistake(f"{what} to stand once each, but {name} stands twice")
+            raise mistake(f"{what} to stand once each", f"{name} twice")
         seen.add(name)
     return seen
 
@@ -281,4 +285,4 @@ def _unique(what: str, names: Iterable[str]) -> set[str]:
 def _leads_to(what: str, names: Iterable[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
-            raise mistake(f"{what} to name something in this file, but {name} is not there")
+            raise mistake(f"{what} to name something in this file", f"{name}, which is not in it")

@@ -6,16 +6,24 @@ not used, because nobody could tell any more who signed. Nothing here prints or 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from protocol.crypto import PublicKey, SoftwareKey
+from protocol.crypto import Ed25519Key, PublicKey, SoftwareKey
 from protocol.errors import OperatorError, SignatureError
 
 OWNER_ONLY: Final = 0o600
+
+UNFINISHED_SUFFIX: Final = ".unfinished"
+"""Of a file that is being written, on a file system that cannot do without a name."""
+
+NO_NAMELESS_FILES: Final = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL))
+"""What a file system, or an old kernel, says that has none (open(2), O_TMPFILE)."""
 
 
 def create(path: Path) -> SoftwareKey:
@@ -38,30 +46,55 @@ def keep(path: Path, key: SoftwareKey) -> None:
     write_new(path, key.to_pem(), mode=OWNER_ONLY)
 
 
-def write_new(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def write_new(path: Path, data: bytes | Iterable[bytes], *, mode: int = 0o644) -> None:
     """Write a file that must not be there yet, whole or not at all, with its permissions from the first byte on.
 
-    It gets its name when all of it is on the disk: whenever the power fails, under this name there is no part of it.
+    It gets its name when all of it is on the disk: whenever the power fails, under this name there is no part of it,
+    and under no other name is there a private key.
+
+    Args:
+        path: where to.
+        data: what, at once or piece after piece; if making the pieces fails, nothing has been written.
+        mode: who may do what with the file.
 
     Raises:
         OperatorError: there is a file already, or it cannot be written.
     """
     try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                os.fchmod(file.fileno(), mode)
-                file.write(data)
+        with _nameless(path) as handle:
+            with os.fdopen(handle, "wb", closefd=False) as file:
+                os.fchmod(handle, mode)
+                file.writelines([data] if isinstance(data, bytes) else data)
                 file.flush()
-                os.fsync(file.fileno())
-            os.link(aside, path)
-        finally:
-            Path(aside).unlink()
+                os.fsync(handle)
+            os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle)  # with src_dir_fd, Python follows the link
         sync_folder(path.parent)
     except FileExistsError as error:
         raise OperatorError(path, "", "no file yet, since nothing is ever overwritten", "one that exists") from error
     except OSError as error:
         raise OperatorError(path, "", "a place to write to", error.strerror or str(error)) from error
+
+
+@contextmanager
+def _nameless(path: Path) -> Iterator[int]:
+    """A file beside `path` that has no name and is gone if it gets none, for its owner alone.
+
+    Where the file system has no such files, it has a name until it is closed; what a crash has left of an earlier one
+    under that name is removed first. It may be a second name of the file that was meant, and is never written to.
+    """
+    aside = path.with_name(f".{path.name}{UNFINISHED_SUFFIX}")
+    aside.unlink(missing_ok=True)
+    try:
+        handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, OWNER_ONLY)
+    except OSError as error:
+        if error.errno not in NO_NAMELESS_FILES:
+            raise
+        handle = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+        aside.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -89,6 +122,24 @@ def load(path: Path) -> SoftwareKey:
         return SoftwareKey.from_pem(pem)
     except SignatureError as error:
         raise OperatorError(path, "", "a P-256 private key in PEM (PKCS #8)", str(error)) from error
+
+
+def note_key(path: Path) -> Ed25519Key:
+    """Read the key that notes are signed with; the first time, make it.
+
+    Raises:
+        OperatorError: it cannot be written, others can read it, or it is no Ed25519 key in PEM.
+    """
+    if not path.exists():
+        made = Ed25519Key.generate()
+        write_new(path, made.to_pem(), mode=OWNER_ONLY)
+        return made
+    pem = _read(path, "a note key")
+    _see_that_others_cannot_read(path, "a key")
+    try:
+        return Ed25519Key.from_pem(pem)
+    except SignatureError as error:
+        raise OperatorError(path, "", "an Ed25519 private key in PEM (PKCS #8)", str(error)) from error
 
 
 def load_public(path: Path) -> PublicKey:

@@ -1,19 +1,18 @@
-"""Reading settings files. Whatever is wrong with one is told at once: file, key path, expected, got."""
+"""Reading settings files. All that is wrong with one is told at once: file, line and column, key, expected, got."""
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from config import yaml_text
 from config.meter_profile import MeterProfile
 from config.model import Model
 from protocol.errors import EsteError, OperatorError
@@ -43,7 +42,7 @@ def load(path: Path, kind: type[M]) -> M:
     Raises:
         SettingsError: the file is missing, is not YAML, or breaks rules of `kind`; all of them are told.
     """
-    return check(_parse_yaml(_read_text(path), path), kind, path)
+    return _built(_document(_read_text(path), path), kind, path)
 
 
 def check(document: object, kind: type[M], place: Path | str) -> M:
@@ -52,11 +51,7 @@ def check(document: object, kind: type[M], place: Path | str) -> M:
     Raises:
         SettingsError: it breaks rules of `kind`.
     """
-    try:
-        model = kind.model_validate(document)
-    except ValidationError as error:
-        raise SettingsError(tuple(_mistake(place, detail, kind) for detail in error.errors())) from error
-    return _anchored(model, Path(place).resolve().parent)
+    return _built(yaml_text.Document(document, None), kind, place)
 
 
 class Profiles(Mapping[str, MeterProfile]):
@@ -114,50 +109,10 @@ def read_profile(text: str, path: Path) -> MeterProfile:
     Raises:
         SettingsError: it is wrong, or `path` is not named after it; all mistakes are told.
     """
-    profile = check(_parse_yaml(text, path), MeterProfile, path)
+    profile = _built(_document(text, path), MeterProfile, path)
     if profile.id != path.stem:
         raise SettingsError((OperatorError(path, "id", f"the file's own name {path.stem!r}", repr(profile.id)),))
     return profile
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without its surprises.
-
-    A key that stands twice is a mistake, not a silent choice. Plain scalars are read as YAML 1.2 reads them, so that
-    ``010`` is no octal number, ``no`` is no boolean and ``12:30`` is no count of seconds; and a number with a point is
-    kept as it is printed.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build one mapping."""
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem=f"line {line}: a key that is no word")
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"line {line}: key {key!r} stands twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-    def construct_decimal(self, node: yaml.ScalarNode) -> Decimal:
-        """Build a number with a point."""
-        return Decimal(self.construct_scalar(node))
-
-
-_PLAIN_SCALARS: Final = (
-    ("null", r"(?:~|null|)$", ["~", "n", ""]),
-    ("bool", r"(?:true|false)$", list("tf")),
-    ("int", r"(?:[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+)$", list("-+0123456789")),
-    ("float", r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3})?$", list("-+0123456789")),
-)
-"""Core schema of YAML 1.2 §10.3, narrowed; whatever is none of these is text."""
-
-_StrictLoader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _starts in _PLAIN_SCALARS:
-    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _starts)
-_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_decimal)
 
 
 def _read_text(path: Path) -> str:
@@ -171,32 +126,45 @@ def _read_text(path: Path) -> str:
         raise SettingsError((OperatorError(path, "", "a readable text file", str(error)),)) from error
 
 
-def _parse_yaml(text: str, path: Path) -> object:
+def _document(text: str, path: Path) -> yaml_text.Document:
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, ValueError) as error:
-        raise SettingsError((OperatorError(path, "", "YAML", " ".join(str(error).split())),)) from error
-    except RecursionError as error:
-        raise SettingsError((OperatorError(path, "", "YAML", "too many brackets inside each other"),)) from error
+        return yaml_text.read(text)
+    except yaml_text.NotYaml as error:
+        mistake = OperatorError(path, "", error.expected, error.got, position=error.position)
+        raise SettingsError((mistake,)) from error
 
 
-def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model]) -> OperatorError:
+def _built(document: yaml_text.Document, kind: type[M], place: Path | str) -> M:
+    try:
+        model = kind.model_validate(document.value)
+    except ValidationError as error:
+        raise SettingsError(tuple(_mistake(place, detail, kind, document) for detail in error.errors())) from error
+    return _anchored(model, Path(place).resolve().parent)
+
+
+def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model], document: yaml_text.Document) -> OperatorError:
     key_path = ".".join(map(str, detail["loc"]))
-    given = detail["input"]
-    got = (
-        "what stands there"
-        if isinstance(given, dict)
-        else f"{given if isinstance(given, Decimal) else repr(given)!s:.60}"
-    )
     match detail["type"]:
         case "missing":
-            return OperatorError(place, key_path, "a value", "nothing")
+            expected, got = "a value", "nothing"
         case "extra_forbidden":
-            return OperatorError(place, key_path, f"a known key{_nearest(kind, detail['loc'])}", "one that is unknown")
+            expected, got = f"a known key{_nearest(kind, detail['loc'])}", "one that is unknown"
         case "este":
-            return OperatorError(place, key_path, detail["msg"], got)
+            expected, got = detail["msg"], detail["ctx"].get("got") or _shown(detail["input"])
         case _:
-            return OperatorError(place, key_path, detail["msg"].removeprefix("Input should be "), got)
+            expected, got = detail["msg"].removeprefix("Input should be "), _shown(detail["input"])
+    return OperatorError(place, key_path, expected, got, position=document.position_of(detail["loc"]))
+
+
+def _shown(given: object) -> str:
+    """What a file says somewhere, in short."""
+    match given:
+        case dict():
+            return f"a section with {', '.join(map(str, given)) or 'nothing in it'!s:.60}"
+        case Decimal():
+            return f"{given!s:.60}"
+        case _:
+            return f"{given!r:.60}"
 
 
 def _nearest(kind: type[Model], loc: tuple[int | str, ...]) -> str:

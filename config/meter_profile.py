@@ -88,7 +88,7 @@ class Block(Model):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.last < self.first:
-            raise mistake("a block whose last address is not below its first")
+            raise mistake("a block whose last address is not below its first", f"{self.first} to {self.last}")
         return self
 
 
@@ -105,13 +105,13 @@ class Register(Model):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.quantity not in (q.name.lower() for q in Quantity):
-            raise mistake(f"a quantity out of {', '.join(q.name.lower() for q in Quantity)}")
+            raise mistake(f"a quantity out of {', '.join(q.name.lower() for q in Quantity)}", self.quantity)
         if self.unit not in BASE_UNITS_PER_UNIT:
-            raise mistake(f"a unit out of {', '.join(BASE_UNITS_PER_UNIT)}")
+            raise mistake(f"a unit out of {', '.join(BASE_UNITS_PER_UNIT)}", self.unit)
         if BASE_UNITS_PER_UNIT[self.unit][0] != self.id.base_unit:
-            raise mistake(f"a unit that turns into {self.id.base_unit} for {self.quantity}")
+            raise mistake(f"a unit that turns into {self.id.base_unit} for {self.quantity}", self.unit)
         if self.scale == 0 or (self.scale < 0 and self.id in ENERGY_REGISTERS):
-            raise mistake("a scale other than 0, and above it for energy")
+            raise mistake("a scale other than 0, and above it for energy", str(self.scale))
         return self
 
     @property
@@ -173,11 +173,11 @@ class PowerLimit(Model):
     @model_validator(mode="after")
     def _is_power(self) -> Self:
         if BASE_UNITS_PER_UNIT.get(self.unit, ("", 0))[0] != "W":
-            raise mistake("a unit of power, W or kW")
+            raise mistake("a unit of power, W or kW", self.unit)
         if self.scale <= 0:
-            raise mistake("a scale above 0")
+            raise mistake("a scale above 0", str(self.scale))
         if self.lifted >= 1 << 16 * self.type.words:
-            raise mistake(f"a lifted value that a register of type {self.type} holds")
+            raise mistake(f"a lifted value that a register of type {self.type} holds", str(self.lifted))
         return self
 
     @property
@@ -223,7 +223,7 @@ class MeterProfile(Model):
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
         if found := "; ".join(self._complaints()):
-            raise mistake(found)
+            raise mistake(found, "a profile where it is not so")
         return self
 
     def _complaints(self) -> Iterator[str]:

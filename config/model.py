@@ -17,9 +17,12 @@ from pydantic_core import PydanticCustomError
 from protocol.fields import is_name
 
 
-def mistake(expected: str) -> PydanticCustomError:
-    """The error for a rule that a settings file breaks; `expected` completes the sentence "expected …"."""
-    return PydanticCustomError("este", "{expected}", {"expected": expected})
+def mistake(expected: str, got: str = "") -> PydanticCustomError:
+    """The error for a rule that a settings file breaks: it completes the sentence "expected …, got …".
+
+    Without `got`, whoever tells it shows what the file says there.
+    """
+    return PydanticCustomError("este", "{expected}", {"expected": expected, "got": got})
 
 
 class Model(BaseModel):

@@ -30,7 +30,7 @@ if [ -z "$go" ] || ! is_new_enough "$go"; then
 fi
 
 export GOTOOLCHAIN=local CGO_ENABLED=0
-echo "Building CometBFT $version with $("$go" env GOVERSION): a minute or two."
+echo "Building CometBFT $version with $("$go" env GOVERSION): some minutes."
 found=$("$go" mod download -json "$module" | sed -n 's/^\t"Sum": "\(.*\)",$/\1/p')
 if [ "$found" != "$sum" ]; then
     echo "$module is not what it was: expected $sum, got $found" >&2

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 import yaml
@@ -18,12 +18,11 @@ from rich.table import Table
 from config.grid_model import TimeRule
 from config.load import check, load
 from config.settings.fleet import FleetSettings, Transport
-from config.tables import Column, show
-from config.tables import Table as Fitted
+from config.tables import show
 from config.version import VersionOption
 from firmware_sim.faults import faults_in_words
-from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, compose, serial_device
-from firmware_sim.sites import Limiter
+from firmware_sim.listing import as_document, table_of_meters
+from firmware_sim.scenario import Connection, Scenario, compose, serial_device
 from protocol.errors import EsteError, OperatorError
 
 PIPED_WIDTH: Final = 160
@@ -32,6 +31,7 @@ PIPED_WIDTH: Final = 160
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     help="Simulated meters: a region of households, sun, wind and a gas engine, served over Modbus. "
     "The same --meters and --seed always give the same region.",
@@ -39,8 +39,17 @@ app = typer.Typer(
 
 _DEFAULT: Final = FleetSettings()
 
+ALSO: Final = ("sunspec", "heat")
+"""What there can be beside the meters."""
+
 Meters = Annotated[
-    int | None, typer.Option("--meters", help="How many meters, 4 or more.", show_default=str(_DEFAULT.meters))
+    str | None,
+    typer.Option(
+        "--meters",
+        metavar="N[,sunspec=N][,heat=N]",
+        help="How many meters, 4 or more; and how many SunSpec devices and heat meters beside them.",
+        show_default=str(_DEFAULT.meters),
+    ),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Which region of that size.", show_default=str(_DEFAULT.seed))]
 Host = Annotated[str | None, typer.Option("--host", help="Address to serve on.", show_default=_DEFAULT.host)]
@@ -62,11 +71,6 @@ RunFolder = Annotated[
     Path | None,
     typer.Option("--run-folder", help="Folder in which a running fleet takes orders, and serial buses are linked."),
 ]
-HEADINGS: Final = {
-    Transport.TCP: "Modbus TCP",
-    Transport.RTU: "RTU over TCP",
-    Transport.SERIAL: "serial port",
-}
 Settings = Annotated[
     Path | None, typer.Option("--settings", help="YAML file with fleet settings; the options above go before it.")
 ]
@@ -129,9 +133,9 @@ def list_meters(
         )
         scenario = compose(chosen)
     if as_json:
-        typer.echo(json.dumps(_as_document(scenario, chosen), indent=2))
+        typer.echo(json.dumps(as_document(scenario, chosen), indent=2))
     else:
-        show(_table_of_meters(scenario, chosen), _console())
+        show(table_of_meters(scenario, chosen), _console())
 
 
 @app.command()
@@ -153,7 +157,8 @@ def grid(
         chosen = _settings(settings, meters=meters, seed=seed)
         cut = {"interval_ms": interval_ms, "grace_ms": grace_ms, "period_ms": period_ms}
         region = compose(chosen).grid(check(cut, TimeRule, "command line"))
-    typer.echo(f"# Written by este-fleet grid: {chosen.meters} meters, seed {chosen.seed}.")
+    more = "".join(f", {key}={number}" for key in ALSO if (number := getattr(chosen, key)))
+    typer.echo(f"# Written by este-fleet grid: {chosen.meters} meters{more}, seed {chosen.seed}.")
     document = region.model_dump(mode="json")
     typer.echo(yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120), nl=False)
 
@@ -178,7 +183,7 @@ def dump(
             raise OperatorError("fleet", "transport", "tcp; este-agent read reads over the others", chosen.transport)
         rows = asyncio.run(dump_meter(connection, chosen.host))
     place = connection.place
-    table = Table(title=f"{meter}, {connection.site.model}, unit {place.unit} on {chosen.host}:{place.port}")
+    table = Table(title=f"{meter}, {connection.profile}, unit {place.unit} on {chosen.host}:{place.port}")
     for column in ("printed", "address", "words"):
         table.add_column(column, no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -187,7 +192,7 @@ def dump(
     for row in rows:
         table.add_row(row.printed, row.address, row.words, row.value, row.unit, row.shows)
     _console().print(table)
-    typer.echo(f"Active power, read by other means:\n  {mbpoll_command(connection, chosen.host)}")
+    typer.echo(f"Power, read by other means:\n  {mbpoll_command(connection, chosen.host)}")
 
 
 @app.command(epilog=faults_in_words())
@@ -248,7 +253,27 @@ def _settings(file: Path | None, **options: int | str | None) -> FleetSettings:
     """
     settings = load(file, FleetSettings) if file else _DEFAULT
     given = {key: value for key, value in options.items() if value is not None}
+    if isinstance(meters := given.get("meters"), str):
+        given |= _how_many(meters)
     return check(settings.model_dump() | given, FleetSettings, "command line")
+
+
+def _how_many(text: str) -> dict[str, int]:
+    """The numbers of ``12,sunspec=3,heat=5``, as settings.
+
+    Raises:
+        OperatorError: it is no such thing.
+    """
+    numbers: dict[str, int] = {}
+    for place, part in enumerate(text.split(",")):
+        name, is_named, number = part.rpartition("=")
+        key = name if is_named else "meters"
+        is_known = name in ALSO if is_named else place == 0
+        if not is_known or key in numbers or not number.isascii() or not number.isdecimal():
+            expected = f"a number of meters, and after commas any of {', '.join(f'{also}=N' for also in ALSO)}"
+            raise OperatorError("command line", "--meters", expected, text)
+        numbers[key] = int(number)
+    return numbers
 
 
 def _tell_ready(scenario: Scenario, settings: FleetSettings) -> None:
@@ -276,70 +301,6 @@ def _find(scenario: Scenario, meter: str) -> Connection:
         near = difflib.get_close_matches(meter, by_name, n=1) or list(by_name)[:1]
         raise OperatorError("command line", "--meter", f"a meter of the region, such as {near[0]}", meter)
     return by_name[meter]
-
-
-def _as_document(scenario: Scenario, fleet: FleetSettings) -> dict[str, Any]:
-    """What `list --json` prints."""
-    return {
-        "region": REGION,
-        "seed": scenario.seed,
-        "meters": [_meter_entry(connection, fleet.host) for connection in scenario.connections],
-        "gateways": [
-            {
-                "id": gateway,
-                "participants": [c.site.participant for c in scenario.connections if c.place.gateway == gateway],
-                "buses": [bus.model_dump(mode="json") for bus in scenario.buses(gateway, fleet)],
-            }
-            for gateway in scenario.gateways
-        ],
-    }
-
-
-def _meter_entry(connection: Connection, host: str) -> dict[str, Any]:
-    site, place = connection.site, connection.place
-    return {
-        "id": site.meter,
-        "participant": site.participant,
-        "kind": site.kind.value,
-        "node": connection.node,
-        "gateway": place.gateway,
-        "profile": site.model,
-        "serial": None if connection.serial is None else str(connection.serial),
-        "host": host,
-        "port": place.port,
-        "unit": place.unit,
-        "limiter": _limiter_entry(connection, site.limiter) if site.limiter else None,
-    }
-
-
-def _limiter_entry(connection: Connection, limiter: Limiter) -> dict[str, Any]:
-    return {
-        "id": limiter.name,
-        "profile": LIMITER_MODEL,
-        "unit": connection.place.limiter_unit,
-        "rated_w": limiter.rated_w,
-    }
-
-
-def _table_of_meters(scenario: Scenario, fleet: FleetSettings) -> Fitted:
-    columns = (
-        Column(heading="meter"),
-        Column(heading="participant", drop=4),
-        Column(heading="gateway", drop=3),
-        Column(heading="profile", drop=2),
-        Column(heading=HEADINGS[fleet.transport]),
-        Column(heading="unit", is_right=True),
-        Column(heading="limiter", drop=1),
-        Column(heading="unit", drop=1, is_right=True),
-    )
-    rows = []
-    for connection in scenario.connections:
-        site, place = connection.site, connection.place
-        limiter = (site.limiter.name, str(place.limiter_unit)) if site.limiter else ("", "")
-        is_serial = fleet.transport is Transport.SERIAL
-        address = str(serial_device(fleet, place.port)) if is_serial else f"{fleet.host}:{place.port}"
-        rows.append((site.meter, site.participant, place.gateway, site.model, address, str(place.unit), *limiter))
-    return Fitted(columns, rows)
 
 
 def _console() -> Console:

@@ -92,6 +92,56 @@ class GasEngineCurve:
         return self.rated_w * (GAS_ENGINE_MEAN + 0.015 * noise(self.seed, "throttle", t_s, 60))
 
 
+@dataclass(frozen=True, slots=True)
+class BatteryCurve:
+    """A battery that is filled at noon and at night, and empties in the morning and in the evening: twice a day."""
+
+    rated_w: int
+
+    @property
+    def capacity_wh(self) -> int:
+        """Fit for five hours at the rated power."""
+        return 5 * self.rated_w
+
+    def power_w(self, t_s: float) -> float:
+        """What it takes; below 0 it feeds in. Most at 13:00 and at 01:00."""
+        return self.rated_w * math.sin(_battery_angle(t_s))
+
+    def state_of_charge(self, t_s: float) -> float:
+        """How full it is: half, and what it took since it last was. The integral of its power, without losses."""
+        swing = _BATTERY_CYCLE_S / (2 * math.pi * HOUR_S) * self.rated_w / self.capacity_wh
+        return 0.5 - swing * math.cos(_battery_angle(t_s))
+
+
+_BATTERY_CYCLE_S: Final = DAY_S // 2
+
+
+def _battery_angle(t_s: float) -> float:
+    return 2 * math.pi * (t_s - 10 * HOUR_S) / _BATTERY_CYCLE_S
+
+
+@dataclass(frozen=True, slots=True)
+class HeatCurve:
+    """A house on the heat network: hot water in the morning and in the evening, and the heating between."""
+
+    seed: str
+    rated_w: int
+
+    def share(self, t_s: float) -> float:
+        """How much of the rated flow it takes: a quarter to all."""
+        habit = 0.4 + 0.25 * _peak(t_s, at_h=6.5, width_h=1.5) + 0.2 * _peak(t_s, at_h=19.5, width_h=2.5)
+        mood = 0.1 * noise(self.seed, "tap", t_s, 600) + 0.05 * noise(self.seed, "valve", t_s, 45)
+        return min(1.0, max(0.25, habit + mood))
+
+    def supply_c(self, t_s: float) -> float:
+        """What comes in: 68 to 76 °C, over hours."""
+        return 72.0 + 4.0 * noise(self.seed, "supply", t_s, 3 * HOUR_S)
+
+    def return_c(self, t_s: float) -> float:
+        """What goes back: 35 to 43 °C."""
+        return 39.0 + 4.0 * noise(self.seed, "return", t_s, 1_800)
+
+
 def sun(t_s: float) -> float:
     """Clear sky, as a share of the best: 0 at night, 1 at solar noon."""
     height = math.sin(math.pi * ((t_s % DAY_S) - SUNRISE_S) / (SUNSET_S - SUNRISE_S))

@@ -1,4 +1,4 @@
-"""What stands behind a meter: a household, or a plant, and what a limiter does to it.
+"""What stands behind an electricity meter: a household, a plant or a battery, and what a limiter does to it.
 
 A limiter is real: a plant never feeds in more than its limit, and a household never buys more than its limit or what
 it cannot shed, whichever is more. A household sheds its heat pump only; its own sun counts for it.
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from firmware_sim.curves import HOUSEHOLD_PEAK, GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
+from firmware_sim.curves import HOUSEHOLD_PEAK, BatteryCurve, GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
+from protocol.units import PPM
 
 MILLI = 1_000
 
@@ -59,13 +60,17 @@ class Household:
     def flow(self, t_s: float, limit_w: int | None) -> Flow:
         """The base load, less the sun, and as much of the heat pump as the limit leaves room for."""
         base_mw = round(MILLI * self.habits.base_load_w(t_s))
-        made_mw = round(MILLI * self.roof.power_w(t_s)) if self.roof else 0
+        made_mw = self.made_mw(t_s)
         heat_mw = round(MILLI * self.habits.heat_pump_load_w(t_s))
         if limit_w is not None:
             room_mw = MILLI * limit_w - (base_mw - made_mw)
             heat_mw = min(heat_mw, max(0, room_mw))
         used_mw = base_mw + heat_mw
         return Flow(used_mw - made_mw, round(used_mw * self.reactive_share))
+
+    def made_mw(self, t_s: float) -> int:
+        """What the roof's inverter feeds in, wherever it goes from there."""
+        return round(MILLI * self.roof.power_w(t_s)) if self.roof else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +97,31 @@ class Plant:
         if limit_w is not None:
             made_mw = min(made_mw, MILLI * limit_w)
         return Flow(-made_mw, -round(made_mw * self.reactive_share))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A battery with an inverter and a meter of its own."""
+
+    curve: BatteryCurve
+
+    @property
+    def import_max_w(self) -> int:
+        """Its rated power."""
+        return self.curve.rated_w
+
+    @property
+    def export_max_w(self) -> int:
+        """The same."""
+        return self.curve.rated_w
+
+    def flow(self, t_s: float, limit_w: int | None) -> Flow:
+        """What it takes or feeds in, within the limit either way."""
+        taken_mw = round(MILLI * self.curve.power_w(t_s))
+        if limit_w is not None:
+            taken_mw = max(-MILLI * limit_w, min(taken_mw, MILLI * limit_w))
+        return Flow(taken_mw, 0)
+
+    def charge_ppm(self, t_s: float) -> int:
+        """How full it is."""
+        return round(PPM * self.curve.state_of_charge(t_s))

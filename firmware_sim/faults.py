@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from config.modbus import RTU_UNIT_MAX
 from firmware_sim.chance import between
 from firmware_sim.meter import ENERGIES, UJ_PER_WH, Measured
 from protocol.errors import OperatorError
@@ -85,8 +86,6 @@ SERIAL_STEP: Final = 50_000_000
 
 MBAP_UNIT: Final = 6
 """Where the unit stands in a frame of Modbus TCP. In RTU it stands first."""
-
-UNIT_MAX: Final = 247
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ def shown(active: Mapping[Fault, Active], measured: Measured) -> Measured:
     """What a meter shows instead of what it measures. A glitch wins over whatever else is wrong with a counter."""
     if Fault.FREEZE in active:
         measured = active[Fault.FREEZE].before
-    energy_uj = {key: measured[key] for key in ENERGIES}
+    energy_uj = {key: measured[key] for key in ENERGIES & measured.keys()}
     if Fault.REPLACE in active:
         begun = active[Fault.REPLACE].before
         energy_uj = {key: max(0, value - begun[key]) for key, value in energy_uj.items()}
@@ -208,7 +207,7 @@ def serial_of(active: Mapping[Fault, Active], serial: int | None) -> int | None:
 
 def _by_neighbour(packet: bytes, *, is_rtu: bool) -> bytes:
     at = 0 if is_rtu else MBAP_UNIT
-    packet = packet[:at] + bytes((packet[at] % UNIT_MAX + 1,)) + packet[at + 1 :]
+    packet = packet[:at] + bytes((packet[at] % RTU_UNIT_MAX + 1,)) + packet[at + 1 :]
     return packet[:-2] + checksum(packet[:-2]) if is_rtu else packet
 
 

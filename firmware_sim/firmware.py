@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import nan
 from typing import Final
 
 from firmware_sim.meter import ENERGIES, UJ_PER_KWH, UJ_PER_WH, Shown
@@ -40,6 +41,11 @@ class Format(StrEnum):
         """How many words it takes."""
         return int(self.value[-2:]) // 16
 
+    @property
+    def modulus(self) -> int:
+        """Where a counter that is spelled so begins again at 0."""
+        return 1 << (16 * self.words - self.value.startswith("INT"))
+
 
 PER_UNIT: Final = {
     "V": 1_000,
@@ -54,6 +60,13 @@ PER_UNIT: Final = {
     "Wh": UJ_PER_WH,
     "kWh": UJ_PER_KWH,
     "": 1_000_000,
+    "MWh": 1_000 * UJ_PER_KWH,
+    "l": 1_000,
+    "m³": 1_000_000,
+    "l/h": 1_000,
+    "m³/h": 1_000_000,
+    "°C": 1_000,
+    "K": 1_000,
 }
 """What a printed unit is in the units of `Shown`: millivolts, milliwatts, microjoules, parts per million, …"""
 
@@ -73,13 +86,14 @@ class Printed:
     def count(self, value: int) -> int | float:
         """The number that the meter puts into its words, for a value in the unit that `shown` ends with.
 
-        A counter of energy shows what has flowed completely; every other integer is the nearest.
+        A counter of energy shows what has flowed completely, and begins again at 0 where its words are full; every
+        other integer is the nearest.
         """
         per_count = PER_UNIT[self.unit] // self.counts_per_unit
         if self.format is Format.FLOAT32:
             return value / per_count
         if self.shown in ENERGIES:
-            return value // per_count
+            return value // per_count % self.format.modulus
         return (2 * value + per_count) // (2 * per_count)
 
 
@@ -108,6 +122,10 @@ class Firmware:
     serial: Span | None = None
     """Where the serial number is held: one unsigned number of 32 bits."""
     registers: tuple[Printed, ...]
+    no_float: float = nan
+    """What its floats show where it has no number."""
+    refresh_ms: int = 0
+    """How often it renews what it shows; 0 is whenever it is asked."""
 
     def address(self, number: int) -> int:
         """Where a printed number is on the wire."""
@@ -266,4 +284,4 @@ FIRMWARE: Final[Mapping[str, Firmware]] = {
     firmware.model: firmware
     for firmware in (EASTRON_SDM630, EASTRON_SDM120, SCHNEIDER_IEM3000, ABB_B23, CARLO_GAVAZZI_EM24)
 }
-"""Every model that the simulator knows, by the name that its profile has."""
+"""Every electricity meter that the simulator knows, by the name that its profile has."""

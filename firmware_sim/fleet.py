@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from firmware_sim.curves import HOUR_S, frequency_mhz
-from firmware_sim.device import MILLI, Flow
+from firmware_sim.device import MILLI, Flow, Household, Storage
 from firmware_sim.feeders import REFERENCE_NODE
-from firmware_sim.meter import Measured, measure
+from firmware_sim.heat import HeatCounters, Water, measure_heat
+from firmware_sim.heat_firmware import MODELS
+from firmware_sim.meter import Measured, Shown, measure
 from firmware_sim.network import RadialNetwork, Solution
-from firmware_sim.scenario import Scenario
+from firmware_sim.scenario import Connection, Scenario
+from firmware_sim.sites import Site
 
 BEGIN_S: Final = 13 * HOUR_S
 """Simulated time when a fleet begins to live: solar noon in summer, when everybody uses or feeds in something."""
@@ -47,7 +50,14 @@ class Fleet:
         self._elapsed_ms = 0
         self._network = RadialNetwork(scenario.nodes, scenario.branches, REFERENCE_NODE)
         self._connections = {c.site.meter: c for c in scenario.connections}
-        self._counters = {c.site.meter: c.site.counters for c in scenario.connections}
+        self._electric = [c for c in scenario.connections if c.site.heat is None]
+        self._counters = {c.site.meter: c.site.counters for c in self._electric}
+        self._made_uj = {c.site.meter: c.site.made_uj for c in self._electric if c.site.sunspec}
+        self._stations = {c.site.meter: station for c in scenario.connections if (station := c.site.heat)}
+        self._heat: dict[str, HeatCounters] = {meter: station.counters for meter, station in self._stations.items()}
+        self._water: dict[str, Water] = {}
+        self._held: dict[str, Measured] = {}
+        """What meters go on showing until they renew it."""
         self._limits_w: dict[str, int | None] = {
             limiter.name: None for c in scenario.connections if (limiter := c.site.limiter)
         }
@@ -55,6 +65,7 @@ class Fleet:
         self._flows: dict[str, Flow] = {}
         self._solution: Solution
         self._settle()
+        self._renew(-1)
 
     @property
     def time_s(self) -> float:
@@ -76,10 +87,16 @@ class Fleet:
             raise ValueError(f"a step takes at least 1 ms, not {span_ms}")
         for meter, flow in self._flows.items():
             self._counters[meter] = self._counters[meter].after(flow.active_mw, span_ms)
+        for meter, made_uj in self._made_uj.items():
+            self._made_uj[meter] = made_uj + self._made_mw(meter) * span_ms
+        for meter, water in self._water.items():
+            self._heat[meter] = self._heat[meter].after(water, span_ms)
         self._losses_uj += self._solution.losses.active_mw * span_ms
+        before_ms = self._elapsed_ms
         self._elapsed_ms += span_ms
         self.tick += 1
         self._settle()
+        self._renew(before_ms)
 
     def limit(self, limiter: str, power_w: int | None) -> None:
         """Set a limiter, or lift it with None. The device follows at the next step, as a real one takes a moment.
@@ -105,14 +122,7 @@ class Fleet:
         Raises:
             KeyError: there is no such meter.
         """
-        connection = self._connections[meter]
-        return measure(
-            self._flows[meter],
-            self._counters[meter],
-            voltage_mv=self._solution.voltages_mv[connection.node],
-            frequency_mhz=frequency_mhz(str(self.scenario.seed), self.time_s),
-            shares=connection.site.shares,
-        )
+        return self._held[meter] if meter in self._held else self._now(self._connections[meter])
 
     def truth(self) -> Truth:
         """What every meter shows, and what no meter does."""
@@ -123,10 +133,42 @@ class Fleet:
             losses_uj=self._losses_uj,
         )
 
+    def _now(self, connection: Connection) -> Measured:
+        meter = connection.site.meter
+        if meter in self._water:
+            return measure_heat(self._water[meter], self._heat[meter])
+        measured = measure(
+            self._flows[meter],
+            self._counters[meter],
+            voltage_mv=self._solution.voltages_mv[connection.node],
+            frequency_mhz=frequency_mhz(str(self.scenario.seed), self.time_s),
+            shares=connection.site.shares,
+        )
+        return {**measured, **self._inside(connection.site)} if connection.site.sunspec else measured
+
+    def _inside(self, site: Site) -> Measured:
+        """What a SunSpec device tells of what is behind its meter."""
+        if isinstance(site.device, Storage):
+            return {Shown.STATE_OF_CHARGE_PPM: site.device.charge_ppm(self.time_s)}
+        return {Shown.MADE_POWER_MW: self._made_mw(site.meter), Shown.MADE_UJ: self._made_uj[site.meter]}
+
+    def _made_mw(self, meter: str) -> int:
+        device = self._connections[meter].site.device
+        return device.made_mw(self.time_s) if isinstance(device, Household) else 0
+
+    def _renew(self, before_ms: int) -> None:
+        """Let every meter that shows something new from time to time do so, if it is time."""
+        for meter in self._water:
+            connection = self._connections[meter]
+            refresh_ms = MODELS[connection.site.model].refresh_ms
+            if refresh_ms and self._elapsed_ms // refresh_ms > before_ms // refresh_ms:
+                self._held[meter] = self._now(connection)
+
     def _settle(self) -> None:
         """Work out the power of every site at this moment, then what the connection has to carry."""
         time_s = self.time_s
-        connection, *others = self.scenario.connections
+        self._water = {meter: station.water(time_s) for meter, station in self._stations.items()}
+        connection, *others = self._electric
         flows: dict[str, Flow] = {}
         for other in others:
             site = other.site

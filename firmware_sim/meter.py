@@ -1,4 +1,4 @@
-"""What a meter measures: power on each phase, voltage, current, frequency, and two counters of energy.
+"""What an electricity meter measures: power on each phase, voltage, current, frequency, and two counters of energy.
 
 Counters are integers of microjoules: a power in milliwatts that is shown for milliseconds is exactly that many of them.
 So what a meter has counted *is* the sum of what it has shown, to the last digit, however long the region lives.
@@ -20,7 +20,7 @@ UJ_PER_KWH: Final = 1_000 * UJ_PER_WH
 
 
 class Shown(StrEnum):
-    """What a meter can show. Import counts positive; the unit of the integer is the end of the name."""
+    """What a meter can show, of electricity or of heat. Import counts positive; the name ends with its unit."""
 
     ACTIVE_POWER_MW = "active_power_mw"
     ACTIVE_POWER_L1_MW = "active_power_l1_mw"
@@ -40,9 +40,23 @@ class Shown(StrEnum):
     EXPORTED_UJ = "exported_uj"
     TOTAL_UJ = "total_uj"
     """Imported and exported together, as Eastron counts its total."""
+    MADE_POWER_MW = "made_power_mw"
+    """What an inverter feeds in, whatever its house takes of that. Made counts positive."""
+    MADE_UJ = "made_uj"
+    STATE_OF_CHARGE_PPM = "state_of_charge_ppm"
+    HEAT_UJ = "heat_uj"
+    COOLING_UJ = "cooling_uj"
+    HEAT_POWER_MW = "heat_power_mw"
+    HEAT_VOLUME_ML = "heat_volume_ml"
+    HEAT_FLOW_MLPH = "heat_flow_mlph"
+    SUPPLY_TEMPERATURE_MDEGC = "supply_temperature_mdegc"
+    RETURN_TEMPERATURE_MDEGC = "return_temperature_mdegc"
+    TEMPERATURE_DIFFERENCE_MK = "temperature_difference_mk"
 
 
-ENERGIES: Final = frozenset((Shown.IMPORTED_UJ, Shown.EXPORTED_UJ, Shown.TOTAL_UJ))
+ENERGIES: Final = frozenset(
+    (Shown.IMPORTED_UJ, Shown.EXPORTED_UJ, Shown.TOTAL_UJ, Shown.MADE_UJ, Shown.HEAT_UJ, Shown.COOLING_UJ)
+)
 
 Measured = Mapping[Shown, int]
 

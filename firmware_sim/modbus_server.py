@@ -1,10 +1,9 @@
 """The wire: every meter and limiter of a fleet as a unit on a bus. The only importer of pymodbus.
 
-A bus is a TCP port that speaks Modbus TCP or RTU frames, or a pseudo-terminal that speaks RTU. A meter's words are
-worked out when it is first asked after a step of the fleet, all of them at once, so that one answer never mixes two
-moments. Whoever asks a unit that is not there is answered with exception 11, as by a gateway whose bus stays silent; on
-RTU nobody answers. A function that a device does not have is exception 1, an address outside its blocks 2, a wrong
-length 3. What a meter says goes through its faults.
+A bus is a TCP port that speaks Modbus TCP or RTU frames, or a pseudo-terminal that speaks RTU. What a unit answers is
+told by `firmware_sim.units`; an address outside its blocks is exception 2. Whoever asks a unit that is not there is
+answered with exception 11, as by a gateway whose bus stays silent; on RTU nobody answers. What a meter says goes
+through its faults.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -22,48 +21,25 @@ from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
-from pymodbus.simulator import DataType, SimAction, SimData, SimDevice
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 from config.settings.fleet import FleetSettings, Transport
-from firmware_sim.faults import Active, Fault, Faults, said, serial_of, shown
-from firmware_sim.firmware import FIRMWARE, Area, Format, Span
+from firmware_sim.faults import Faults, said
+from firmware_sim.firmware import Area, Format, Span
 from firmware_sim.fleet import Fleet
 from firmware_sim.free_port import see_that_free
 from firmware_sim.scenario import Connection, serial_device
 from firmware_sim.serial_port import SerialBus
+from firmware_sim.units import LimiterUnit, MeterUnit, Request, Unit, Written
 from protocol.errors import DeviceError, LinkError
 
-READ: Final = {Area.HOLDING: 3, Area.INPUT: 4}
-"""The function that reads each table."""
-WRITE_REGISTERS: Final = 16
-
-LIMIT_WORDS: Final = 2
-LIFTED: Final = 0xFFFF_FFFF
-"""What a limiter holds while it does not limit."""
-
 CLIENT_TIMEOUT_S: Final = 3.0
-
-Words = list[int]
-
-NO_NUMBER: Final[Mapping[Format, Words]] = {
-    Format.FLOAT32: [0x7FC0, 0],
-    Format.INT16: [0x8000],
-    Format.UINT16: [0xFFFF],
-    Format.INT32: [0x8000, 0],
-    Format.UINT32: [0xFFFF, 0xFFFF],
-    Format.INT64: [0x8000, 0, 0, 0],
-    Format.UINT64: [0xFFFF] * 4,
-}
-"""What meters show where they have no number."""
-
-Written = list[int] | list[bool] | None
-"""What a request wants to write; None where it reads."""
 
 # What goes wrong is raised to the caller; without a handler, pymodbus would print it to the terminal as well.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 
 
-def to_words(count: int | float, format_: Format, *, low_word_first: bool = False) -> Words:
+def to_words(count: int | float, format_: Format, *, low_word_first: bool = False) -> list[int]:
     """Spell a number as a device does, with pymodbus' own converter."""
     spelling = AsyncModbusTcpClient.DATATYPE[format_]
     return AsyncModbusTcpClient.convert_to_registers(count, spelling, "little" if low_word_first else "big")
@@ -76,93 +52,6 @@ def from_words(words: Sequence[int], format_: Format, *, low_word_first: bool = 
     number = AsyncModbusTcpClient.convert_from_registers(words, spelling, "little" if low_word_first else "big")
     assert isinstance(number, int | float), f"{format_} is one number"
     return number
-
-
-class MeterUnit:
-    """One meter: shows the fleet's present moment, and lets nobody write."""
-
-    def __init__(self, fleet: Fleet, connection: Connection, faults: Faults) -> None:
-        self._fleet = fleet
-        self._faults = faults
-        self._meter = connection.site.meter
-        self._firmware = FIRMWARE[connection.site.model]
-        self._serial = connection.serial
-        self._unit = connection.place.unit
-        self._moment: object = None
-        """What the words were worked out for."""
-
-    def device(self) -> SimDevice:
-        """The meter as pymodbus serves it."""
-        firmware = self._firmware
-        readable: dict[Area, list[SimData]] = {area: [] for area in Area}
-        for first, last in firmware.blocks:
-            readable[firmware.area].append(_zeros(firmware.address(first), last - first + 1))
-        if firmware.serial and self._serial is not None:
-            readable[firmware.serial.area].append(_zeros(firmware.serial.first, firmware.serial.count))
-        return _device(self._unit, readable[Area.HOLDING], readable[Area.INPUT], self._answer)
-
-    async def _answer(
-        self, function: int, first: int, _address: int, count: int, words: Words, written: Written
-    ) -> ExcCodes | None:
-        """Called by pymodbus before it answers from `words`, whose address is `first`."""
-        active = self._faults.of(self._meter, self._fleet.elapsed_ms)
-        if Fault.EXCEPTION in active:
-            return ExcCodes(active[Fault.EXCEPTION].number)
-        if function not in READ.values() or written is not None:
-            return ExcCodes.ILLEGAL_FUNCTION
-        if count > self._firmware.words_max:
-            return ExcCodes.ILLEGAL_VALUE
-        serial = self._firmware.serial
-        if serial and function == READ[serial.area] and (number := serial_of(active, self._serial)) is not None:
-            words[serial.first - first : serial.first - first + serial.count] = to_words(number, Format.UINT32)
-        if function == READ[self._firmware.area]:
-            self._show(first, words, active)
-        return None
-
-    def _show(self, first: int, words: Words, active: Mapping[Fault, Active]) -> None:
-        """Bring all words up to the present moment, which lasts until the fleet's next step or fault."""
-        moment = (self._fleet.tick, tuple(active.values()))
-        if self._moment == moment:
-            return
-        self._moment = moment
-        measured = shown(active, self._fleet.measured(self._meter))
-        for printed in self._firmware.registers:
-            at = self._firmware.address(printed.number) - first
-            if Fault.NAN in active:
-                spelled = NO_NUMBER[printed.format]
-            else:
-                count = printed.count(measured[printed.shown])
-                spelled = to_words(count, printed.format, low_word_first=self._firmware.low_word_first)
-            words[at : at + printed.format.words] = spelled
-
-
-class LimiterUnit:
-    """One limiter: a single number in watts, read with function 3 and written whole with function 16."""
-
-    def __init__(self, fleet: Fleet, limiter: str, unit: int) -> None:
-        self._fleet = fleet
-        self._limiter = limiter
-        self._unit = unit
-
-    def device(self) -> SimDevice:
-        """The limiter as pymodbus serves it."""
-        return _device(self._unit, [_zeros(0, LIMIT_WORDS)], [], self._answer)
-
-    async def _answer(
-        self, function: int, _first: int, _address: int, count: int, words: Words, written: Written
-    ) -> ExcCodes | None:
-        """Called by pymodbus before it answers from `words`, or writes `written` to them."""
-        if function not in (READ[Area.HOLDING], WRITE_REGISTERS):
-            return ExcCodes.ILLEGAL_FUNCTION
-        if written is None:
-            limit_w = self._fleet.limit_of(self._limiter)
-            words[:LIMIT_WORDS] = to_words(LIFTED if limit_w is None else limit_w, Format.UINT32)
-            return None
-        if count != LIMIT_WORDS:
-            return ExcCodes.ILLEGAL_VALUE
-        limit_w = int(from_words(written, Format.UINT32))
-        self._fleet.limit(self._limiter, None if limit_w == LIFTED else limit_w)
-        return None
 
 
 Door = Callable[[int, bytes], list[tuple[int, bytes]]]
@@ -258,9 +147,10 @@ class Buses:
     def _devices_on(self, port: int) -> list[SimDevice]:
         devices = [_nobody()]
         for connection in self._on(port):
-            devices.append(MeterUnit(self._fleet, connection, self._faults).device())
+            place = connection.place
+            devices.append(_device(place.unit, MeterUnit(self._fleet, connection, self._faults, to_words)))
             if limiter := connection.site.limiter:
-                devices.append(LimiterUnit(self._fleet, limiter.name, connection.place.limiter_unit).device())
+                devices.append(_device(place.limiter_unit, LimiterUnit(self._fleet, limiter.name)))
         return devices
 
     def _on(self, port: int) -> list[Connection]:
@@ -315,11 +205,23 @@ async def read_words(host: str, port: int, unit: int, spans: Sequence[Span]) -> 
     return found
 
 
-def _device(unit: int, holding: list[SimData], readable_input: list[SimData], answer: SimAction) -> SimDevice:
-    """A device with two word tables. pymodbus wants all four tables filled: what is missing is one invalid word."""
+def _device(number: int, unit: Unit) -> SimDevice:
+    """A unit as pymodbus serves it. It wants all four tables filled: what is missing is one invalid word."""
+
+    async def answer(
+        function: int, first: int, _address: int, count: int, words: list[int], written: Written
+    ) -> ExcCodes | None:
+        """Called by pymodbus before it answers from `words`, whose address is `first`, or writes `written` to them."""
+        code = unit.answer(Request(function, first, count, written), words)
+        return None if code is None else ExcCodes(code)
+
+    readable: dict[Area, list[SimData]] = {area: [] for area in Area}
+    for span in unit.readable:
+        readable[span.area].append(_zeros(span.first, span.count))
     none = [SimData(0, datatype=DataType.INVALID)]
     bits = [SimData(0, values=False, datatype=DataType.BITS)]
-    return SimDevice(unit, simdata=(bits, bits, holding or none, readable_input or none), action=answer)
+    tables = (bits, bits, readable[Area.HOLDING] or none, readable[Area.INPUT] or none)
+    return SimDevice(number, simdata=tables, action=answer)
 
 
 def _zeros(address: int, count: int) -> SimData:

@@ -14,7 +14,8 @@ from config.settings.bus import Bus, DeviceAddress, Framing, MeterAddress, Seria
 from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.chance import between
 from firmware_sim.feeders import REFERENCE_NODE, lay
-from firmware_sim.firmware import FIRMWARE
+from firmware_sim.heat_firmware import MODELS
+from firmware_sim.more_sites import heat_sites, sunspec_sites
 from firmware_sim.rules import GAS_EMISSION_G_PER_KWH, GRID_EMISSION_G_PER_KWH, permit_g, region_rules
 from firmware_sim.sites import Kind, Limiter, Site, sites
 from firmware_sim.wiring import Place, places
@@ -34,6 +35,8 @@ _NAMES: Final = {
     Kind.PV: "Solar field",
     Kind.HOUSEHOLD: "Household",
     Kind.PROSUMER: "Household with sun on its roof",
+    Kind.BATTERY: "Battery",
+    Kind.HEAT: "House on the heat network",
 }
 
 _SOURCES: Final = {
@@ -59,6 +62,15 @@ class Connection:
     node: str
     serial: int | None
     """Serial number of the meter, unique in the fleet; None where its model does not tell any."""
+
+    @property
+    def profile(self) -> str:
+        """Name of the meter's profile. A SunSpec device has its own, which este-agent sunspec writes."""
+        plate = self.site.sunspec
+        if plate is None:
+            return self.site.model
+        assert self.serial is not None, "every SunSpec device tells one"
+        return plate.profile(self.serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +116,30 @@ def compose(settings: FleetSettings) -> Scenario:
     Raises:
         OperatorError: there are too few ports above the first one.
     """
-    who = sites(settings.meters, settings.seed)
-    where = places(settings.meters, first_port=settings.first_port, units_per_port=settings.units_per_port)
-    feeders = lay(who[0], who[1:], settings.seed)
+    electric = sites(settings.meters, settings.seed, sunspec_sites(settings.sunspec, settings.seed))
+    who = (*electric, *heat_sites(settings.heat, settings.seed))
+    where = places(
+        settings.meters,
+        first_port=settings.first_port,
+        units_per_port=settings.units_per_port,
+        more=len(who) - settings.meters,
+    )
+    feeders = lay(electric[0], electric[1:], settings.seed)
     first_serial = 20_000_000 + 100_000 * between(0, 499, settings.seed, "serial")
     connections = tuple(
         Connection(
             site=site,
             place=place,
-            node=feeders.node_of[site.name],
-            serial=first_serial + number if FIRMWARE[site.model].serial else None,
+            node=feeders.node_of.get(site.name, REFERENCE_NODE),
+            serial=first_serial + number if _tells_serial(site) else None,
         )
         for number, (site, place) in enumerate(zip(who, where, strict=True), start=1)
     )
     return Scenario(settings.seed, connections, feeders.nodes, feeders.branches)
+
+
+def _tells_serial(site: Site) -> bool:
+    return site.sunspec is not None or MODELS[site.model].serial is not None
 
 
 def _participant(site: Site) -> Participant:
@@ -131,7 +153,7 @@ def _meter(connection: Connection) -> Meter:
         participant=site.participant,
         node=connection.node,
         gateway=connection.place.gateway,
-        profile=site.model,
+        profile=connection.profile,
         power_max_w=site.power_max_w,
     )
 
@@ -180,7 +202,7 @@ def _bus(fleet: FleetSettings, port: int, connections: list[Connection]) -> Bus:
             MeterAddress(
                 id=c.site.meter,
                 unit=c.place.unit,
-                profile=c.site.model,
+                profile=c.profile,
                 serial=None if c.serial is None else str(c.serial),
             )
             for c in connections

@@ -1,5 +1,7 @@
 """Who lives in the region, in order: the connection to the network outside, a turbine, an engine, sun, and households.
 
+Whoever asks for them gets SunSpec devices and heat meters as well, behind all these (`firmware_sim.more_sites`).
+
 Everything about a site (its size, its habits, its meter, what the meter had counted before) is drawn from the seed and
 the site's name alone, so that a household is the same in a small region and in a large one.
 
@@ -18,7 +20,9 @@ from typing import Final
 from firmware_sim.chance import between
 from firmware_sim.curves import GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
 from firmware_sim.device import Device, Household, Plant
+from firmware_sim.heat import HeatStation
 from firmware_sim.meter import SINGLE_PHASE, UJ_PER_KWH, UJ_PER_WH, Counters, Shares
+from firmware_sim.sunspec import Plate
 from protocol.units import PPM
 
 METERS_MIN: Final = 4
@@ -50,6 +54,8 @@ class Kind(StrEnum):
     PV = "pv"
     HOUSEHOLD = "household"
     PROSUMER = "prosumer"
+    BATTERY = "battery"
+    HEAT = "heat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +74,21 @@ class Site:
     name: str
     kind: Kind
     model: str
-    """Of its meter, by the name that the meter's profile has."""
+    """Of its meter, by the name that the meter's profile has; of a SunSpec device, what its model 1 says."""
     device: Device | None
-    """None at the region's connection: its power is what the others leave over."""
+    """None at the region's connection: its power is what the others leave over. And where there is only heat."""
+    sunspec: Plate | None = None
+    """Of the SunSpec device that is its meter, if it is one."""
+    heat: HeatStation | None = None
+    """What a heat meter measures. Whoever has it has no electricity here."""
     limiter: Limiter | None = None
     power_max_w: int
     """What the connection can carry, by its fuses."""
     shares: Shares
     counters: Counters
     """What the meter had counted before the simulation began."""
+    made_uj: int = 0
+    """What the inverter behind the meter had made before."""
 
     @property
     def meter(self) -> str:
@@ -99,8 +111,8 @@ class Site:
         return self.device.export_max_w if self.device else self.power_max_w
 
 
-def sites(meters: int, seed: int) -> tuple[Site, ...]:
-    """The sites of a region with so many meters, the region's connection first.
+def sites(meters: int, seed: int, more: Sequence[Site] = ()) -> tuple[Site, ...]:
+    """The sites of a region with so many meters, the region's connection first; and `more` on the same network.
 
     Raises:
         ValueError: fewer meters than the least that a region has.
@@ -112,7 +124,7 @@ def sites(meters: int, seed: int) -> tuple[Site, ...]:
     others = [_wind(seed), _gas(seed)]
     others += [_pv(seed, number) for number in range(1, plants + 1)]
     others += [_household(seed, number) for number in range(1, households + 1)]
-    return (_grid(seed, others), *others)
+    return (_grid(seed, [*others, *more]), *others, *more)
 
 
 def _grid(seed: int, others: Sequence[Site]) -> Site:
@@ -124,11 +136,11 @@ def _grid(seed: int, others: Sequence[Site]) -> Site:
         kind=Kind.GRID,
         model="carlo_gavazzi_em24",
         device=None,
-        power_max_w=_with_reserve(max(imported_w, exported_w)),
+        power_max_w=with_reserve(max(imported_w, exported_w)),
         shares=BALANCED,
         counters=Counters(
-            imported_uj=_counted(100_000, 900_000, seed, "grid", "imported"),
-            exported_uj=_counted(100_000, 900_000, seed, "grid", "exported"),
+            imported_uj=counted(100_000, 900_000, seed, "grid", "imported"),
+            exported_uj=counted(100_000, 900_000, seed, "grid", "exported"),
         ),
     )
 
@@ -142,7 +154,7 @@ def _wind(seed: int) -> Site:
         device=Plant(curve=WindCurve(f"{seed}/wind", rated_w), reactive_share=0.0),
         power_max_w=FUSE_W["abb_b23"],
         shares=BALANCED,
-        counters=Counters(0, _counted(100_000, 900_000, seed, "wind", "exported")),
+        counters=Counters(0, counted(100_000, 900_000, seed, "wind", "exported")),
     )
 
 
@@ -156,7 +168,7 @@ def _gas(seed: int) -> Site:
         limiter=Limiter("l-gas", rated_w),
         power_max_w=FUSE_W["abb_b23"],
         shares=BALANCED,
-        counters=Counters(0, _counted(50_000, 500_000, seed, "gas", "exported")),
+        counters=Counters(0, counted(50_000, 500_000, seed, "gas", "exported")),
     )
 
 
@@ -167,10 +179,10 @@ def _pv(seed: int, number: int) -> Site:
         name=name,
         kind=Kind.PV,
         model="abb_b23",
-        device=Plant(curve=PvCurve(str(seed), rated_w, _shift_s(seed, name)), reactive_share=0.0),
+        device=Plant(curve=PvCurve(str(seed), rated_w, shift_s(seed, name)), reactive_share=0.0),
         power_max_w=FUSE_W["abb_b23"],
         shares=BALANCED,
-        counters=Counters(0, _counted(20_000, 200_000, seed, name, "exported")),
+        counters=Counters(0, counted(20_000, 200_000, seed, name, "exported")),
     )
 
 
@@ -187,7 +199,7 @@ def _household(seed: int, number: int) -> Site:
         heat_pump_w=between(heat_low_w, heat_high_w, seed, name, "heat pump"),
     )
     rated_w = between(12_000, 16_000, seed, name, "roof")
-    roof = PvCurve(str(seed), rated_w, _shift_s(seed, name)) if has_roof else None
+    roof = PvCurve(str(seed), rated_w, shift_s(seed, name)) if has_roof else None
     household = Household(habits=habits, roof=roof, reactive_share=between(15, 30, seed, name, "reactive") / 100)
     return Site(
         name=name,
@@ -196,10 +208,10 @@ def _household(seed: int, number: int) -> Site:
         device=household,
         limiter=Limiter(f"l-{name}", household.import_max_w),
         power_max_w=FUSE_W[model],
-        shares=SINGLE_PHASE if on_one_phase else _uneven(seed, name),
+        shares=SINGLE_PHASE if on_one_phase else uneven(seed, name),
         counters=Counters(
-            imported_uj=_counted(3_000, 12_000, seed, name, "imported"),
-            exported_uj=_counted(500, 6_000, seed, name, "exported") if has_roof else 0,
+            imported_uj=counted(3_000, 12_000, seed, name, "imported"),
+            exported_uj=counted(500, 6_000, seed, name, "exported") if has_roof else 0,
         ),
     )
 
@@ -212,12 +224,12 @@ def _household_model(number: int) -> str:
     return ROOF_MODELS[(roofs - 1) % len(ROOF_MODELS)]
 
 
-def _with_reserve(power_w: int) -> int:
+def with_reserve(power_w: int) -> int:
     """A quarter more, in whole kilowatts."""
     return 1_000 * ceil(power_w / 800)
 
 
-def _counted(low_kwh: int, high_kwh: int, *path: int | str) -> int:
+def counted(low_kwh: int, high_kwh: int, *path: int | str) -> int:
     """A plausible count of energy in microjoules, in whole watt-hours.
 
     A household's stays well below 16,384 kWh: up to there, one step of a float32 in kWh is less than 1 Wh.
@@ -225,12 +237,12 @@ def _counted(low_kwh: int, high_kwh: int, *path: int | str) -> int:
     return UJ_PER_KWH * between(low_kwh, high_kwh - 1, *path) + UJ_PER_WH * between(0, 999, *path, "Wh")
 
 
-def _shift_s(seed: int, name: str) -> int:
+def shift_s(seed: int, name: str) -> int:
     """How far from south a roof looks, as the shift of its noon: up to an hour and a half either way."""
     return between(-5_400, 5_400, seed, name, "roof looks to")
 
 
-def _uneven(seed: int, name: str) -> Shares:
+def uneven(seed: int, name: str) -> Shares:
     """Three phases that were not loaded with equal care."""
     l1_ppm, l2_ppm = (between(250_000, 420_000, seed, name, phase) for phase in ("L1", "L2"))
     return (l1_ppm, l2_ppm, PPM - l1_ppm - l2_ppm)

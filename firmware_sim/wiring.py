@@ -36,8 +36,10 @@ class Place:
         return self.unit + LIMITER_OFFSET
 
 
-def places(meters: int, *, first_port: int, units_per_port: int) -> list[Place]:
-    """The place of each meter, in order. Ports are used one after another, from `first_port`.
+def places(meters: int, *, first_port: int, units_per_port: int, more: int = 0) -> list[Place]:
+    """The place of each meter, and of `more` behind them, in order. Ports follow each other from `first_port`.
+
+    The size of the region is told by `meters` alone, so that what is added moves nobody.
 
     A limiter takes a unit of its own, so a bus has half as many meters as units, but never fewer than one.
 
@@ -48,7 +50,7 @@ def places(meters: int, *, first_port: int, units_per_port: int) -> list[Place]:
     per_bus = min(LIMITER_OFFSET, max(1, units_per_port // 2))
     found: list[Place] = []
     port = first_port - 1
-    for number in range(meters):
+    for number in range(meters + more):
         gateway, at_gateway = divmod(number, per_gateway)
         on_bus = at_gateway % per_bus
         if on_bus == 0:
@@ -56,5 +58,5 @@ def places(meters: int, *, first_port: int, units_per_port: int) -> list[Place]:
         found.append(Place(f"gw-{gateway + 1}", port, on_bus + 1))
     if port > PORT_MAX:
         low_enough = PORT_MAX - (port - first_port)
-        raise OperatorError("fleet", "first_port", f"{low_enough} or less, for {meters} meters", str(first_port))
+        raise OperatorError("fleet", "first_port", f"{low_enough} or less, for {meters + more} meters", str(first_port))
     return found

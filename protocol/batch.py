@@ -1,4 +1,4 @@
-"""A batch: what a gateway read in a while, in columns, ready to be signed.
+"""A batch: what a gateway read in a while, ready to be signed.
 
 One batch belongs to one boot of one gateway and is linked to the gateway's record before it. Its instants are
 milliseconds on that boot's monotonic clock; `Clock.epoch_ms` turns them into UTC. So readings taken before the
@@ -10,32 +10,24 @@ decodes them, so nobody has to believe a gateway's arithmetic where money is mad
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from itertools import pairwise
-from operator import add, lt
 from typing import Final, Self
 
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.errors import EncodingError
 from protocol.fields import digest, items, name, octets, row, text, uint
 from protocol.link import Link
+from protocol.readings import Readings, read_parts, read_quantities, read_quantity, read_table
 from protocol.units import ENERGY_REGISTERS, Quantity
 
 BATCH_BYTES_MAX: Final = 256 * 1024
 METERS_MAX: Final = 1024
-READINGS_MAX: Final = 4096
-"""Readings of one meter in one batch."""
 WORDS_BYTES_MAX: Final = 8
 """Bytes of one register."""
 BOOT_ID_BYTES: Final = 16
-FIXED_COLUMNS: Final = 3
-"""Starts, durations and quality come before the quantities."""
-VALUE_MIN: Final = -(1 << 31)
-VALUE_MAX: Final = (1 << 31) - 1
-"""What a column holds: two gigawatts, two thousand kilovolts, three weeks and a half after the first start."""
 INSTANT_MAX: Final = 1 << 53
 """Milliseconds: 285,000 years. An instant is a sum of three such numbers, and still fits 64 bits."""
 
@@ -70,99 +62,53 @@ class Clock:
     """UTC at the zero of the boot's monotonic clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeterBlock:
-    """The readings of one meter, column by column."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterBlock(Readings):
+    """The readings of one meter: in a table what it showed, beside it the words of its energy registers."""
 
     meter: str
     profile: bytes
     """Digest of the profile that tells where in the meter each value stood."""
     serial: str
     """Serial number as read from the meter; empty where it tells none."""
-    first_ms: int
-    """Start of the first read, on the boot's clock."""
-    quantities: tuple[Quantity, ...]
-    """What the columns behind the first three of the table hold, in rising order; never energy."""
-    table: array[int]
-    """One column after another, each a value per reading: starts, durations, quality, then `quantities`."""
     words: Mapping[Quantity, bytes]
     """Energy registers as on the wire, one reading after another."""
+    slow: Readings | None = None
+    """What was read more rarely, none of it energy and none of it later than the last of these readings began."""
 
     @classmethod
-    def of(
+    def around(
         cls,
+        readings: Readings,
         *,
         meter: str,
         profile: bytes,
         serial: str,
-        first_ms: int,
-        starts_ms: Iterable[int],
-        durations_ms: Iterable[int],
-        quality: Iterable[int],
-        columns: Mapping[Quantity, Iterable[int]],
         words: Mapping[Quantity, bytes],
+        slow: Readings | None = None,
     ) -> Self:
-        """Build a block from its columns.
-
-        Args:
-            starts_ms: start of each read after `first_ms`; rising from 0.
-            durations_ms: how long each read took, to the last answer.
-            quality: `Quality` flags of each reading.
-            columns: values in base units, by quantity.
-            words: the energy registers' words, by quantity.
-
-        Raises:
-            OverflowError: a value needs more than 32 bits.
-        """
-        quantities = tuple(sorted(columns))
-        table = array("i")
-        for column in (starts_ms, durations_ms, quality, *(columns[quantity] for quantity in quantities)):
-            table += array("i", column)
-        return cls(meter, profile, serial, first_ms, quantities, table, dict(sorted(words.items())))
-
-    def __len__(self) -> int:
-        return len(self.table) // (FIXED_COLUMNS + len(self.quantities))
+        """Build a block; `readings.parts` counts the energy registers behind the columns."""
+        return cls(
+            meter=meter,
+            profile=profile,
+            serial=serial,
+            first_ms=readings.first_ms,
+            quantities=readings.quantities,
+            table=readings.table,
+            parts=readings.parts,
+            words=dict(sorted(words.items())),
+            slow=slow,
+        )
 
     @property
-    def starts_ms(self) -> array[int]:
-        """Start of each read after `first_ms`; rising from 0."""
-        return self.table[: len(self)]
-
-    @property
-    def last_ms(self) -> int:
-        """End of the read that ended last, on the boot's clock."""
-        took_until_ms: int = max(map(add, self.starts_ms, self.durations_ms))
-        return self.first_ms + took_until_ms
-
-    @property
-    def durations_ms(self) -> array[int]:
-        """How long each read took, to the last answer."""
-        return self._column(1)
-
-    @property
-    def quality(self) -> array[int]:
-        """`Quality` flags of each reading."""
-        return self._column(2)
-
-    @property
-    def columns(self) -> dict[Quantity, array[int]]:
-        """Values in base units, by quantity."""
-        return {quantity: self._column(FIXED_COLUMNS + place) for place, quantity in enumerate(self.quantities)}
-
-    def column(self, quantity: Quantity) -> array[int] | None:
-        """The values of one quantity, or None where the block has none."""
-        if quantity not in self.quantities:
-            return None
-        return self._column(FIXED_COLUMNS + self.quantities.index(quantity))
+    def told(self) -> tuple[Quantity, ...]:
+        """What every reading tells: columns, and behind them energy registers."""
+        return (*self.quantities, *self.words)
 
     def words_of(self, quantity: Quantity, reading: int) -> bytes:
         """The words of an energy register at one reading, as on the wire."""
         width = len(self.words[quantity]) // len(self)
         return self.words[quantity][reading * width : (reading + 1) * width]
-
-    def _column(self, place: int) -> array[int]:
-        count = len(self)
-        return self.table[place * count : (place + 1) * count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +159,7 @@ class Batch:
 
 
 def _block_fields(block: MeterBlock) -> dict[int, Value]:
-    return {
+    fields: dict[int, Value] = {
         1: block.meter,
         2: block.profile,
         3: block.serial,
@@ -222,6 +168,18 @@ def _block_fields(block: MeterBlock) -> dict[int, Value]:
         6: block.table,
         7: {quantity.value: words for quantity, words in block.words.items()},
     }
+    if block.parts:
+        fields[8] = block.parts
+    if block.slow is not None:
+        fields[9] = _slow_fields(block.slow)
+    return fields
+
+
+def _slow_fields(slow: Readings) -> dict[int, Value]:
+    fields: dict[int, Value] = {1: slow.first_ms, 2: [quantity.value for quantity in slow.quantities], 3: slow.table}
+    if slow.parts:
+        fields[4] = slow.parts
+    return fields
 
 
 def _read_clock(value: Value) -> Clock:
@@ -235,33 +193,50 @@ def _read_clock(value: Value) -> Clock:
 
 
 def _read_block(value: Value) -> MeterBlock:
-    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "meter block")
-    quantities = tuple(map(_quantity, items(fields[5], "quantities", len(Quantity))))
-    if any(a >= b for a, b in pairwise(quantities)) or not _ENERGY.isdisjoint(quantities):
-        raise EncodingError("quantities: must stand once each, in rising order, and none of them is energy")
-    table = fields[6]
-    if type(table) is not array:
-        raise EncodingError("table: expected an array of 32-bit integers")
-    count, rest = divmod(len(table), FIXED_COLUMNS + len(quantities))
-    if rest or not 1 <= count <= READINGS_MAX:
-        raise EncodingError(f"table: {len(table)} values are not from 1 to {READINGS_MAX} readings in equal columns")
-    if table[0] != 0 or not all(map(lt, table[: count - 1], table[1:count])):
-        raise EncodingError("starts: must rise from 0")
-    if min(table[count : FIXED_COLUMNS * count]) < 0:
-        raise EncodingError("durations and quality flags are never negative")
-    return MeterBlock(
+    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "meter block", optional=(8, 9))
+    quantities, words = read_quantities(fields[5]), _map_of(fields[7], "words")
+    parts = read_parts(fields[8], len(quantities) + len(words)) if 8 in fields else b""
+    table, count = read_table(fields[6], quantities, parts)
+    block = MeterBlock(
         meter=name(fields[1], "meter"),
         profile=digest(fields[2], "profile"),
         serial=text(fields[3], "serial number", 32),
-        first_ms=uint(fields[4], "first instant", INSTANT_MAX),
+        first_ms=_read_first(fields[4]),
         quantities=quantities,
         table=table,
-        words=_read_words(fields[7], count),
+        parts=parts,
+        words=_read_words(words, count),
+        slow=_read_slow(fields[9]) if 9 in fields else None,
     )
+    if block.slow is not None:
+        _check_slow(block, block.slow)
+    return block
 
 
-def _read_words(value: Value, count: int) -> dict[Quantity, bytes]:
-    words = {_quantity(key): data for key, data in _map_of(value, "words").items()}
+def _read_slow(value: Value) -> Readings:
+    fields = fields_of(value, (1, 2, 3), "slow readings", optional=(4,))
+    quantities = read_quantities(fields[2])
+    if not quantities:
+        raise EncodingError("slow readings: at least one quantity, or they tell nothing")
+    parts = read_parts(fields[4], len(quantities)) if 4 in fields else b""
+    table, _ = read_table(fields[3], quantities, parts)
+    return Readings(first_ms=_read_first(fields[1]), quantities=quantities, table=table, parts=parts)
+
+
+def _check_slow(block: MeterBlock, slow: Readings) -> None:
+    """A quantity stands in one of both tables, and slow readings come with a reading that began after them."""
+    if not set(slow.quantities).isdisjoint(block.quantities):
+        raise EncodingError("slow readings: a quantity that every reading tells stands there already")
+    if slow.first_ms + slow.starts_ms[-1] > block.first_ms + block.starts_ms[-1]:
+        raise EncodingError("slow readings: none begins after the last reading")
+
+
+def _read_first(value: Value) -> int:
+    return uint(value, "first instant", INSTANT_MAX)
+
+
+def _read_words(value: Mapping[int, Value], count: int) -> dict[Quantity, bytes]:
+    words = {read_quantity(key): data for key, data in value.items()}
     if not _ENERGY.issuperset(words):
         raise EncodingError("words: only energy registers bring their words")
     for data in words.values():
@@ -277,11 +252,3 @@ def _map_of(value: Value, what: str) -> dict[int, Value]:
 
 
 _ENERGY: Final = frozenset(ENERGY_REGISTERS)
-_QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
-
-
-def _quantity(number: Value) -> Quantity:
-    quantity = _QUANTITIES.get(number) if type(number) is int else None
-    if quantity is None:
-        raise EncodingError(f"no quantity has the number {number!r:.20}")
-    return quantity

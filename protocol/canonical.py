@@ -242,12 +242,12 @@ def _spell_typed_array(encoder: cbor2.CBOREncoder, values: array[int]) -> None:
 _ENCODERS: Final[Mapping[type, Callable[[cbor2.CBOREncoder, Any], None]]] = {array: _spell_typed_array}
 
 
-def fields_of(value: Value, keys: tuple[int, ...], what: str) -> Mapping[int, Value]:
-    """Hand back the map `value`, having seen that it has exactly `keys`.
+def fields_of(value: Value, keys: tuple[int, ...], what: str, *, optional: tuple[int, ...] = ()) -> Mapping[int, Value]:
+    """Hand back the map `value`, having seen that it has exactly `keys`, and beside them at most the `optional` ones.
 
     Raises:
         EncodingError: not a map, or other keys.
     """
-    if type(value) is not dict or tuple(value) != keys:
+    if type(value) is not dict or (tuple(value) != keys and tuple(k for k in value if k not in optional) != keys):
         raise EncodingError(f"{what}: expected a map with the keys {keys}")
     return value

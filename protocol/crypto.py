@@ -254,6 +254,63 @@ class ValidatorSigner:
         return f"ValidatorSigner({self.public_key.point.hex()[:16]}…)"
 
 
+@dataclass(frozen=True)
+class Ed25519Key:
+    """A private Ed25519 key (RFC 8032), for notes to the world outside: este itself believes nothing signed so."""
+
+    _private: ed25519.Ed25519PrivateKey
+
+    @classmethod
+    def generate(cls) -> Ed25519Key:
+        """Make a new key from the operating system's randomness."""
+        return cls(ed25519.Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> Ed25519Key:
+        """Read PKCS #8.
+
+        Raises:
+            SignatureError: not an unencrypted Ed25519 private key in PEM.
+        """
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise SignatureError("not an unencrypted private key in PEM") from error
+        if not isinstance(key, ed25519.Ed25519PrivateKey):
+            raise SignatureError("a private key, but not of Ed25519")
+        return cls(key)
+
+    def to_pem(self) -> bytes:
+        """PKCS #8 in PEM, unencrypted: the file it goes to must be readable by its owner alone."""
+        return self._private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    @cached_property
+    def public(self) -> bytes:
+        """The other half, for everybody: 32 bytes."""
+        return self._private.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign; 64 bytes."""
+        return self._private.sign(message)
+
+    def __repr__(self) -> str:
+        return f"Ed25519Key({self.public.hex()[:16]}…)"
+
+
+def verify_ed25519(public: bytes, signature: bytes, message: bytes) -> None:
+    """See that the holder of an Ed25519 key signed `message`.
+
+    Raises:
+        SignatureError: somebody else did, or nobody, or the key is none.
+    """
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError) as error:
+        raise SignatureError("the signature does not fit these bytes and this key") from error
+
+
 def is_low_s(signature: bytes) -> bool:
     """Whether s is in the lower half, the one spelling of a signature that este accepts."""
     return int.from_bytes(signature[32:]) <= P256_ORDER // 2

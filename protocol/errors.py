@@ -44,12 +44,17 @@ class ProofError(MessageError):
 class OperatorError(EsteError):
     """The operator can mend it. Says where, what was expected, and what was found."""
 
-    def __init__(self, place: Path | str, key_path: str, expected: str, got: str) -> None:
+    def __init__(
+        self, place: Path | str, key_path: str, expected: str, got: str, *, position: object | None = None
+    ) -> None:
+        """`position` in a text that the place is, as people say it, such as ``line 3, column 9``."""
         self.place = str(place)
         self.key_path = key_path
         self.expected = expected
         self.got = got
-        where = f"{self.place}: {key_path}" if key_path else self.place
+        self.where = self.place if position is None else f"{self.place}, {position}"
+        """The place, and the position in it."""
+        where = f"{self.where}: {key_path}" if key_path else self.where
         super().__init__(f"{where}: expected {expected}, got {got}")
 
 

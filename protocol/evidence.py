@@ -64,19 +64,19 @@ def evidence_of(ours: bytes, theirs: bytes) -> tuple[Envelope, Envelope] | None:
 def contradiction(one: Envelope, other: Envelope, *, region: str, name: str, records: Container[str]) -> str | None:
     """How two envelopes of the key of `name` contradict each other, in words; None if both can be honest.
 
-    `records` are the types of record that this key may sign. Whoever calls has verified the signatures.
+    `records` are the types of which this key signs one under each number. Whoever calls has verified the signatures.
     """
     if _says(one) == _says(other):
         return None
     if one.type == other.type == MessageType.CHECKPOINT:
-        first, second = _head_in(one, region), _head_in(other, region)
-        return contradicts(first, second) if first and second else None
+        head, other_head = _head_in(one, region), _head_in(other, region)
+        return contradicts(head, other_head) if head and other_head else None
     if one.type not in records or other.type not in records:
         return None
-    links = _link_in(one, region, name), _link_in(other, region, name)
-    if links[0] is None or links[1] is None or links[0].sequence != links[1].sequence:
+    link, other_link = _link_in(one, region, name), _link_in(other, region, name)
+    if link is None or other_link is None or link.sequence != other_link.sequence:
         return None
-    return f"{name} signed two records with number {links[0].sequence}"
+    return f"{name} signed two records with number {link.sequence}"
 
 
 def _says(envelope: Envelope) -> tuple[bytes, bytes]:

@@ -62,6 +62,12 @@ class RefusalCode(IntEnum):
     """Not the interval or period that comes next, or not yet due."""
     RESULT_DIFFERS = 71
     """Another node reckons otherwise."""
+    BEYOND_HORIZON = 72
+    """A correction of an interval that is not frozen yet, or that nobody may restate any more."""
+    MORE_THAN_THERE_IS = 73
+    """A correction that would leave a meter with less than no energy, or that does not show that it would not."""
+    OTHER_PAST = 74
+    """A restatement or a correction that shows another past than the one that was stated last."""
     # -- Who may sign.
     KEY_IN_USE = 80
     """The key is or was somebody's. A key is used once, and one that has ended never comes back."""

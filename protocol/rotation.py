@@ -17,6 +17,10 @@ from protocol.link import Link
 
 ROTATION_BYTES_MAX: Final = 1024
 
+ROTATIONS_MAX: Final = 64
+"""Of one gateway between two admissions: once a month for five years. Rows of keys are for ever, and a gateway makes
+these by its own word; after that the regulator, who can ask who is behind it, has to admit it anew."""
+
 POSSESSION: Final = "este.possession"
 """What a new key signs is an array that begins so: no envelope, whose array begins with "Signature1", is one."""
 

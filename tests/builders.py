@@ -28,6 +28,7 @@ from protocol.messages import (
     Standing,
     Statement,
 )
+from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.transfer import Transfer
 from protocol.units import Quantity
@@ -65,6 +66,10 @@ def float_words(kilowatt_hours: Sequence[float]) -> bytes:
     return struct.pack(f">{len(kilowatt_hours)}f", *kilowatt_hours)
 
 
+COLUMNS = ("first_ms", "starts_ms", "durations_ms", "quality", "columns", "parts", "gaps_ms")
+"""Of a meter block, what its table is built from."""
+
+
 def a_meter_block(*, count: int = 3, **changes: Any) -> MeterBlock:
     """`count` readings, a second apart, of a house that uses 3,600 W: one watt-hour a second."""
     default: dict[str, Any] = {
@@ -83,8 +88,27 @@ def a_meter_block(*, count: int = 3, **changes: Any) -> MeterBlock:
             Quantity.IMPORTED_WH: float_words([1 + n / 1000 for n in range(count)]),
             Quantity.EXPORTED_WH: bytes(4 * count),
         },
+    } | changes
+    columns = {key: default.pop(key) for key in COLUMNS if key in default}
+    return MeterBlock.around(Readings.of(**columns), **default)
+
+
+def a_meter_block_in_parts(**changes: Any) -> MeterBlock:
+    """The same with energy in a request of its own, and slow readings in two requests."""
+    slow = some_slow_readings(parts=bytes((1, 0)), gaps_ms=[[30], [35]])
+    return a_meter_block(**{"parts": bytes((0, 0, 1, 1)), "gaps_ms": [[15] * 3, [22] * 3], "slow": slow} | changes)
+
+
+def some_slow_readings(**changes: Any) -> Readings:
+    """What was read once, half a second after the house's first reading began."""
+    default: dict[str, Any] = {
+        "first_ms": 60_500,
+        "starts_ms": [0],
+        "durations_ms": [70],
+        "quality": [0],
+        "columns": {Quantity.FREQUENCY_MHZ: [50_010], Quantity.CURRENT_L1_MA: [15_652]},
     }
-    return MeterBlock.of(**default | changes)
+    return Readings.of(**default | changes)
 
 
 def a_batch(**changes: Any) -> Batch:

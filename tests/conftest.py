@@ -11,13 +11,15 @@ from hypothesis import settings
 
 REMEDY_OF = {
     "cometbft": "make cometbft",
+    "go": "sudo apt-get install golang-go",
     "mosquitto": "sudo apt-get install mosquitto",
+    "netns": "sudo apt-get install iproute2 (and be root)",
     "mbpoll": "sudo apt-get install mbpoll",
     "softhsm2": "sudo apt-get install softhsm2",
 }
 """Marker of a test that needs a program, and what brings it."""
 
-PROGRAM_OF = {"softhsm2": "softhsm2-util"}
+PROGRAM_OF = {"netns": "ip", "softhsm2": "softhsm2-util"}
 """What the program is called, if not like the marker."""
 
 BESIDE_PYTHON = str(Path(sys.executable).parent)

@@ -53,7 +53,6 @@ class ToyChain:
             self.height, self.words = json.loads(self.file.read_text())
 
     def info(self) -> Standing:
-        self._pending = None
         return Standing(self.height, self._hash_of(self.words) if self.height else b"", version="toy", app_version=3)
 
     def init_chain(self, genesis: Genesis) -> Founded:

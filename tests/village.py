@@ -23,6 +23,7 @@ from protocol.crypto import SoftwareKey
 from protocol.envelope import seal
 from protocol.link import NO_RECORD, Link
 from protocol.messages import MessageType, Purchase, RightKind
+from protocol.readings import Readings
 from protocol.transfer import Transfer
 from protocol.units import Quantity
 
@@ -85,7 +86,7 @@ def a_grid(**changes: Any) -> Grid:
 
 def a_genesis(grid: Grid, keys: dict[str, SoftwareKey]) -> bytes:
     """The village's first envelope, signed by its regulator."""
-    roles = {"regulator": Role.REGULATOR, "node": Role.AGGREGATOR}
+    roles = {"regulator": Role.REGULATOR, "node": Role.AGGREGATOR, "other": Role.AGGREGATOR}
     members = [Author(name, roles.get(name, Role.GATEWAY), key.public_key) for name, key in keys.items()]
     genesis = Genesis(
         Link(grid.region, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, (PROFILE,)
@@ -111,7 +112,7 @@ class Village:
         """Found the region."""
         self.physics = IntervalPhysics()
         self.five: Five = wire(self.grid.region, self.physics)
-        self.compute = ComputeNode("node", self.keys["node"], self.physics)
+        self.compute = ComputeNode("node", self.keys["node"], self.physics, self)
         self.blocks: list[Block] = []
         self.now_ms = START_MS
         self._links: dict[str, tuple[int, bytes]] = {}
@@ -119,6 +120,12 @@ class Village:
         first = open_genesis(self.genesis)
         self._links["regulator"] = (first.link.sequence, first.envelope.digest)
         self.close([first])
+
+    def bodies_of_block(self, height: int) -> list[bytes]:
+        """All leaves that a block added to the chains, as a store would tell its compute node."""
+        block = self.blocks[height - 1]
+        accepted = [outcome.record.envelope.data for outcome in block.outcomes if outcome.refusal is None]
+        return accepted + [leaf.body for leaf in block.leaves]
 
     def link(self, author: str = "gw", **changes: Any) -> Link:
         """The link that an author's next record should have."""
@@ -195,14 +202,16 @@ class Village:
 def a_meter_block(meter: str, first_ms: int, rows: dict[Quantity, list[int]], power_w: int) -> MeterBlock:
     """A block of readings one second apart, with words that say what the columns say."""
     count = len(rows[Quantity.IMPORTED_WH])
-    return MeterBlock.of(
+    return MeterBlock.around(
+        Readings.of(
+            first_ms=first_ms,
+            starts_ms=range(0, 1000 * count, 1000),
+            durations_ms=[5] * count,
+            quality=[0] * count,
+            columns={Quantity.ACTIVE_POWER_W: [power_w] * count},
+        ),
         meter=meter,
         profile=PROFILE.digest,
         serial="4711",
-        first_ms=first_ms,
-        starts_ms=range(0, 1000 * count, 1000),
-        durations_ms=[5] * count,
-        quality=[0] * count,
-        columns={Quantity.ACTIVE_POWER_W: [power_w] * count},
         words={quantity: struct.pack(f">{count}q", *row) for quantity, row in rows.items()},
     )

@@ -159,6 +159,12 @@ class ProbeCredit:
         return min(took_ms, self.bound_ms) <= max(0, left_ms) + self.saved_ms
 
 
+def slow_turn(due_ms: Mapping[str, int], now_ms: int) -> tuple[str, ...]:
+    """Of those whose slow quantities are due, whoever has been due for longest first."""
+    due = (name for name, at_ms in due_ms.items() if at_ms <= now_ms)
+    return tuple(sorted(due, key=lambda name: due_ms[name]))
+
+
 def next_slot_ms(slot_ms: int, now_ms: int, every_ms: int) -> int:
     """When the cycle after the one of `slot_ms` was due to begin: always on the grid of the first.
 

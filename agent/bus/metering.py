@@ -2,26 +2,28 @@
 
 Given what a meter answered and when, says what it showed. A reading is whole or there is none: an energy register
 without a value, or an answer with a word too few, is a failed read, never a zero. Only what the settings name leaves
-the house, and beside it the energy registers with their raw words. Never asks a meter, reads a clock or guesses.
+the house, and beside it the energy registers with their raw words. What is read more rarely is a slow reading, and
+travels with the reading after it. Never asks a meter, reads a clock or guesses.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Final
 
-from agent.bus.planner import ReadRequest, plan
+from agent.bus.planner import Groups, ReadRequest, plan, plan_groups
+from agent.bus.reading import Part, Reading, SlowReading
 from config.meter_profile import MeterProfile, Register
 from config.settings.bus import MeterAddress
-from protocol.batch import VALUE_MAX, Quality
-from protocol.canonical import decode, encode
+from protocol.batch import Quality
 from protocol.energy_register import EnergyRegister, StepKind, advance, first
 from protocol.errors import DeviceError, EncodingError, OperatorError
+from protocol.readings import VALUE_MAX
 from protocol.registers import WordOrder
-from protocol.units import BootMs, Quantity
+from protocol.units import HEAT_REGISTERS, BootMs, Quantity
 
 ENERGY_MAX: Final = 2**63 - 1
 """Watt-hours that anybody can count. A float register can spell more, and then it holds nonsense."""
@@ -29,11 +31,26 @@ ENERGY_MAX: Final = 2**63 - 1
 SERIAL_MAX: Final = 32
 """Characters of a serial number in a batch."""
 
-READING_BYTES_MAX: Final = 4096
-"""A journaled reading is far smaller: sixty quantities and some names."""
-
 Answers = Mapping[ReadRequest, Sequence[int]]
 """The words that came back for each request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The words of one answer, and the instants between which they were so."""
+
+    words: Sequence[int]
+    start_ms: BootMs
+    """Before the request went out."""
+    end_ms: BootMs
+    """When the answer was complete."""
+
+
+Blocks = Mapping[ReadRequest, Block]
+"""What came back for each request, in the order in which they were asked."""
+
+Brought = Mapping[ReadRequest, tuple[Quantity, ...]]
+"""What comes with each request, in the order of the wire format."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,61 +63,30 @@ class MeterPlan:
     serial: str | None
     """The serial number that it must tell, if the settings name one."""
     quantities: tuple[Quantity, ...]
-    """What leaves the house, in the order of the wire format."""
+    """What leaves the house in every reading, in the order of the wire format."""
     requests: tuple[ReadRequest, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What one meter showed at one time."""
-
-    meter: str
-    profile: bytes
-    """Digest of the profile that the words were decoded with."""
-    serial: str
-    start_ms: BootMs
-    """When the first request went out."""
-    end_ms: BootMs
-    """When the last answer was complete."""
-    quality: Quality
-    values: Mapping[Quantity, int]
-    """In base units, in the order of the wire format."""
-    words: Mapping[Quantity, bytes]
-    """The energy registers as they came."""
-
-    def encode(self) -> bytes:
-        """Spell the reading for the journal. This spelling never leaves the gateway."""
-        values = [[quantity.value, value] for quantity, value in self.values.items()]
-        words = {quantity.value: data for quantity, data in self.words.items()}
-        span = [int(self.start_ms), int(self.end_ms)]
-        return encode([self.meter, self.profile, self.serial, span, self.quality.value, values, words])
-
-    @classmethod
-    def decode(cls, data: bytes) -> Reading:
-        """Read what `encode` wrote.
-
-        Raises:
-            EncodingError: the journal is damaged.
-        """
-        meter, profile, serial, (start_ms, end_ms), quality, values, words = decode(data, size_max=READING_BYTES_MAX)
-        return cls(
-            meter=meter,
-            profile=profile,
-            serial=serial,
-            start_ms=BootMs(start_ms),
-            end_ms=BootMs(end_ms),
-            quality=Quality(quality),
-            values={Quantity(key): value for key, value in values},
-            words={Quantity(key): value for key, value in words.items()},
-        )
+    slow_quantities: tuple[Quantity, ...] = ()
+    """What leaves the house more rarely."""
+    slow_requests: tuple[ReadRequest, ...] = ()
+    brought: Brought
+    """What comes with each request; one that brings only fixed words is left out."""
 
 
 Watch = Mapping[Quantity, EnergyRegister]
 """What is believed about the energy registers of one meter; empty before its first reading."""
 
 
-def plan_for(address: MeterAddress, profiles: Mapping[str, MeterProfile], wanted: Sequence[Quantity]) -> MeterPlan:
+def plan_for(
+    address: MeterAddress,
+    profiles: Mapping[str, MeterProfile],
+    wanted: Sequence[Quantity],
+    *,
+    is_split: bool = False,
+) -> MeterPlan:
     """How to read the meter at `address`: the `wanted` quantities that it has, and its energy registers.
+
+    Args:
+        is_split: what the profile does not call fast may come more rarely.
 
     Raises:
         OperatorError: there is no such profile, or it is not one of a meter.
@@ -112,44 +98,71 @@ def plan_for(address: MeterAddress, profiles: Mapping[str, MeterProfile], wanted
         expected = f"the profile of a meter, as este-agent profiles list has them{guess}"
         raise OperatorError(f"meter {address.id}", "profile", expected, repr(address.profile))
     quantities = tuple(sorted({*wanted, *profile.always} & profile.codecs.keys()))
+    groups = plan_groups(profile, quantities) if is_split else Groups(plan(profile, quantities))
+    brought = _brought(profile, (*groups.fast, *groups.slow), quantities)
+    slow = {quantity for request in groups.slow for quantity in brought[request]}
     return MeterPlan(
         meter=address.id,
         unit=address.unit,
         profile=profile,
         serial=address.serial,
-        quantities=quantities,
-        requests=plan(profile, quantities),
+        quantities=tuple(quantity for quantity in quantities if quantity not in slow),
+        requests=groups.fast,
+        slow_quantities=tuple(quantity for quantity in quantities if quantity in slow),
+        slow_requests=groups.slow,
+        brought=brought,
     )
 
 
-def reading_of(meter: MeterPlan, serial: str, start_ms: BootMs, end_ms: BootMs, answers: Answers) -> Reading:
-    """What `meter` showed, out of its answers.
+def _brought(profile: MeterProfile, requests: Sequence[ReadRequest], quantities: Sequence[Quantity]) -> Brought:
+    """Each of the quantities with the first request that holds it."""
+    brought: dict[ReadRequest, list[Quantity]] = {request: [] for request in requests}
+    for quantity in quantities:
+        register = _register(profile, quantity)
+        brought[next(request for request in requests if request.holds(register))].append(quantity)
+    return {request: tuple(told) for request, told in brought.items() if told}
+
+
+def reading_of(meter: MeterPlan, serial: str, blocks: Blocks, slow: SlowReading | None = None) -> Reading:
+    """What `meter` showed, out of its answers, and the slow reading that was taken before.
 
     Raises:
         DeviceError: an answer is missing or too short, an energy register has no value, or the meter is not the one
             that the profile was written for.
     """
+    answers = {request: block.words for request, block in blocks.items()}
     check_fixed_words(meter.profile, answers)
-    values, words, quality = {}, {}, Quality.NONE
-    for quantity in meter.quantities:
-        raw = words_of(meter.profile, quantity, answers)
-        value = value_of(meter.profile, quantity, raw)
-        if quantity in meter.profile.energy_registers:
-            if value is None:
-                raise DeviceError(f"{quantity.name.lower()} has no value", retry=True)
-            words[quantity] = struct.pack(f">{len(raw)}H", *raw)
-        if value is None:
-            quality |= Quality.VALUE_MISSING
-        values[quantity] = value or 0
+    values, words, quality = _values_of(meter.profile, meter.quantities, answers)
+    parts = _parts_of(blocks, meter.brought)
     return Reading(
         meter=meter.meter,
         profile=meter.profile.digest,
         serial=serial,
-        start_ms=start_ms,
-        end_ms=end_ms,
+        start_ms=parts[0].start_ms,
+        end_ms=parts[-1].end_ms,
         quality=quality,
         values=values,
         words=words,
+        parts=parts if len(parts) > 1 else (),
+        slow=slow,
+    )
+
+
+def slow_reading_of(meter: MeterPlan, blocks: Blocks) -> SlowReading:
+    """What `meter` showed of what is read more rarely.
+
+    Raises:
+        DeviceError: an answer is missing or too short.
+    """
+    answers = {request: block.words for request, block in blocks.items()}
+    values, _, quality = _values_of(meter.profile, meter.slow_quantities, answers)
+    parts = _parts_of(blocks, meter.brought)
+    return SlowReading(
+        start_ms=parts[0].start_ms,
+        end_ms=parts[-1].end_ms,
+        quality=quality,
+        values=values,
+        parts=parts if len(parts) > 1 else (),
     )
 
 
@@ -157,10 +170,11 @@ def watched(watch: Watch, reading: Reading, profile: MeterProfile) -> tuple[Watc
     """The reading, flagged where an energy register did what no counter may do, and what is believed from now on.
 
     The aggregator runs the same machine on the signed words and decides what is energy: the flag is for people.
+    Registers of heat are watched alike, though nothing settles them yet.
     """
-    after = {}
+    after = dict(watch)
     quality = reading.quality
-    for quantity in reading.words:
+    for quantity in (*reading.words, *_told_heat(reading)):
         value = reading.values[quantity]
         if quantity not in watch:
             after[quantity] = first(value, reading.end_ms)
@@ -170,6 +184,12 @@ def watched(watch: Watch, reading: Reading, profile: MeterProfile) -> tuple[Watc
         if step.kind is StepKind.UNEXPLAINED:
             quality |= Quality.UNEXPLAINED_STEP
     return after, reading if quality == reading.quality else replace(reading, quality=quality)
+
+
+def _told_heat(reading: Reading) -> Iterator[Quantity]:
+    """The registers of heat that a reading has. Where a value is missing, 0 may stand for one of them."""
+    if Quality.VALUE_MISSING not in reading.quality:
+        yield from (quantity for quantity in HEAT_REGISTERS if quantity in reading.values)
 
 
 def serial_of(profile: MeterProfile, words: Sequence[int]) -> str:
@@ -232,6 +252,30 @@ def value_of(profile: MeterProfile, quantity: Quantity, words: Sequence[int]) ->
         return None
     value_max = ENERGY_MAX if quantity in profile.energy_registers else VALUE_MAX
     return value if value is not None and abs(value) <= value_max else None
+
+
+def _values_of(
+    profile: MeterProfile, quantities: Sequence[Quantity], answers: Answers
+) -> tuple[dict[Quantity, int], dict[Quantity, bytes], Quality]:
+    """Values in base units, the energy registers among them as they came, and whether any value is missing."""
+    values, words, quality = {}, {}, Quality.NONE
+    for quantity in quantities:
+        raw = words_of(profile, quantity, answers)
+        value = value_of(profile, quantity, raw)
+        if quantity in profile.energy_registers:
+            if value is None:
+                raise DeviceError(f"{quantity.name.lower()} has no value", retry=True)
+            words[quantity] = struct.pack(f">{len(raw)}H", *raw)
+        if value is None:
+            quality |= Quality.VALUE_MISSING
+        values[quantity] = value or 0
+    return values, words, quality
+
+
+def _parts_of(blocks: Blocks, brought: Brought) -> tuple[Part, ...]:
+    """When each request brought what. One that brought only fixed words counts for nothing."""
+    told = ((block, brought[request]) for request, block in blocks.items() if request in brought)
+    return tuple(Part(block.start_ms, block.end_ms, quantities) for block, quantities in told)
 
 
 def _register(profile: MeterProfile, quantity: Quantity) -> Register:

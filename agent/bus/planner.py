@@ -5,7 +5,7 @@ Given a profile and the quantities wanted, says which requests bring them all. N
 a request costs more than the words in it, so a gap inside a block is read along. Asks nobody: that is the port's work.
 
 On a bus that is too slow for everything in every cycle, `plan_groups` says what has to come every time and what may
-come more rarely.
+come more rarely. Energy always has to come.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from config.meter_profile import MeterProfile, Register, Table
-from protocol.units import Quantity
+from protocol.units import ENERGY_REGISTERS, Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Groups:
     """The requests of one meter by how often they are worth their time."""
 
     fast: tuple[ReadRequest, ...]
-    """Bring what the profile calls fast: energy and power."""
-    slow: tuple[ReadRequest, ...]
+    """Bring energy, and what the profile calls fast."""
+    slow: tuple[ReadRequest, ...] = ()
     """Bring the rest of what is wanted, as far as the fast answers do not hold it anyway."""
 
 
@@ -73,11 +73,15 @@ def plan(profile: MeterProfile, wanted: Collection[Quantity]) -> tuple[ReadReque
 
 
 def plan_groups(profile: MeterProfile, wanted: Collection[Quantity]) -> Groups:
-    """What of `wanted` to ask for in every cycle, and what may be asked for more rarely."""
-    fast = plan(profile, {quantity for quantity in wanted if quantity.name.lower() in profile.fast})
+    """What of `wanted` to ask for in every cycle, and what may be asked for more rarely.
+
+    A meter without anything fast would tell nothing in most cycles: there, all of it is.
+    """
+    fast = plan(profile, {q for q in wanted if q in ENERGY_REGISTERS or q.name.lower() in profile.fast})
+    if not fast:
+        return Groups(plan(profile, wanted))
     rest = [r for r in _registers(profile, wanted) if not any(request.holds(r) for request in fast)]
-    slow = _requests(profile, _spans(rest)) if fast else plan(profile, wanted)
-    return Groups(fast, slow)
+    return Groups(fast, _requests(profile, _spans(rest)))
 
 
 def _requests(profile: MeterProfile, spans: set[_Span]) -> tuple[ReadRequest, ...]:

@@ -3,27 +3,27 @@
 Runs the plan of `isolation` with the port, on a fixed cadence that neither drifts nor piles up, and hands what comes of
 it to the clerk. A meter that fails is told of and rests; a bus that cannot be reached rests as a whole. A device is
 written only when it must hold something else than it last confirmed, or when the connection is new, and is read back
-every time. Waits for the bus and the clock; decides nothing about either.
+every time. What a meter's profile does not call fast may be asked for more rarely: behind all that is fast, and of one
+meter per cycle if there is no time left. Waits for the bus and the clock; decides nothing about either.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
 from agent.bus.control import Command, DevicePlan, command_for, is_obeyed
-from agent.bus.isolation import Health, Patience, ProbeCredit, impatient_ms, next_slot_ms, turn
-from agent.bus.metering import MeterPlan, Watch, reading_of, serial_of, watched
+from agent.bus.isolation import Health, Patience, ProbeCredit, impatient_ms, next_slot_ms, slow_turn, turn
+from agent.bus.metering import Block, Blocks, MeterPlan, Watch, reading_of, serial_of, slow_reading_of, watched
 from agent.bus.modbus_port import BusError
 from agent.bus.planner import ReadRequest, serial_request
+from agent.bus.reading import SlowReading
 from agent.clock_port import Clocks
 from agent.events import Confirmed, Event, Failing, Read, Recovered
 from protocol.batch import Quality
 from protocol.errors import DeviceError
-from protocol.units import BootMs
 
 
 class Port(Protocol):
@@ -57,17 +57,6 @@ class Desk(Protocol):
         """What a device is held to now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The words of one answer, and the instants between which they were so."""
-
-    words: Sequence[int]
-    start_ms: BootMs
-    """Before the request went out."""
-    end_ms: BootMs
-    """When the answer was complete."""
-
-
 class BusPoller:
     """Everything that is done on one bus."""
 
@@ -82,6 +71,7 @@ class BusPoller:
         clocks: Clocks,
         every_ms: int,
         timeout_ms: int,
+        slow_every_ms: int = 0,
     ) -> None:
         self._name = bus
         self._port = port
@@ -91,6 +81,7 @@ class BusPoller:
         self._clocks = clocks
         self._every_ms = every_ms
         self._timeout_ms = timeout_ms
+        self._slow_every_ms = slow_every_ms
         self._bus = Health()
         self._health = {name: Health() for name in (*self._devices, *self._meters)}
         self._patience = {name: Patience() for name in self._health}
@@ -102,6 +93,11 @@ class BusPoller:
         self._watch: dict[str, Watch] = {}
         self._renewed_ms: dict[str, int] = {}
         """When a meter that renews its registers seldom will have done so, to the nearest cycle."""
+        self._slow_due_ms = {meter.meter: 0 for meter in meters if meter.slow_requests}
+        """From when on each meter's slow quantities are due, to the nearest cycle."""
+        self._slow_took_ms: dict[str, int] = {}
+        self._slow: dict[str, SlowReading] = {}
+        """Slow readings that wait for the reading that they travel with."""
         self._held: dict[str, Command] = {}
         """What each device confirmed on this connection."""
         self._connection = 0
@@ -131,6 +127,7 @@ class BusPoller:
         except BusError as error:
             self._bus = self._bus.after_failure()
             self._serials.clear()
+            self._slow.clear()
             self._told = {what: why for what, why in self._told.items() if what == self._name}
             await self._tell_failing(self._name, tuple(self._health), str(error))
 
@@ -142,6 +139,7 @@ class BusPoller:
         for name in order.healthy:
             if not await self._attend(name, self._patience[name].timeout_ms(bound_ms)):
                 bound_ms = impatient_ms(self._timeout_ms)
+        await self._read_slow_of(health, bound_ms, end_ms)
         for name in (*order.slow, *order.probed):
             await self._attend_if_affordable(name, end_ms)
         for name in order.resting:
@@ -180,6 +178,7 @@ class BusPoller:
             self._health[name] = self._health[name].after_failure()
             self._patience[name] = Patience()
             self._serials.pop(name, None)
+            self._slow.pop(name, None)
             self._held.pop(name, None)
             await self._tell_failing(name, (name,), str(error))
             return False
@@ -195,18 +194,44 @@ class BusPoller:
     async def _read(self, meter: MeterPlan, timeout_ms: int) -> None:
         if meter.meter not in self._serials:
             self._serials[meter.meter] = await self._ask_serial(meter, timeout_ms)
-        blocks = {request: await self._ask(meter.meter, meter.unit, request, timeout_ms) for request in meter.requests}
-        start_ms = min(block.start_ms for block in blocks.values())
-        end_ms = max(block.end_ms for block in blocks.values())
-        answers = {request: block.words for request, block in blocks.items()}
-        reading = reading_of(meter, self._serials[meter.meter], start_ms, end_ms, answers)
+        blocks = await self._ask_all(meter, meter.requests, timeout_ms)
+        reading = reading_of(meter, self._serials[meter.meter], blocks, self._slow.pop(meter.meter, None))
         watch, reading = watched(self._watch.get(meter.meter, {}), reading, meter.profile)
         self._watch[meter.meter] = watch
         if reading.quality & Quality.UNEXPLAINED_STEP:
             self._serials.pop(meter.meter)  # it may be another meter, which came without missing a cycle
         if meter.profile.refresh_ms is not None:
-            self._renewed_ms[meter.meter] = start_ms + meter.profile.refresh_ms - self._every_ms // 2
+            self._renewed_ms[meter.meter] = reading.start_ms + meter.profile.refresh_ms - self._every_ms // 2
         await self._desk.hand(Read(reading))
+
+    async def _read_slow_of(self, names: Collection[str], timeout_ms: int, end_ms: int) -> None:
+        """Ask for slow quantities that are due: of one meter for certain, of others while there is time.
+
+        Only of meters that answered when they were last asked: who they are is known, and their next reading will
+        bring along what they show now.
+        """
+        due_ms = {name: at_ms for name, at_ms in self._slow_due_ms.items() if name in names and name in self._serials}
+        for place, name in enumerate(slow_turn(due_ms, self._clocks.now_ms())):
+            has_time = self._clocks.now_ms() + self._slow_took_ms.get(name, 0) <= end_ms
+            if place == 0 or has_time:
+                await self._read_slow(self._meters[name], self._patience[name].timeout_ms(timeout_ms))
+
+    async def _read_slow(self, meter: MeterPlan, timeout_ms: int) -> None:
+        name, start_ms = meter.meter, self._clocks.now_ms()
+        what = f"{name}, what is not fast"
+        try:
+            self._slow[name] = slow_reading_of(meter, await self._ask_all(meter, meter.slow_requests, timeout_ms))
+        except BusError:
+            raise
+        except DeviceError as error:
+            await self._tell_failing(what, (), str(error))
+        else:
+            await self._tell_recovered(what, ())
+        self._slow_took_ms[name] = self._clocks.now_ms() - start_ms
+        self._slow_due_ms[name] = start_ms + self._slow_every_ms - self._every_ms // 2
+
+    async def _ask_all(self, meter: MeterPlan, requests: Sequence[ReadRequest], timeout_ms: int) -> Blocks:
+        return {request: await self._ask(meter.meter, meter.unit, request, timeout_ms) for request in requests}
 
     async def _ask(self, name: str, unit: int, request: ReadRequest, timeout_ms: int) -> Block:
         """Ask for one block, and note when: what it tells was so at some instant in between."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.batching import Boot
 from config.meter_profile import MeterProfile
 from protocol.batch import ClockState

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading, SlowReading
 from agent.house.energy import Energies
 from agent.outbox.memory import MeterSeen, Seen
 from config.meter_profile import MeterProfile
@@ -28,6 +28,8 @@ from protocol.units import Quantity
 ONLINE: Final = b"online"
 GONE: Final = b"offline"
 """Home Assistant's own words for what is available and what is not."""
+UNKNOWN: Final = b"None"
+"""And for a value that nobody knows; an empty one would leave the old one standing."""
 
 ORIGIN: Final = {"name": "este"}
 
@@ -85,6 +87,8 @@ class Live:
     now_ms: int
     """On the clock of this boot, as the instants of `readings`."""
     poll_every_ms: int
+    slow_every_ms: int = 0
+    """How often what is not fast is read, on the slowest of the buses."""
     is_paused: bool = False
     """Whether nothing is read."""
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -93,9 +97,19 @@ class Live:
 
     def is_fresh(self, reading: Reading | None, profile: MeterProfile) -> bool:
         """Whether a meter still shows what it showed in `reading`, as far as anybody can expect."""
-        period_ms = max(self.poll_every_ms, profile.refresh_ms or 0)
-        age_max_ms = max(PERIODS_MAX * period_ms, AGE_MIN_MS)
-        return not self.is_paused and reading is not None and self.now_ms - reading.end_ms <= age_max_ms
+        return not self.is_paused and reading is not None and self._is_recent(reading, profile, 0)
+
+    def newest(self, meter: MeterSeen, reading: Reading, profile: MeterProfile) -> Mapping[Quantity, int | None]:
+        """What a meter showed in `reading`, and what is known of what is read more rarely; None where that is old."""
+        slow = meter.slow
+        if slow is None:
+            return reading.values
+        is_recent = self._is_recent(slow, profile, self.slow_every_ms)
+        return {**(slow.values if is_recent else dict.fromkeys(slow.values)), **reading.values}
+
+    def _is_recent(self, reading: Reading | SlowReading, profile: MeterProfile, every_ms: int) -> bool:
+        period_ms = max(self.poll_every_ms, profile.refresh_ms or 0, every_ms)
+        return self.now_ms - reading.end_ms <= max(PERIODS_MAX * period_ms, AGE_MIN_MS)
 
 
 def base_topic(region: str, gateway: str) -> str:
@@ -143,13 +157,14 @@ class _House:
         }
         if reading.serial:
             device["serial_number"] = reading.serial
-        energies = live.energies.get(meter.meter, {})
+        energies, values = live.energies.get(meter.meter, {}), live.newest(meter, reading, profile)
         for quantity, figure in OF_METER.items():
-            if quantity not in reading.values:
+            if quantity not in values:
                 continue
             yield self._config(figure, base, device, (f"{base}/availability",))
             if quantity is Quantity.ACTIVE_POWER_W:
-                yield f"{base}/{figure.key}", str(reading.values[quantity]).encode()
+                power_w = values[quantity]
+                yield f"{base}/{figure.key}", UNKNOWN if power_w is None else str(power_w).encode()
             elif quantity in energies:
                 yield f"{base}/{figure.key}", kilowatt_hours(energies[quantity]).encode()
 

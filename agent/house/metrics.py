@@ -88,6 +88,9 @@ def _meters(seen: Seen, counts: Counts) -> Iterator[str]:
     yield from failing.lines({meter.meter: meter.failing is not None for meter in seen.meters}, "meter")
     ages = {meter.meter: _age_s(meter.read_unix_ms, seen.unix_ms) for meter in seen.meters}
     yield from _Metric("este_meter_age_seconds", "gauge", "Age of a meter's last reading.").lines(ages, "meter")
+    slow_ages = {meter.meter: _age_s(meter.slow_unix_ms, seen.unix_ms) for meter in seen.meters}
+    slow_age = _Metric("este_meter_slow_age_seconds", "gauge", "Age of what is last known of its slow quantities.")
+    yield from slow_age.lines(slow_ages, "meter")
 
 
 def _age_s(since_ms: int | None, unix_ms: int) -> float | None:

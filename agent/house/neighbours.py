@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any, Final
 
 from agent.bus.control import DevicePlan
-from agent.bus.metering import Reading
 from agent.bus.polling import Desk
+from agent.bus.reading import Reading
 from agent.clock_port import Clocks
 from agent.events import Event, Failing, Read, Trouble
 from agent.house import energy_file, home_assistant, metrics_port
@@ -170,6 +170,7 @@ class Neighbours:
         return home_assistant.Live(
             now_ms=self._clocks.now_ms(),
             poll_every_ms=self._settings.poll_every_ms,
+            slow_every_ms=max((bus.slow_every_ms or 0 for bus in self._settings.buses), default=0),
             is_paused=self.desk.is_paused,
             readings=dict(self.desk.readings),
             energies=self._energy.told(),

@@ -70,9 +70,13 @@ def ask(settings: AgentSettings, folder: Path, *, new_key: bool) -> Asked:
         new_key: ask for a key beside the present one, which is made if it is not there.
 
     Raises:
-        OperatorError: there is no key, or a file cannot be written.
+        OperatorError: there is no key, a file cannot be written, or an agent runs that a new key is not for.
     """
-    key = _next_key(settings) if new_key else open_key(settings)
+    if new_key:
+        with _outbox(settings):
+            key: SigningKey = _next_key(settings)
+    else:
+        key = open_key(settings)
     pem = request_for(key, region=settings.region, gateway=settings.gateway)
     file = folder / REQUEST_NAME
     _put(file, pem)
@@ -95,6 +99,7 @@ def accept(settings: AgentSettings, slip: AdmissionSlip, folder: Path) -> Accept
         signed_again = succession.take_up(books, last, key)
         certificate = _put_certificate(settings, slip, folder)
         if is_other:
+            succession.forget_rotations(books)
             _put_in_force(settings)
     return Accepted(aggregators, signed_again, is_other, certificate)
 
@@ -103,7 +108,8 @@ def rotate(settings: AgentSettings) -> PublicKey:
     """Go over to a new key by the gateway's own word: the step is its next record, and what follows has the new key.
 
     Raises:
-        OperatorError: the key is in a chip or opens the broker's door too, nothing is enrolled yet, or an agent runs.
+        OperatorError: the key is in a chip or opens the broker's door too, nothing is enrolled yet, it was done too
+            often since the regulator's last admission, or an agent runs.
         StorageError: the disk is full.
     """
     if _opens_the_door_too(settings):

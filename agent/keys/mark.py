@@ -39,6 +39,8 @@ class Mark:
         beside = settings.key_file or settings.aggregator_key_file
         self.path: Path = beside.with_name(f"signed-{key.thumbprint.hex()[:THUMBPRINT_DIGITS]}")
         self.sequence = self._read()
+        self.left = 0
+        """The highest number that has left in this run."""
         self._is_told = False
 
     def check(self, last_signed: int) -> None:
@@ -69,8 +71,9 @@ class Mark:
             )
             raise OperatorError("admission", "key_id", expected, got)
 
-    def passes(self, sequence: int) -> bool:
-        """Whether the mark has to be moved before record `sequence` leaves."""
+    def leaves(self, sequence: int) -> bool:
+        """Take note that record `sequence` is about to leave; whether the mark has to be moved before it does."""
+        self.left = max(self.left, sequence)
         return self.sequence == 0 or sequence >= self.sequence + EVERY
 
     def move(self, sequence: int) -> None:

@@ -24,7 +24,7 @@ from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, seal
 from protocol.errors import OperatorError
 from protocol.link import Link
 from protocol.messages import MessageType
-from protocol.rotation import Rotation, rotate
+from protocol.rotation import ROTATIONS_MAX, Rotation, rotate
 
 NEXT_SUFFIX: Final = ".next"
 """Of a key file that is not in force yet, beside the one that is."""
@@ -37,6 +37,14 @@ SIGNED_AGAIN: Final = """
     ) STRICT
 """
 """Only while a slip is being taken up, or after that was broken off: what has been signed again so far."""
+
+ROTATED: Final = """
+    CREATE TABLE IF NOT EXISTS rotated (
+        key_id BLOB PRIMARY KEY
+    ) STRICT
+"""
+"""The keys that this gateway has gone over to by its own word since it was admitted. Only if there are any; an outbox
+that was begun anew knows of none, so there may have been more."""
 
 PAGE_RECORDS: Final = 32
 """Signed again in one transaction: with a chip some seconds of work, which is all that an error costs."""
@@ -77,17 +85,31 @@ def queue_rotation(books: Books, old: SigningKey, new: SigningKey) -> bool:
     """Sign the step from one key to another as the next record, unless that is done already.
 
     Raises:
+        OperatorError: the ledger would refuse it, as one too many.
         StorageError: the disk takes nothing more; then nothing has changed.
     """
-    if is_rotation_queued(books, new.public_key.thumbprint):
+    key_id = new.public_key.thumbprint
+    if is_rotation_queued(books, key_id):
         return False
 
     def payload(link: Link) -> bytes:
         return rotate(link, old.public_key.thumbprint, new).encode()
 
     with books.file.transaction(durable=True):
+        books.file.execute(ROTATED)
+        ((count,),) = books.file.rows("SELECT count(*) FROM rotated")
+        if count >= ROTATIONS_MAX:
+            expected = f"at most {ROTATIONS_MAX} of them; now the regulator has to admit a key"
+            raise OperatorError("este-agent rotate", "", f"{expected}: este-agent enrol --new-key", "one more")
         books.append(payload, _sealer(books, MessageType.ROTATION, old))
+        books.file.execute("INSERT INTO rotated VALUES (?)", key_id)
     return True
+
+
+def forget_rotations(books: Books) -> None:
+    """Count anew: the regulator has admitted a key."""
+    with books.file.transaction(durable=True):
+        books.file.execute("DROP TABLE IF EXISTS rotated")
 
 
 def is_rotation_queued(books: Books, key_id: bytes) -> bool:

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from agent.bus.metering import Answers, MeterPlan, check_fixed_words, plan_for, serial_of, value_of, words_of
+from agent.bus.metering import MeterPlan, check_fixed_words, plan_for
 from agent.bus.modbus_port import ModbusBus
-from agent.bus.planner import serial_request
 from agent.library.doctor import Finding, Look, Verdict, judge
+from agent.library.look import Serial, WiredMeter, ask_all, ask_serial, look_at
 from agent.log import tell_loop_errors
-from config.load import check
 from config.meter_profile import MeterProfile
-from config.settings.agent import AgentSettings
-from config.settings.bus import Bus, MeterAddress
-from protocol.errors import DeviceError, OperatorError
+from protocol.errors import DeviceError
 from protocol.units import BootMs, Quantity
 
 MORE_THAN_ONCE: Final = 2
@@ -34,39 +30,8 @@ class Clock(Protocol):
         """Milliseconds since the machine was started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """A meter, and where it hangs."""
-
-    bus: Bus
-    address: MeterAddress
-
-
-def patient_at(bus: Bus, unit: int, profile: str) -> Patient:
-    """A meter that no settings name.
-
-    Raises:
-        SettingsError: the name of the profile is none.
-    """
-    return Patient(bus, check({"id": f"unit-{unit}", "unit": unit, "profile": profile}, MeterAddress, "command line"))
-
-
-def patient_of(settings: AgentSettings, meter: str) -> Patient:
-    """The meter of the settings that is called `meter`.
-
-    Raises:
-        OperatorError: there is none.
-    """
-    known = {address.id: Patient(bus, address) for bus in settings.buses for address in bus.meters}
-    if meter not in known:
-        raise OperatorError(
-            "the settings", "buses", f"a meter out of {', '.join(sorted(known)) or 'none'}", repr(meter)
-        )
-    return known[meter]
-
-
 async def examine(
-    patient: Patient, profiles: Mapping[str, MeterProfile], *, wait_ms: int, clock: Clock
+    wired: WiredMeter, profiles: Mapping[str, MeterProfile], *, wait_ms: int, clock: Clock
 ) -> tuple[str, tuple[Finding, ...]]:
     """Look at a meter twice, and say who it is and what became of every check.
 
@@ -75,14 +40,14 @@ async def examine(
         DeviceError: the meter cannot be reached, or does not answer as its profile says.
     """
     tell_loop_errors(asyncio.get_running_loop())
-    meter = plan_for(patient.address, profiles, list(Quantity))
+    meter = plan_for(wired.address, profiles, list(Quantity))
     wait_ms = max(wait_ms, MORE_THAN_ONCE * (meter.profile.refresh_ms or 0))
-    bus = ModbusBus(patient.bus)
+    bus = ModbusBus(wired.bus)
     try:
-        serial = await _serial(bus, meter, patient.bus.timeout_ms)
-        first = await _look(bus, meter, patient.bus.timeout_ms, clock)
+        serial = _about_serial(meter, await ask_serial(bus, meter, wired.bus.timeout_ms))
+        first = await _look(bus, meter, wired.bus.timeout_ms, clock)
         await asyncio.sleep(wait_ms / 1000)
-        second = await _look(bus, meter, patient.bus.timeout_ms, clock)
+        second = await _look(bus, meter, wired.bus.timeout_ms, clock)
     except DeviceError as error:
         raise DeviceError(f"unit {meter.unit}: {error}", retry=error.retry) from error
     finally:
@@ -93,23 +58,15 @@ async def examine(
 
 
 async def _look(bus: ModbusBus, meter: MeterPlan, timeout_ms: int, clock: Clock) -> Look:
-    answers: Answers = {request: await bus.read(meter.unit, request, timeout_ms) for request in meter.requests}
+    answers = await ask_all(bus, meter, timeout_ms)
     at_ms = clock.now_ms()
     check_fixed_words(meter.profile, answers)
-    words = {quantity: words_of(meter.profile, quantity, answers) for quantity in meter.profile.codecs}
-    return Look(at_ms, {quantity: value_of(meter.profile, quantity, raw) for quantity, raw in words.items()})
+    return look_at(meter, answers, at_ms)
 
 
-async def _serial(bus: ModbusBus, meter: MeterPlan, timeout_ms: int) -> Finding:
-    request = serial_request(meter.profile)
-    if request is None:
-        return Finding("serial", Verdict.OPEN, "the profile knows no serial number")
-    try:
-        told = serial_of(meter.profile, await bus.read(meter.unit, request, timeout_ms))
-    except DeviceError as error:
-        if error.retry:
-            raise
-        return Finding("serial", Verdict.FAILS, f"not told: {error}")
-    if meter.serial not in (None, told):
-        return Finding("serial", Verdict.FAILS, f"{told}, where the settings name {meter.serial}")
-    return Finding("serial", Verdict.HOLDS if told.strip("0") else Verdict.FAILS, told or "empty")
+def _about_serial(meter: MeterPlan, told: Serial) -> Finding:
+    if told.number is None:
+        return Finding("serial", Verdict.FAILS if told.is_expected else Verdict.OPEN, told.why_not)
+    if meter.serial not in (None, told.number):
+        return Finding("serial", Verdict.FAILS, f"{told.number}, where the settings name {meter.serial}")
+    return Finding("serial", Verdict.HOLDS if told.number.strip("0") else Verdict.FAILS, told.number or "empty")

@@ -1,4 +1,4 @@
-"""``este-agent profiles``, ``doctor`` and ``sunspec``: parses, looks, prints."""
+"""``este-agent profiles``, ``read``, ``doctor`` and ``sunspec``: parses, looks, prints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.exits import EXIT_EXPECTED, expected_errors
+from config.modbus import UNIT_MAX
 from protocol.errors import OperatorError
 
 profiles = typer.Typer(
@@ -18,8 +19,12 @@ profiles = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+HostOption = Annotated[str | None, typer.Option(help="Modbus TCP server, or serial server with --framing rtu.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535)]
-UnitOption = Annotated[int, typer.Option(min=0, max=255, help="Modbus unit identifier.")]
+FramingOption = Annotated[str, typer.Option(help="On a TCP connection: tcp, or rtu.")]
+DeviceOption = Annotated[Path | None, typer.Option(help="Serial port of this machine, such as /dev/ttyUSB0.")]
+LineOption = Annotated[str, typer.Option(help="Speed and format of the serial port.")]
+UnitOption = Annotated[int, typer.Option(min=0, max=UNIT_MAX, help="Modbus unit identifier.")]
 TimeoutOption = Annotated[int, typer.Option(min=10, max=60_000, help="How long to wait for an answer.")]
 FoldersOption = Annotated[list[Path] | None, typer.Option("--profile-folder", help="Folder of further meter profiles.")]
 
@@ -50,10 +55,13 @@ def check_profile(file: Annotated[Path, typer.Argument(metavar="FILE", help="A m
         raise typer.Exit(EXIT_EXPECTED) from error
 
 
-def doctor(
-    profile: Annotated[str | None, typer.Option(help="Meter profile, with --host.")] = None,
-    host: Annotated[str | None, typer.Option(help="Modbus TCP server.")] = None,
+def doctor(  # noqa: PLR0913, PLR0917  an option each
+    profile: Annotated[str | None, typer.Option(help="Meter profile, with --host or --device.")] = None,
+    host: HostOption = None,
     port: PortOption = 502,
+    framing: FramingOption = "tcp",
+    device: DeviceOption = None,
+    line: LineOption = "9600-8N1",
     unit: UnitOption = 1,
     settings: Annotated[Path | None, typer.Option(help="Instead of all these: an agent.yaml, with --meter.")] = None,
     meter: Annotated[
@@ -65,24 +73,25 @@ def doctor(
 ) -> None:
     """Look at a live meter twice and hold it to the laws of its profile. Status 1 if one fails."""
     from agent.clock_port import SystemClocks
-    from agent.library.checkup import examine, patient_at, patient_of
+    from agent.library.checkup import examine
     from agent.library.doctor import Verdict, lines
+    from agent.library.look import meter_at, meter_of
     from agent.scan.ways import bus_at
     from config.load import load, load_profiles
     from config.settings.agent import AgentSettings
 
     with expected_errors():
-        folders = tuple(profile_folder or ())
-        if settings is not None and meter is not None and host is None:
+        folders, is_by_way = tuple(profile_folder or ()), host is not None or device is not None
+        if settings is not None and meter is not None and not is_by_way:
             given = load(settings, AgentSettings)
-            patient, folders = patient_of(given, meter), (*given.profile_folders, *folders)
-        elif profile is not None and host is not None and settings is None:
-            patient = patient_at(bus_at(host, port, None, timeout_ms=timeout_ms), unit, profile)
+            wired, folders = meter_of(given, meter), (*given.profile_folders, *folders)
+        elif profile is not None and is_by_way and settings is None:
+            bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
+            wired = meter_at(bus, unit, profile)
         else:
-            raise OperatorError(
-                "command line", "", "--host with --profile, or --settings with --meter", "something else"
-            )
-        examined = examine(patient, load_profiles(folders), wait_ms=round(wait_s * 1000), clock=SystemClocks())
+            expected = "--host or --device with --profile, or --settings with --meter"
+            raise OperatorError("command line", "", expected, "something else")
+        examined = examine(wired, load_profiles(folders), wait_ms=round(wait_s * 1000), clock=SystemClocks())
         who, findings = asyncio.run(examined)
     for told in (who, *lines(findings)):
         typer.echo(told)
@@ -90,16 +99,46 @@ def doctor(
         raise typer.Exit(EXIT_EXPECTED)
 
 
-def sunspec(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="Modbus TCP server of a SunSpec device.")],
-    folder: Annotated[Path, typer.Option(help="Where to write profiles: one of your profile_folders.")],
+def read(
+    profile: Annotated[str, typer.Option(help="Meter profile, such as eastron_sdm630.")],
+    host: HostOption = None,
     port: PortOption = 502,
+    framing: FramingOption = "tcp",
+    device: DeviceOption = None,
+    line: LineOption = "9600-8N1",
+    unit: UnitOption = 1,
+    timeout_ms: TimeoutOption = 1000,
+    profile_folder: FoldersOption = None,
+) -> None:
+    """Read a meter once and print all it tells, with the raw words: to check its wiring. Needs no settings."""
+    from agent.library.single_read import read_once
+    from agent.scan.ways import bus_at
+    from config.load import load_profiles
+
+    with expected_errors():
+        profiles = load_profiles(tuple(profile_folder or ()))
+        bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
+        for told in asyncio.run(read_once(profiles, profile, settings=bus, unit=unit)):
+            typer.echo(told)
+
+
+def sunspec(
+    folder: Annotated[Path, typer.Option(help="Where to write profiles: one of your profile_folders.")],
+    host: Annotated[
+        str | None, typer.Argument(metavar="HOST", help="Modbus TCP server of a SunSpec device, or serial server.")
+    ] = None,
+    port: PortOption = 502,
+    framing: Annotated[str, typer.Option(help="On a TCP connection: tcp, or rtu.")] = "tcp",
+    device: Annotated[Path | None, typer.Option(help="Serial port of this machine, instead of HOST.")] = None,
+    line: Annotated[str, typer.Option(help="Speed and format of the serial port.")] = "9600-8N1",
     unit: UnitOption = 1,
     timeout_ms: TimeoutOption = 1000,
 ) -> None:
     """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
     from agent.library.sunspec import survey, write_profiles
+    from agent.scan.ways import bus_at
 
     with expected_errors():
-        for line in write_profiles(asyncio.run(survey(host, port=port, unit=unit, timeout_ms=timeout_ms)), folder):
-            typer.echo(line)
+        bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
+        for told in write_profiles(asyncio.run(survey(bus, unit)), folder):
+            typer.echo(told)

@@ -66,7 +66,7 @@ def checked(path: Path) -> Iterator[str]:
 def explained(error: SettingsError) -> Iterator[str]:
     """Every mistake of a profile, with what to do about it."""
     for mistake in error.mistakes:
-        yield f"{mistake.place}: {mistake.key_path or 'the file'}"
+        yield f"{mistake.where}: {mistake.key_path or 'the file'}"
         yield f"  expected: {mistake.expected}"
         yield f"  got:      {mistake.got}"
         yield f"  remedy:   {_remedy(mistake)}"

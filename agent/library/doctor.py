@@ -81,6 +81,9 @@ def judge(profile: MeterProfile, first: Look, second: Look) -> tuple[Finding, ..
 
 def _has_values(profile: MeterProfile, look: Look) -> Finding:
     missing = [quantity for quantity in profile.codecs if look.get(quantity) is None]
+    if not missing and not any(look.values.values()):
+        says = f"all {len(profile.codecs)} registers show 0: nothing was ever counted, or it is another meter's profile"
+        return Finding("values", Verdict.OPEN, says)
     if not missing:
         return Finding("values", Verdict.HOLDS, f"all {len(profile.codecs)} registers have one")
     names = ", ".join(quantity.name.lower() for quantity in missing)
@@ -116,6 +119,8 @@ def _apparent(check: SelfCheck, look: Look) -> Finding:
     told, power = look.get(Quantity.APPARENT_POWER_VA), look.get(Quantity.ACTIVE_POWER_W)
     if told is not None:
         says = f"voltage times current is {product} VA, apparent power {told} VA"
+        if _flows_both_ways(look) and power is not None and abs(power) <= abs(told) <= product:
+            return Finding("apparent", Verdict.HOLDS, f"{says}: the phases flow both ways, so less is right")
         return Finding("apparent", *_compared(check, product, abs(told), says))
     if power is None:
         return Finding("apparent", Verdict.OPEN, "a value is missing")
@@ -127,6 +132,12 @@ def _apparent(check: SelfCheck, look: Look) -> Finding:
             "apparent", Verdict.FAILS, f"{says}: nothing can do more than that{_power_of_ten(power, product)}"
         )
     return Finding("apparent", Verdict.HOLDS, says)
+
+
+def _flows_both_ways(look: Look) -> bool:
+    """Whether one phase feeds in while another takes: the meter's total may then be that of their vectors' sum."""
+    powers = [power for _, _, quantity in PHASES if (power := look.get(quantity)) is not None]
+    return bool(powers) and min(powers) < 0 < max(powers)
 
 
 def _heat(check: SelfCheck, look: Look) -> Finding:

@@ -24,7 +24,7 @@ from typing import Final
 from agent.bus.modbus_port import ModbusBus
 from agent.bus.planner import ReadRequest
 from agent.log import tell_loop_errors
-from config.load import check, read_profile
+from config.load import read_profile
 from config.meter_profile import MODBUS_WORDS_MAX, Table
 from config.model import spell_decimal
 from config.settings.bus import Bus
@@ -253,22 +253,22 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-async def survey(host: str, *, port: int, unit: int, timeout_ms: int) -> tuple[Found, ...]:
-    """Walk a live device.
+async def survey(settings: Bus, unit: int) -> tuple[Found, ...]:
+    """Walk a live device, on a network or on a line.
 
     Raises:
         DeviceError: the device cannot be reached, or is none of SunSpec's.
     """
     tell_loop_errors(asyncio.get_running_loop())
-    bus = ModbusBus(check({"host": host, "port": port, "timeout_ms": timeout_ms}, Bus, "the command line"))
+    bus = ModbusBus(settings)
 
     async def read(address: int, words: int) -> Sequence[int]:
-        return await bus.read(unit, ReadRequest(Table.HOLDING, address, words), timeout_ms)
+        return await bus.read(unit, ReadRequest(Table.HOLDING, address, words), settings.timeout_ms)
 
     try:
         return await walk(read)
     except DeviceError as error:
-        raise DeviceError(f"unit {unit} at {host}:{port}: {error}", retry=error.retry) from error
+        raise DeviceError(f"unit {unit} at {settings.place}: {error}", retry=error.retry) from error
     finally:
         bus.close()
 

@@ -1,30 +1,24 @@
 """Journaled readings → one batch: when it is closed, what goes into it, and how it is laid out.
 
-Given readings in the order in which they were journaled, chooses those that one batch can hold and turns them into
-columns. A batch never mixes boots, nor two profiles, serial numbers or sets of columns of one meter, and always fits
-its limits however many meters there are; what does not fit stays for the next. Drops, sorts and mends nothing.
+Given readings in the order in which they were journaled, chooses those that one batch can hold and has `columns` turn
+them into columns. A batch never mixes boots, nor two profiles, serial numbers or sets of columns of one meter, and
+always fits its limits however many meters there are; what does not fit stays for the next. Drops, sorts and mends
+nothing.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading, SlowReading
+from agent.outbox.columns import MeterColumns, Shape, TableShape
 from config.settings.agent import Batching
-from protocol.batch import (
-    BATCH_BYTES_MAX,
-    FIXED_COLUMNS,
-    VALUE_MAX,
-    WORDS_BYTES_MAX,
-    Batch,
-    Clock,
-    MeterBlock,
-)
+from protocol.batch import BATCH_BYTES_MAX, WORDS_BYTES_MAX, Batch, Clock
 from protocol.link import Link
+from protocol.readings import FIXED_COLUMNS, GAP_COLUMNS
 from protocol.units import ENERGY_REGISTERS, Quantity
 
 HEAD_BYTES_MAX: Final = 1024
@@ -38,8 +32,18 @@ before its format's bound of meters is reached."""
 VALUE_BYTES: Final = 4
 """What a value takes in its column."""
 
+PARTS_BYTES_MAX: Final = 64
+"""What a block takes to say which request brought each quantity."""
+
+SLOW_BYTES_MAX: Final = 96
+"""Everything in slow readings that does not grow with them; their quantities are the same numbers in another place."""
+
 READING_BYTES_MAX: Final = (
-    BLOCK_BYTES_MAX + VALUE_BYTES * (FIXED_COLUMNS + len(Quantity)) + WORDS_BYTES_MAX * len(ENERGY_REGISTERS)
+    BLOCK_BYTES_MAX
+    + PARTS_BYTES_MAX
+    + SLOW_BYTES_MAX
+    + VALUE_BYTES * (2 * FIXED_COLUMNS + (1 + GAP_COLUMNS) * len(Quantity))
+    + WORDS_BYTES_MAX * len(ENERGY_REGISTERS)
 )
 """The most that any one reading can add, its meter's first."""
 
@@ -81,7 +85,7 @@ class OpenBatch:
 
     def __init__(self, limits: Batching) -> None:
         self._limits = limits
-        self._shapes: dict[str, _Shape] = {}
+        self._shapes: dict[tuple[str, bool], Shape | TableShape] = {}
         self._counts: dict[str, int] = {}
         self._bytes = HEAD_BYTES_MAX
         self._has_change = False
@@ -93,10 +97,13 @@ class OpenBatch:
 
     def add(self, reading: Reading) -> None:
         """One more reading was journaled."""
-        shape = _shape_of(reading)
-        before = self._shapes.setdefault(reading.meter, shape)
+        shape = Shape.of(reading)
+        before = self._shapes.setdefault((reading.meter, False), shape)
         self._has_change = self._has_change or before != shape
-        self._bytes += _bytes_max(reading) + (0 if reading.meter in self._counts else BLOCK_BYTES_MAX)
+        if reading.slow is not None:
+            slow_shape = TableShape.of(reading.slow)
+            self._has_change |= self._shapes.setdefault((reading.meter, True), slow_shape) != slow_shape
+        self._bytes += _bytes_max(reading, is_first=reading.meter not in self._counts)
         self._counts[reading.meter] = self._counts.get(reading.meter, 0) + 1
         self.since_ms = reading.start_ms if self.since_ms is None else self.since_ms
 
@@ -133,7 +140,7 @@ class Layout:
         self.is_full = False
         """Whether no meter's next reading would fit."""
         self._readings_max = readings_max
-        self._blocks: dict[str, _Columns] = {}
+        self._blocks: dict[str, MeterColumns] = {}
         self._left: set[str] = set()
         self._bytes = HEAD_BYTES_MAX
 
@@ -141,15 +148,15 @@ class Layout:
         """Take the next reading, or leave it; say which."""
         reading = row.reading
         block = self._blocks.get(reading.meter)
-        if reading.meter in self._left or (block is not None and not self._may_follow(block, reading)):
+        if reading.meter in self._left or (block is not None and not self._has_room(block, reading)):
             self._left.add(reading.meter)
             return False
-        self._bytes += _bytes_max(reading) + (BLOCK_BYTES_MAX if block is None else 0)
+        self._bytes += _bytes_max(reading, is_first=block is None)
         if self._bytes > BATCH_BYTES_MAX:
             self.is_full = True
             return False
         if block is None:
-            block = self._blocks[reading.meter] = _Columns(reading)
+            block = self._blocks[reading.meter] = MeterColumns(reading)
         block.add(reading)
         self.rows.append(row.row)
         return True
@@ -159,13 +166,8 @@ class Layout:
         blocks = tuple(self._blocks[meter].to_block() for meter in sorted(self._blocks))
         return Batch(link=link, boot_id=boot.id, clock=boot.clock, meters=blocks)
 
-    def _may_follow(self, block: _Columns, reading: Reading) -> bool:
-        """Whether `reading` may stand in `block`. A clock that went back is the aggregator's to judge, not ours."""
-        return (
-            block.shape == _shape_of(reading)
-            and block.last_ms < reading.start_ms <= block.first_ms + VALUE_MAX
-            and len(block) < self._readings_max
-        )
+    def _has_room(self, block: MeterColumns, reading: Reading) -> bool:
+        return len(block) < self._readings_max and block.may_follow(reading)
 
 
 def lay_out(rows: Iterable[Journaled], readings_max: int) -> Layout:
@@ -178,60 +180,16 @@ def lay_out(rows: Iterable[Journaled], readings_max: int) -> Layout:
     return layout
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What all readings of one block have in common."""
-
-    profile: bytes
-    serial: str
-    quantities: tuple[Quantity, ...]
-
-
-def _shape_of(reading: Reading) -> _Shape:
-    return _Shape(reading.profile, reading.serial, tuple(reading.values))
+def _bytes_max(reading: Reading, *, is_first: bool) -> int:
+    """The most that one reading adds to an encoded batch, with its words, its parts, and what it brings along."""
+    added = _row_bytes(reading) + sum(map(len, reading.words.values()))
+    if is_first:
+        added += BLOCK_BYTES_MAX + (PARTS_BYTES_MAX if reading.parts else 0)
+    if reading.slow is not None:
+        added += SLOW_BYTES_MAX + _row_bytes(reading.slow)
+    return added
 
 
-def _bytes_max(reading: Reading) -> int:
-    """The most that one reading adds to an encoded batch: start, duration, quality, its values and its words."""
-    return VALUE_BYTES * (FIXED_COLUMNS + len(reading.values)) + sum(map(len, reading.words.values()))
-
-
-class _Columns:
-    """The readings of one meter, as the batch will hold them."""
-
-    def __init__(self, head: Reading) -> None:
-        self.shape = _shape_of(head)
-        self.first_ms = head.start_ms
-        self.last_ms = -1
-        self._head = head
-        self._starts_ms, self._durations_ms, self._quality = array("i"), array("i"), array("i")
-        self._columns = {quantity: array("i") for quantity in head.values if quantity not in head.words}
-        self._words = {quantity: bytearray() for quantity in head.words}
-
-    def __len__(self) -> int:
-        return len(self._starts_ms)
-
-    def add(self, reading: Reading) -> None:
-        """One more reading of the same shape."""
-        self.last_ms = reading.start_ms
-        self._starts_ms.append(reading.start_ms - self._head.start_ms)
-        self._durations_ms.append(reading.end_ms - reading.start_ms)
-        self._quality.append(reading.quality.value)
-        for quantity, column in self._columns.items():
-            column.append(reading.values[quantity])
-        for quantity, words in self._words.items():
-            words.extend(reading.words[quantity])
-
-    def to_block(self) -> MeterBlock:
-        """The block, as it is signed."""
-        return MeterBlock.of(
-            meter=self._head.meter,
-            profile=self._head.profile,
-            serial=self._head.serial,
-            first_ms=self._head.start_ms,
-            starts_ms=self._starts_ms,
-            durations_ms=self._durations_ms,
-            quality=self._quality,
-            columns=self._columns,
-            words={quantity: bytes(words) for quantity, words in self._words.items()},
-        )
+def _row_bytes(row: Reading | SlowReading) -> int:
+    """Start, duration, quality, values and gaps."""
+    return VALUE_BYTES * (FIXED_COLUMNS + len(row.values) + GAP_COLUMNS * max(0, len(row.parts) - 1))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.batching import Boot, Journaled, OpenBatch, lay_out
 from agent.outbox.file import OutboxFile
 from agent.outbox.queue import Entry
@@ -64,6 +64,8 @@ class Books:
                 " ON CONFLICT (id) DO UPDATE SET boot = ?2, reading = ?3, failing = NULL",
                 rows,
             )
+            with_slow = [(reading.meter, row[2]) for reading, row in zip(readings, rows, strict=True) if reading.slow]
+            self.file.execute_many("UPDATE meter SET with_slow = ?2 WHERE id = ?1", with_slow)
             self.count("readings_read", len(rows))
 
     def keep_clock(self, boot: Boot) -> None:

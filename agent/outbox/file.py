@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent.outbox.schema import APPLICATION_ID, SCHEMA, UPGRADES, VERSION
+from agent.outbox.schema import APPLICATION_ID, FROM_VERSION, SCHEMA, VERSION
 from config import lock
 from protocol.errors import OperatorError, WorldError
 from protocol.link import NO_RECORD
@@ -69,9 +69,9 @@ class OutboxFile:
         """Open the outbox in `folder` to read what it says, while its agent runs or not.
 
         Raises:
-            OperatorError: there is none, or a newer este wrote it.
+            OperatorError: there is none, or another este wrote it.
         """
-        return cls._beside(folder, "ro", oldest=1)
+        return cls._beside(folder, "ro")
 
     @classmethod
     def join(cls, folder: Path) -> OutboxFile:
@@ -80,16 +80,16 @@ class OutboxFile:
         Raises:
             OperatorError: there is none, or another este wrote it.
         """
-        return cls._beside(folder, "rw", oldest=VERSION)
+        return cls._beside(folder, "rw")
 
     @classmethod
-    def _beside(cls, folder: Path, mode: str, *, oldest: int) -> OutboxFile:
+    def _beside(cls, folder: Path, mode: str) -> OutboxFile:
         path = folder / FILE_NAME
         if not path.exists():
             raise OperatorError(path, "", "the outbox of an agent that has run (este-agent run)", "no such file")
         with ExitStack() as stack:
             outbox = cls(stack.enter_context(closing(_connect(f"{path.as_uri()}?mode={mode}"))))
-            outbox._check_version(path, oldest)
+            outbox._check_version(path)
             outbox._held = stack.pop_all()
         return outbox
 
@@ -159,34 +159,37 @@ class OutboxFile:
                 self.execute(sql, region, gateway, NO_RECORD)
                 self.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self.execute(f"PRAGMA user_version = {VERSION}")
-        self._upgrade(path)
+        self._check_version(path, from_version=min(FROM_VERSION))
         if self.owner() != (region, gateway):
             expected = f"the outbox of {gateway} in {region}: give each gateway a `data` folder of its own"
             raise OperatorError(path, "", expected, "that of {1} in {0}".format(*self.owner()))
+        self._bring_up_to_date()
         self.rows("PRAGMA journal_mode = WAL")
         self.rows(f"PRAGMA cache_size = -{CACHE_KIB}")
         with self.transaction():
             self.execute("DELETE FROM note")
+            self.execute("UPDATE meter SET with_slow = NULL")
             # Boots stand in their order in the journal: its first row tells the oldest, however many wait behind it.
             self.execute(
                 "DELETE FROM boot WHERE id < coalesce((SELECT boot FROM journal ORDER BY id LIMIT 1), 1 << 62)"
                 " AND id NOT IN (SELECT boot FROM meter WHERE boot IS NOT NULL)"
             )
 
-    def _upgrade(self, path: Path) -> None:
-        """Bring a file of an older version up to this one."""
-        self._check_version(path, 1)
-        for version in range(self._one("PRAGMA user_version"), VERSION):
-            with self.transaction(durable=True):
-                for statement in UPGRADES[version]:
-                    self.execute(statement)
-                self.execute(f"PRAGMA user_version = {version + 1}")
+    def _bring_up_to_date(self) -> None:
+        """Take the way from an older version, all of it or nothing."""
+        version = self._one("PRAGMA user_version")
+        if version == VERSION:
+            return
+        with self.transaction(durable=True):
+            for statement in (statement for old in range(version, VERSION) for statement in FROM_VERSION[old]):
+                self.execute(statement)
+            self.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _check_version(self, path: Path, oldest: int) -> None:
+    def _check_version(self, path: Path, *, from_version: int = VERSION) -> None:
         application, version = self._one("PRAGMA application_id"), self._one("PRAGMA user_version")
         if application != APPLICATION_ID:
             raise OperatorError(path, "", "an outbox of este-agent", "another kind of file")
-        if not oldest <= version <= VERSION:
+        if not from_version <= version <= VERSION:
             expected = f"an outbox of version {VERSION}: use the este that wrote it, or a newer one"
             raise OperatorError(path, "", expected, f"version {version}")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.clock_port import Clocks
 from agent.log import Log
 from agent.outbox.batching import Boot, OpenBatch

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading, SlowReading
 from agent.outbox.batching import Boot
 from agent.outbox.books import Books, Seal, Totals
 from agent.outbox.file import OutboxFile, is_held
@@ -22,6 +22,7 @@ from protocol.envelope import Envelope
 from protocol.link import Link
 from protocol.messages import RightKind, Statement
 from protocol.refusals import RefusalCode
+from protocol.units import Quantity
 
 ASIDES_MAX: Final = 10
 """Of records that were refused for good, people are shown the last few."""
@@ -46,6 +47,19 @@ class MeterSeen:
     reading: Reading | None
     failing: str | None
     """Why it cannot be read, since its last reading."""
+    slow: SlowReading | None = None
+    """The last that is known, in the same boot, of what is read more rarely."""
+
+    @property
+    def values(self) -> Mapping[Quantity, int]:
+        """The newest known value of every quantity, in the order of the wire format."""
+        values = dict(self.slow.values) if self.slow else {}
+        return dict(sorted((values | dict(self.reading.values if self.reading else {})).items()))
+
+    @property
+    def slow_unix_ms(self) -> int | None:
+        """When its last slow reading began, UTC as its boot knew it."""
+        return None if self.boot is None or self.slow is None else self.boot.clock.epoch_ms + self.slow.start_ms
 
     @property
     def read_unix_ms(self) -> int | None:
@@ -209,9 +223,10 @@ class Memory:
                 None if boot is None else self._books.boot(boot),
                 None if data is None else Reading.decode(data),
                 failing,
+                None if with_slow is None else Reading.decode(with_slow).slow,
             )
-            for meter, boot, data, failing in self._file.rows(
-                "SELECT id, boot, reading, failing FROM meter ORDER BY id"
+            for meter, boot, data, failing, with_slow in self._file.rows(
+                "SELECT id, boot, reading, failing, with_slow FROM meter ORDER BY id"
             )
         ]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 
-WISH: Final = """
+_WISH: Final = """
     CREATE TABLE wish (
         id INTEGER PRIMARY KEY,
         sender TEXT NOT NULL,
@@ -102,13 +101,15 @@ SCHEMA: Final = (
         failing TEXT
     ) STRICT
     """,
-    # The last reading of each meter, and why it cannot be read now, if so: for people who look.
+    # The last reading of each meter, the last that brought along what is read more rarely (of this run, or of the last
+    # one), and why it cannot be read now, if so: for people who look.
     """
     CREATE TABLE meter (
         id TEXT PRIMARY KEY,
         boot INTEGER REFERENCES boot (id),
         reading BLOB,
-        failing TEXT
+        failing TEXT,
+        with_slow BLOB
     ) STRICT
     """,
     # States of the running program: for people who look.
@@ -119,8 +120,13 @@ SCHEMA: Final = (
     ) STRICT
     """,
     # Transfers that were ordered and are not signed yet.
-    WISH,
+    _WISH,
 )
 
-UPGRADES: Final[Mapping[int, Sequence[str]]] = {1: (WISH,)}
-"""What makes a file of an older version one of the next."""
+FROM_VERSION: Final = {
+    # Readings were spelled without parts and slow readings, as such readings still are.
+    1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
+    # There were no transfers.
+    2: (_WISH,),
+}
+"""What makes a file of the version after out of one of this version."""

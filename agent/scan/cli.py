@@ -6,18 +6,17 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.exits import expected_errors
+from config.modbus import RTU_UNIT_MAX
 from protocol.errors import DeviceError, EsteError, OperatorError
 
 if TYPE_CHECKING:
     from agent.scan.report import Surveyed
     from config.settings.bus import Bus
-
-UNIT_MAX: Final = 247
 
 
 def scan(
@@ -44,7 +43,7 @@ def scan(
     surveys: list[Surveyed] = []
     try:
         profiles = load_profiles(tuple(profile_folder or ()))
-        asked = units_of(units or (f"1-{UNIT_MAX}" if network is None else "1-16"))
+        asked = units_of(units or (f"1-{RTU_UNIT_MAX}" if network is None else "1-16"))
         if sum(way is not None for way in (host, device, network)) != 1:
             raise OperatorError("command line", "", "one of --host, --device and --network", "none, or several")
         if network is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import yaml
 
-from agent.scan.survey import Found, Guess
+from agent.scan.survey import VOLTAGES, Found, Guess
+from agent.scan.ways import line_of
+from config.meter_profile import MeterProfile
 from config.settings.bus import Bus
+from protocol.units import Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,20 @@ _Dumper.add_representer(
     _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="'")
 )
 
+SAME: Final = "the same registers, so no answer tells which it is: look at the meter's label"
+PART: Final = "the same registers, but for some that only one of them has: look at the meter's label"
+OTHER: Final = "other registers, which make sense as well: compare with the meter's display"
+
 
 def lines_of(surveys: Sequence[Surveyed]) -> Iterator[str]:
-    """The snippet, line by line."""
+    """The snippet, line by line. A meter that answers at several settings of one line stands in it once."""
+    surveys = once(surveys)
     known = [survey for survey in surveys if any(found.guesses for found in survey.found)]
     number = 0
     for survey in surveys:
         for found in survey.found:
             yield f"# {survey.bus.place}, unit {found.unit}: {_in_words(found)}"
+            yield from (f"#   {told}" for told in _others_in_words(found))
     if known:
         yield "buses:"
     for survey in known:
@@ -50,6 +59,33 @@ def lines_of(surveys: Sequence[Surveyed]) -> Iterator[str]:
             if found.guesses:
                 number += 1
                 yield f"      - {_flow(_entry(found, number))}"
+            if found.guesses[1:]:
+                yield f"      # or, in order of likelihood, profile: {_ids(found.guesses[1:])}"
+
+
+def once(surveys: Sequence[Surveyed]) -> list[Surveyed]:
+    """The same, with each meter of a serial port at the first setting of the line at which it answered.
+
+    A pseudo-terminal, a serial server and many an adapter take whatever speed and parity they are told.
+    """
+    places: dict[object, tuple[int, int]] = {}
+    kept: list[tuple[Bus, list[Found]]] = []
+    for survey in surveys:
+        kept.append((survey.bus, []))
+        for found in survey.found:
+            key = _same_meter(survey.bus, found)
+            if survey.bus.serial is None or key not in places:
+                places[key] = (len(kept) - 1, len(kept[-1][1]))
+                kept[-1][1].append(replace(found, lines=(line_of(survey.bus),) if survey.bus.serial else ()))
+            else:
+                bus, place = places[key]
+                before = kept[bus][1][place]
+                kept[bus][1][place] = replace(before, lines=(*before.lines, line_of(survey.bus)))
+    return [Surveyed(bus, found) for bus, found in kept]
+
+
+def _same_meter(bus: Bus, found: Found) -> object:
+    return bus.place, found.unit, found.identity or tuple(guess.profile.id for guess in found.guesses[:1])
 
 
 def progress_of(bus: Bus, unit: int, found: int) -> str:
@@ -59,16 +95,60 @@ def progress_of(bus: Bus, unit: int, found: int) -> str:
 
 
 def _in_words(found: Found) -> str:
-    if not found.guesses:
-        return "answers, but as no profile says"
-    best, *others = found.guesses
+    told = _guess_in_words(found.guesses[0]) if found.guesses else [_nobody(found)]
+    told += ["answers to every unit"] if found.is_everybody else []
+    if len(found.lines) > 1:
+        told += [f"answers at {', '.join(found.lines)}: its line takes no notice of speed and parity"]
+    return ", ".join(told)
+
+
+def _nobody(found: Found) -> str:
+    if found.sunspec_at is not None:
+        return f"a SunSpec device, whose chain begins at {found.sunspec_at}: este-agent sunspec writes its profile"
+    return "answers, but as no profile says"
+
+
+def _guess_in_words(best: Guess) -> list[str]:
     told = [f"{best.profile.manufacturer} {best.profile.model}"]
     told += [f"serial number {best.serial}"] if best.serial else []
-    told += [" / ".join(f"{value / 1000:.1f}" for value in best.voltages_mv if value is not None) + " V"]
-    told += [f"{best.frequency_mhz / 1000:.2f} Hz"] if best.frequency_mhz is not None else []
-    told += ["answers to every unit"] if found.is_everybody else []
-    told += [f"or {_ids(others)}"] if others else []
-    return ", ".join(told)
+    voltages = [value for quantity in VOLTAGES if (value := best.values.get(quantity)) is not None]
+    told += [" / ".join(f"{value / 1000:.1f}" for value in voltages) + " V"] if voltages else []
+    frequency = best.values.get(Quantity.FREQUENCY_MHZ)
+    told += [f"{frequency / 1000:.2f} Hz"] if frequency is not None else []
+    ends = (Quantity.SUPPLY_TEMPERATURE_CENTIC, Quantity.RETURN_TEMPERATURE_CENTIC)
+    water = [value for quantity in ends if (value := best.values.get(quantity)) is not None]
+    told += [" to ".join(f"{value / 100:.1f}" for value in water) + " °C"] if water else []
+    told += [f"{len(best.profile.fixed_words)} fixed words as they have to be"] if best.profile.fixed_words else []
+    told += [f"keeps {_listed(best.holding)}"] if best.holding else []
+    told += [f"breaks {_listed(best.failing)}"] if best.failing else []
+    return told
+
+
+def _listed(laws: Sequence[str]) -> str:
+    return f"the {'law' if len(laws) == 1 else 'laws'} {', '.join(laws)}"
+
+
+def _others_in_words(found: Found) -> Iterator[str]:
+    """Why more than one profile is left."""
+    best, *others = found.guesses or (None,)
+    if best is None:
+        return
+    for why in (SAME, PART, OTHER):
+        some = [guess for guess in others if why_both(best.profile, guess.profile) == why]
+        if some:
+            yield f"or {_ids(some)}: {why}"
+
+
+def why_both(one: MeterProfile, other: MeterProfile) -> str:
+    """What two profiles that both fit have in common."""
+    maps = [
+        {r.id: (profile.table, profile.word_order, r.address, r.type, r.base_scale) for r in profile.registers}
+        for profile in (one, other)
+    ]
+    if maps[0] == maps[1]:
+        return SAME
+    common = maps[0].keys() & maps[1].keys()
+    return PART if common and all(maps[0][quantity] == maps[1][quantity] for quantity in common) else OTHER
 
 
 def _ids(guesses: Sequence[Guess]) -> str:

@@ -1,21 +1,25 @@
 """Who is on a bus, and which profile fits: asks each unit what only a meter of that profile could answer.
 
 A unit that is silent to two questions, or that its gateway cannot reach, is taken for absent. Of a unit that answers,
-every profile's serial number, voltages and frequency are asked for; the profile that makes most sense of the answers is
-the likely one. It is a guess for people to check: meters of one maker often share a map. Given a bus that is open and
-the profiles; writes nothing to anybody.
+every profile's serial number, voltages, frequency and temperatures are asked for. Those that make most sense of the
+answers are held to their own self-checks and fixed words, and all that remain are told, the likeliest first. It is a
+guess for people to check: meters of one maker often share a map. Given a bus that is open and the profiles; writes
+nothing to anybody.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from agent.bus.line_port import BusError
-from agent.bus.metering import MeterPlan, plan_for, serial_of, value_of, words_of
+from agent.bus.metering import check_fixed_words, plan_for, serial_of, value_of, words_of
 from agent.bus.planner import ReadRequest, serial_request
+from agent.library.doctor import Finding, Look, Verdict, judge
+from agent.library.sunspec import BASES, MARK
 from config.meter_profile import MeterProfile, Table
+from config.self_check import LAW_NEEDS, Law
 from config.settings.bus import MeterAddress
 from protocol.errors import DeviceError
 from protocol.units import Quantity
@@ -25,6 +29,26 @@ PLAUSIBLE_MV: Final = range(80_000, 300_001)
 """From phase to neutral, or nearly: everywhere in the world."""
 
 PLAUSIBLE_MHZ: Final = range(45_000, 65_001)
+
+PLAUSIBLE_CENTIC: Final = range(100, 18_001)
+"""Of water in a heat network. A meter that shows 0 °C shows nothing."""
+
+PLAUSIBLE: Final[Mapping[Quantity, range]] = {
+    **dict.fromkeys(VOLTAGES, PLAUSIBLE_MV),
+    Quantity.FREQUENCY_MHZ: PLAUSIBLE_MHZ,
+    Quantity.SUPPLY_TEMPERATURE_CENTIC: PLAUSIBLE_CENTIC,
+    Quantity.RETURN_TEMPERATURE_CENTIC: PLAUSIBLE_CENTIC,
+}
+"""By what a profile shows at once whether it is that of the meter."""
+
+PHASE_VALUES: Final = (
+    *(Quantity.CURRENT_L1_MA, Quantity.CURRENT_L2_MA, Quantity.CURRENT_L3_MA, Quantity.FREQUENCY_MHZ),
+    *(Quantity.ACTIVE_POWER_L1_W, Quantity.ACTIVE_POWER_L2_W, Quantity.ACTIVE_POWER_L3_W),
+)
+"""What a law is about beyond the least that it needs."""
+
+AT_ONCE: Final = (Law.MAINS, Law.PHASES, Law.APPARENT, Law.HEAT)
+"""The laws that one look can tell of."""
 
 KNOCKS: Final = (ReadRequest(Table.INPUT, 0, 2), ReadRequest(Table.HOLDING, 0, 2))
 """Whoever is there says something to one of these, if only no."""
@@ -52,16 +76,41 @@ class Guess:
 
     profile: MeterProfile
     serial: str
-    voltages_mv: tuple[int | None, ...]
-    frequency_mhz: int | None
+    values: Mapping[Quantity, int | None]
+    findings: tuple[Finding, ...] = ()
+    """What became of the profile's self-checks, as far as one look can tell."""
 
     @property
-    def fit(self) -> tuple[float, int, bool]:
-        """How well it fits; more is better: share and number of plausible values, and a serial number."""
-        told = [value is not None and value in PLAUSIBLE_MV for value in self.voltages_mv]
-        if Quantity.FREQUENCY_MHZ in self.profile.codecs:
-            told.append(self.frequency_mhz is not None and self.frequency_mhz in PLAUSIBLE_MHZ)
-        return sum(told) / max(1, len(told)), sum(told), self.serial.strip("0") != ""
+    def share(self) -> float:
+        """How much of what the profile would show at once makes sense: 0 to 1."""
+        return self._plausible / max(1, sum(quantity in self.profile.codecs for quantity in PLAUSIBLE))
+
+    @property
+    def holding(self) -> tuple[str, ...]:
+        """The laws that the meter keeps, if this is its profile."""
+        return tuple(finding.check for finding in self.findings if finding.verdict is Verdict.HOLDS)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The laws that it breaks."""
+        return tuple(finding.check for finding in self.findings if finding.verdict is Verdict.FAILS)
+
+    @property
+    def fit(self) -> tuple[float, int, int, int, int, bool]:
+        """How well it fits; more is better. What the meter says against it counts more than what it says for it."""
+        return (
+            self.share,
+            -len(self.failing),
+            len(self.profile.fixed_words),
+            self._plausible,
+            len(self.holding),
+            self.serial.strip("0") != "",
+        )
+
+    @property
+    def _plausible(self) -> int:
+        told = ((self.values.get(quantity), bounds) for quantity, bounds in PLAUSIBLE.items())
+        return sum(value is not None and value in bounds for value, bounds in told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +119,13 @@ class Found:
 
     unit: int
     guesses: tuple[Guess, ...]
-    """Best first; those behind it fit as well, or nearly."""
+    """Best first; nothing that the meter tells speaks against any of them."""
     is_everybody: bool = False
     """Whether the same meter answers to every unit."""
+    sunspec_at: int | None = None
+    """Where a chain of SunSpec models begins, of which no profile was written yet."""
+    lines: tuple[str, ...] = ()
+    """Speeds and formats of a serial line at which it answers, where several were tried."""
 
     @property
     def identity(self) -> tuple[str, str] | None:
@@ -131,7 +184,7 @@ async def survey(
     same: list[Found] = []
     for unit in units:
         visit = _Visit(port, unit, timeout_ms)
-        found = Found(unit, await _guesses(visit, profiles)) if await visit.is_there() else None
+        found = await _found(visit, profiles) if await visit.is_there() else None
         if found is None or found.identity is None or (same and same[-1].identity != found.identity):
             same.clear()
         if found is not None and found.identity is not None:
@@ -142,30 +195,63 @@ async def survey(
         yield unit, found
 
 
+async def _found(visit: _Visit, profiles: Mapping[str, MeterProfile]) -> Found:
+    guesses = await _guesses(visit, profiles)
+    return Found(visit.unit, guesses, sunspec_at=None if guesses else await _sunspec_at(visit))
+
+
+async def _sunspec_at(visit: _Visit) -> int | None:
+    for base in BASES:
+        if await visit.ask(ReadRequest(Table.HOLDING, base, len(MARK))) == list(MARK):
+            return base
+    return None
+
+
 async def _guesses(visit: _Visit, profiles: Mapping[str, MeterProfile]) -> tuple[Guess, ...]:
-    guesses = [await _guess(visit, profile) for profile in profiles.values() if profile.registers]
-    likely = sorted((g for g in guesses if g is not None and g.fit[1]), key=lambda guess: guess.fit, reverse=True)
-    return tuple(guess for guess in likely if guess.fit[:1] == likely[0].fit[:1])
+    """All profiles that fit, best first."""
+    told = [await _guess(visit, profile) for profile in profiles.values() if profile.registers]
+    some = [guess for guess in told if guess is not None and guess.share]
+    most = max((guess.share for guess in some), default=0.0)
+    likely = [await _checked(visit, guess) for guess in some if guess.share == most]
+    likely.sort(key=lambda guess: guess.fit, reverse=True)
+    return tuple(guess for guess in likely if guess.fit[:3] == likely[0].fit[:3])
 
 
 async def _guess(visit: _Visit, profile: MeterProfile) -> Guess | None:
-    """What a unit says to the questions of one profile; None if it does not answer them all."""
+    """What a unit says to the questions of one profile; None if it does not answer them all, or not as it has to."""
+    values = await _look(visit, profile, PLAUSIBLE)
+    if values is None:
+        return None
+    serial_at = serial_request(profile)
+    serial_words = None if serial_at is None else await visit.ask(serial_at)
+    return Guess(profile, serial_of(profile, serial_words) if serial_words else "", values)
+
+
+async def _checked(visit: _Visit, guess: Guess) -> Guess:
+    """The guess, with what became of the laws that can be told of at once."""
+    laws = [check.law for check in guess.profile.self_checks if check.law in AT_ONCE]
+    needed = {quantity for law in laws for quantities in LAW_NEEDS[law] for quantity in quantities}
+    values = await _look(visit, guess.profile, needed.union(VOLTAGES, PHASE_VALUES))
+    if values is None:
+        return guess
+    look = Look(0, values)
+    findings = (finding for finding in judge(guess.profile, look, look) if finding.check in laws)
+    return replace(guess, findings=tuple(findings))
+
+
+async def _look(visit: _Visit, profile: MeterProfile, wanted: Iterable[Quantity]) -> dict[Quantity, int | None] | None:
+    """What of `wanted` the unit shows by a profile; None if it does not answer all of its questions as it has to."""
     address = MeterAddress(id="scan", unit=visit.unit, profile=profile.id)
-    meter = plan_for(address, {profile.id: profile}, [*VOLTAGES, Quantity.FREQUENCY_MHZ])
+    meter = plan_for(address, {profile.id: profile}, list(wanted))
     answers: dict[ReadRequest, Sequence[int]] = {}
     for request in meter.requests:
         words = await visit.ask(request)
         if words is None:
             return None
         answers[request] = words
-    serial_at = serial_request(profile)
-    serial_words = None if serial_at is None else await visit.ask(serial_at)
-    serial = serial_of(profile, serial_words) if serial_words else ""
-    voltages = tuple(_value(meter, quantity, answers) for quantity in VOLTAGES if quantity in profile.codecs)
-    return Guess(profile, serial, voltages, _value(meter, Quantity.FREQUENCY_MHZ, answers))
-
-
-def _value(meter: MeterPlan, quantity: Quantity, answers: Mapping[ReadRequest, Sequence[int]]) -> int | None:
-    if quantity not in meter.profile.codecs:
+    try:
+        check_fixed_words(profile, answers)
+        words_at = {quantity: words_of(profile, quantity, answers) for quantity in meter.quantities}
+    except DeviceError:
         return None
-    return value_of(meter.profile, quantity, words_of(meter.profile, quantity, answers))
+    return {quantity: value_of(profile, quantity, words) for quantity, words in words_at.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from config.load import check
+from config.modbus import UNIT_MAX
 from config.settings.bus import Bus
 from protocol.errors import OperatorError
 
@@ -15,7 +16,6 @@ LINES: Final = ("9600-8N1", "19200-8N1", "9600-8E1", "19200-8E1")
 
 _PARITIES: Final = {"N": "none", "E": "even", "O": "odd"}
 _UNITS: Final = re.compile(r"([0-9]{1,3})(?:-([0-9]{1,3}))?")
-UNIT_MAX: Final = 255
 
 _LINE: Final = re.compile(r"([0-9]{3,6})-8([NEO])([12])")
 
@@ -45,6 +45,14 @@ def serial_line(text: str) -> dict[str, Any]:
     if found is None:
         raise OperatorError("command line", "--line", "speed and format of a serial line, such as 9600-8N1", text)
     return {"baud": int(found[1]), "parity": _PARITIES[found[2]], "stop_bits": int(found[3])}
+
+
+def line_of(bus: Bus) -> str:
+    """Speed and format of a serial bus, as the command line says them."""
+    serial = bus.serial
+    assert serial is not None, "asked for the line of a bus on a network"
+    letters = {parity: letter for letter, parity in _PARITIES.items()}
+    return f"{serial.baud}-8{letters[serial.parity.value]}{serial.stop_bits}"
 
 
 def units_of(text: str) -> list[int]:

@@ -16,12 +16,13 @@ from aggregator.chains.membership import Admission, Membership, Revocation
 from aggregator.chains.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import MAY_SIGN, Author, Decoders, Record, Role
+from aggregator.ledger.record import ONE_PER_NUMBER, Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
-from config.grid_model import Device, Generator, Grid, Meter, Source
+from config.grid_model import Device, Generator, Grid, Meter, Rules, Source
 from config.meter_profile import MeterProfile
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
+from protocol.envelope import Envelope
 from protocol.errors import SignatureError
 from protocol.evidence import Evidence, contradiction
 from protocol.messages import MessageType
@@ -32,6 +33,10 @@ from protocol.units import Quantity
 
 GENESIS_TABLE: Final = 10
 MG_PER_GRAM: Final = 1000
+
+RESTATED_ROWS_MAX: Final = 100_000
+"""Meters, or branches, of the largest region that restates: a row takes 130, 160 (twice) and 90 bytes at most for a
+meter, a participant and a branch, and all of them together less than a record may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,18 @@ class Region:
         self.genesis = genesis
         self.grid: Grid = genesis.grid
         self.rules = genesis.grid.rules
+
+    def rules_at(self, instant_ms: int) -> Rules:
+        """The rules that were in force at an instant: what is done again later is done by these.
+
+        Today they are those of the genesis, whenever it was.
+        """
+        return self.rules
+
+    @cached_property
+    def can_restate(self) -> bool:
+        """Whether an interval's restatement is sure to fit into one record."""
+        return max(len(self.grid.meters), len(self.grid.branches)) <= RESTATED_ROWS_MAX
 
     @cached_property
     def begin_ms(self) -> int:
@@ -211,7 +228,9 @@ class AssetChain:
             Refused: the key is not live, the two envelopes prove nothing, or the region could not go on without it.
         """
         accused = self.membership.accused(evidence.first.key_id, height)
-        if (reason := _acquittal(evidence, self.membership, self.region.genesis.link.region)) is not None:
+        if (
+            reason := acquittal((evidence.first, evidence.second), self.membership, self.region.genesis.link.region)
+        ) is not None:
             raise Refused(RefusalCode.NO_CONTRADICTION, reason)
         self.membership.convict(accused, height)
         self._validators.drop_ended()
@@ -221,19 +240,20 @@ class AssetChain:
         return author is not None and author.role is Role.AGGREGATOR
 
 
-def _acquittal(evidence: Evidence, membership: Membership, region: str) -> str | None:
-    """Why the evidence proves nothing; None if it does."""
-    first, second = evidence.first, evidence.second
+def acquittal(shown: tuple[Envelope, Envelope], membership: Membership, region: str) -> str | None:
+    """Why two envelopes prove nothing against a key that was admitted; None if they do."""
+    first, second = shown
     if second.key_id != first.key_id:
         return "two keys: each may have a past of its own"
     holder = membership.holder_of(first.key_id)
-    assert holder is not None, "whoever is accused is a member"
+    if holder is None:
+        return "a key that was never admitted"
     try:
         first.verify(holder.key, region)
         second.verify(holder.key, region)
     except SignatureError as error:
         return f"not both signed by {holder.name} for {region}: {error}"
-    found = contradiction(first, second, region=region, name=holder.name, records=MAY_SIGN[holder.role])
+    found = contradiction(first, second, region=region, name=holder.name, records=ONE_PER_NUMBER[holder.role])
     return "both can be honest" if found is None else None
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from aggregator.economy.factors import Demand, Supply
+from aggregator.economy.periods import Period
 from aggregator.economy.settlement import Deeds, Factors, factors_of
 from aggregator.ledger.table import flat
 from config.grid_model import CarbonRule
-from protocol.canonical import encode
+from protocol.canonical import Value, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,25 @@ class PeriodSums:
     clean_wh: int = 0
     fed_in_wh: int = 0
     emitted_mg: int = 0
+
+    def plus(self, more: PeriodSums) -> PeriodSums:
+        """With more of each; a difference may be below 0."""
+        return PeriodSums(
+            self.used_wh + more.used_wh,
+            self.clean_wh + more.clean_wh,
+            self.fed_in_wh + more.fed_in_wh,
+            self.emitted_mg + more.emitted_mg,
+        )
+
+    @property
+    def negated(self) -> PeriodSums:
+        """What takes these away."""
+        return PeriodSums(-self.used_wh, -self.clean_wh, -self.fed_in_wh, -self.emitted_mg)
+
+    @property
+    def amounts(self) -> list[int]:
+        """All of them, in their order."""
+        return [self.used_wh, self.clean_wh, self.fed_in_wh, self.emitted_mg]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +61,11 @@ class FactorRow:
     """Equation (1), spelled by `spell_fraction`; none where nothing was supplied under a permit."""
     demand_factor: str | None = None
     """Equation (2)."""
+
+    @property
+    def sums(self) -> PeriodSums:
+        """What the participant did."""
+        return PeriodSums(self.used_wh, self.clean_wh, self.fed_in_wh, self.emitted_mg)
 
     @property
     def deeds(self) -> Deeds:
@@ -63,10 +88,66 @@ def with_factors(row: FactorRow, rule: CarbonRule) -> FactorRow:
     return replace(row, supply_factor=spell_fraction(factors.supply), demand_factor=spell_fraction(factors.demand))
 
 
+def row_of(participant: str, sums: PeriodSums, period: Period, permit_mg: int, rule: CarbonRule) -> FactorRow:
+    """One participant's factors of a period. `permit_mg` is permitted in a whole one."""
+    row = FactorRow(
+        participant=participant,
+        start_ms=period.span.start_ms,
+        emitted_mg=sums.emitted_mg,
+        permitted_mg=period.part_of(permit_mg),
+        fed_in_wh=sums.fed_in_wh,
+        used_wh=sums.used_wh,
+        clean_wh=sums.clean_wh,
+    )
+    return with_factors(row, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class RestatedDeeds:
+    """What the restatement of one interval changes for one participant."""
+
+    participant: str
+    interval_start_ms: int
+    period_start_ms: int
+    before: PeriodSums
+    """Of the whole period."""
+    delta: PeriodSums
+    factors_before: FactorRow | None = None
+    """None where there were none yet."""
+    factors_after: FactorRow | None = None
+    """None where they are not drawn up yet."""
+
+    @property
+    def after(self) -> PeriodSums:
+        """The period's sums from now on."""
+        return self.before.plus(self.delta)
+
+    @property
+    def leaf(self) -> bytes:
+        """The leaf that states it. The original one stays."""
+        return encode(
+            [
+                "restated",
+                self.participant,
+                self.interval_start_ms,
+                self.period_start_ms,
+                self.before.amounts,
+                self.after.amounts,
+                self.delta.amounts,
+                _spelled_factors(self.factors_before),
+                _spelled_factors(self.factors_after),
+            ]
+        )
+
+
 def factor_leaf(row: FactorRow) -> bytes:
     """The leaf that states one participant's factors."""
     spell, _ = flat(FactorRow)
     return encode(["factors", *spell(row)])
+
+
+def _spelled_factors(row: FactorRow | None) -> list[Value]:
+    return [row.supply_factor, row.demand_factor] if row else [None, None]
 
 
 def spell_fraction(factor: Fraction | None) -> str | None:

@@ -1,23 +1,25 @@
 """The data chain: signed meter readings, and the energy they are.
 
-Kinds of record: *batch*. State: where each meter's registers stand, the energy of every interval that analysis has not
-closed yet, and totals. Feeds: analysis.
+Kinds of record: *batch*, *correction*. State: where each meter's registers stand, the energy of every interval that
+analysis has not closed yet, what became known late (`aggregator.chains.late`), and totals. Feeds: analysis.
 
-An interval is *frozen* by the first block whose time is its end plus the grace time. Energy that becomes known later is
-booked to the oldest interval that is still open, and counted as late: it is never lost.
+An interval is *frozen* by the first block whose time is its end plus the grace time. Energy that becomes known later
+waits for a restatement of its own interval, as long as that lies within the horizon; what comes later still is booked
+to the oldest interval that is open, and counted: no watt-hour is ever lost.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import add
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import MeterAsset, Region
-from aggregator.chains.energy import Curve, credit, per_interval
+from aggregator.chains.correction import Correction
+from aggregator.chains.energy import Curve, credit, per_interval, power_sums
+from aggregator.chains.interval_energy import FIELDS, Energies, IntervalEnergy, together
+from aggregator.chains.late import LateEnergy
 from aggregator.economy.periods import interval_start
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
@@ -56,31 +58,6 @@ class MeterState:
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalEnergy:
-    """What one meter did in one interval."""
-
-    imported_wh: int = 0
-    exported_wh: int = 0
-    late_wh: int = 0
-    """How much of both became known only after the interval it flowed in was frozen."""
-    readings: int = 0
-    import_sum_w: int = 0
-    """Sum of active power over the readings that imported."""
-    export_sum_w: int = 0
-
-    def plus(self, row: Sequence[int]) -> IntervalEnergy:
-        """With more of each field, in their order."""
-        return IntervalEnergy(
-            self.imported_wh + row[0],
-            self.exported_wh + row[1],
-            self.late_wh + row[2],
-            self.readings + row[3],
-            self.import_sum_w + row[4],
-            self.export_sum_w + row[5],
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class DataTotals:
     """Counts since genesis."""
 
@@ -88,13 +65,16 @@ class DataTotals:
     readings: int = 0
     frozen_until_ms: int = 0
     """Intervals that end here or before are frozen."""
+    horizon_ms: int = 0
+    """Intervals from here on may be restated."""
+    corrections: int = 0
 
 
 class DataChain:
     """What the meters said."""
 
     name = ChainName.DATA
-    decoders: ClassVar[Decoders] = {MessageType.BATCH: Batch.decode}
+    decoders: ClassVar[Decoders] = {MessageType.BATCH: Batch.decode, MessageType.CORRECTION: Correction.decode}
 
     def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
         """`region` gives the region as the asset chain has it."""
@@ -104,16 +84,23 @@ class DataChain:
         self.energy: Table[tuple[int, str], IntervalEnergy] = Table(ENERGY_TABLE, journal, spell=spell, read=read)
         spell_totals, read_totals = flat(DataTotals)
         self._totals: Table[int, DataTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
+        self.late = LateEnergy(journal)
         self.tables: Mapping[int, Table[Any, Any]] = {
             METERS_TABLE: self.meters,
             ENERGY_TABLE: self.energy,
             TOTALS_TABLE: self._totals,
+            **self.late.tables,
         }
 
     @property
     def totals(self) -> DataTotals:
         """Counts since genesis."""
         return self._totals.get(0) or DataTotals()
+
+    @property
+    def horizon_ms(self) -> int:
+        """Start of the oldest interval that may be restated."""
+        return max(self.totals.horizon_ms, self._region().begin_ms)
 
     def begin_block(self, block: BlockTime) -> None:
         """Freeze the intervals whose grace time is over."""
@@ -126,34 +113,56 @@ class DataChain:
             self._totals.put(0, replace(totals, frozen_until_ms=until))
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Take a batch in.
+        """Take a batch or a correction in.
 
         Raises:
-            Refused: see the codes 30 to 39.
+            Refused: see the codes 30 to 39, and 72 to 74.
         """
-        batch: Batch = record.message
-        region = self._region()
-        assets = [_asset_for(meter_block, record, region) for meter_block in batch.meters]
-        for asset, meter_block in zip(assets, batch.meters, strict=True):
-            self._take(asset, meter_block, batch, block.time_ms + region.rules.time.future_max_ms)
-        totals = self.totals
-        readings = totals.readings + batch.readings
-        self._totals.put(0, DataTotals(totals.batches + 1, readings, totals.frozen_until_ms))
+        match record.message:
+            case Batch() as batch:
+                self._take_all(batch, record, block)
+            case Correction() as correction:
+                self._correct(correction)
         return ()
 
-    def is_ahead(self, record: Record, block_ms: int, now_ms: int) -> bool:
-        """Whether a batch would be refused as from the future by a block's time, and not by the time it is."""
-        batch = record.message
-        if not isinstance(batch, Batch):
-            return False
-        latest_ms = batch.clock.epoch_ms + max(block.last_ms for block in batch.meters)
-        future_max_ms = self._region().rules.time.future_max_ms
-        return block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
+    def close_interval(self, start_ms: int, height: int) -> list[bytes]:
+        """Forget the energy of an interval that analysis has closed: it stands in the analysis record now.
 
-    def close_interval(self, start_ms: int) -> None:
-        """Forget the energy of an interval that analysis has closed: it stands in the analysis record now."""
-        for key in [key for key in self.energy if key[0] == start_ms]:
-            self.energy.remove(key)
+        Returns:
+            The leaf that states it, where the interval may be restated.
+        """
+        energies = self.energy_of(start_ms)
+        for meter in energies:
+            self.energy.remove((start_ms, meter))
+        return self.late.close(start_ms, energies, height) if self._region().can_restate else []
+
+    def restated(self, start_ms: int, former: Energies) -> dict[str, IntervalEnergy]:
+        """What is known now about a closed interval.
+
+        Raises:
+            Refused: it was not closed with `former`.
+        """
+        self.late.check_former(start_ms, former)
+        return together(former, self.late.of(start_ms, self._region().meters))
+
+    def restate_interval(self, start_ms: int, energies: Energies, height: int) -> list[bytes]:
+        """Forget what waited for an interval that analysis has restated with all that is known.
+
+        Returns:
+            The leaf that states it.
+        """
+        self.late.take_up(start_ms, self._region().meters)
+        return self.late.close(start_ms, energies, height)
+
+    def due_restatement(self) -> int | None:
+        """Start of the interval that is to be restated next, if any waited long enough."""
+        totals, rule = self.totals, self._region().rules.time
+        return self.late.due(totals.frozen_until_ms, self.horizon_ms, rule.restate_after_ms)
+
+    def move_horizon(self, horizon_ms: int) -> None:
+        """Let the horizon move on: what comes from now on for earlier intervals is booked as if it flowed now."""
+        if horizon_ms > self.horizon_ms:
+            self._totals.put(0, replace(self.totals, horizon_ms=horizon_ms))
 
     def energy_of(self, start_ms: int) -> dict[str, IntervalEnergy]:
         """What every meter did in one interval, in the order of their names."""
@@ -168,14 +177,39 @@ class DataChain:
             if min(row.imported_wh, row.exported_wh, row.late_wh, row.readings) < 0:
                 yield f"{meter} has negative energy in the interval from {start}"
 
+    def _take_all(self, batch: Batch, record: Record, block: BlockTime) -> None:
+        region = self._region()
+        assets = [_asset_for(meter_block, record, region) for meter_block in batch.meters]
+        for asset, meter_block in zip(assets, batch.meters, strict=True):
+            self._take(asset, meter_block, batch, block.time_ms + region.rules.time.future_max_ms)
+        totals = self.totals
+        self._totals.put(0, replace(totals, batches=totals.batches + 1, readings=totals.readings + batch.readings))
+
+    def _correct(self, correction: Correction) -> None:
+        region, totals, meter = self._region(), self.totals, correction.meter
+        if meter not in region.meters:
+            raise Refused(RefusalCode.UNKNOWN_METER, f"no meter {meter} on the asset chain")
+        for delta in correction.deltas:
+            start = delta.start_ms
+            is_within = region.can_restate and self.horizon_ms <= start < totals.frozen_until_ms
+            if not is_within or start != interval_start(start, region.rules.time):
+                detail = f"{start} starts no interval from {self.horizon_ms} until {totals.frozen_until_ms}"
+                raise Refused(RefusalCode.BEYOND_HORIZON, detail)
+            self.late.check_correction(meter, delta, self.energy.get((start, meter)))
+            row = IntervalEnergy(delta.imported_wh, delta.exported_wh, corrections=1)
+            self.late.add(start, meter, row.amounts, totals.frozen_until_ms)
+        self._totals.put(0, replace(totals, corrections=totals.corrections + 1))
+
     def _take(self, asset: MeterAsset, block: MeterBlock, batch: Batch, future_ms: int) -> None:
         state = self.meters.get(asset.meter.id)
-        epoch, starts = batch.clock.epoch_ms + block.first_ms, block.starts_ms
-        if epoch + max(map(add, starts, block.durations_ms)) > future_ms:
+        epoch, starts, slow = batch.clock.epoch_ms + block.first_ms, block.starts_ms, block.slow
+        if batch.clock.epoch_ms + max(block.end_ms, slow.end_ms if slow else 0) > future_ms:
             raise Refused(RefusalCode.FROM_THE_FUTURE, f"{asset.meter.id}: a reading from after {future_ms} ms")
         same_boot = state is not None and state.boot_id == batch.boot_id
         if state is not None and same_boot and block.first_ms <= state.last_boot_ms:
             raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a reading from before the last one")
+        if state is not None and same_boot and slow and slow.first_ms < state.last_boot_ms:
+            raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a slow reading from before the last reading")
         instants = [epoch + start for start in starts]
         is_replaced = state is not None and _is_other_serial(state.serial, block.serial)
         believed: dict[Quantity, EnergyRegister] = {}
@@ -214,47 +248,28 @@ class DataChain:
         curves: Iterable[tuple[Quantity, Curve]],
     ) -> None:
         """Add a batch's energy and power to the intervals that they belong to."""
-        interval_ms = self._region().rules.time.interval_ms
-        open_from = self.totals.frozen_until_ms
+        region = self._region()
+        interval_ms, open_from = region.rules.time.interval_ms, self.totals.frozen_until_ms
+        kept_from = min(self.horizon_ms, open_from) if region.can_restate else open_from
         booked: dict[int, list[int]] = {}
         for quantity, curve in curves:
             column = 0 if quantity is Quantity.IMPORTED_WH else 1
             for start, energy_wh in per_interval(curve, interval_ms):
                 if energy_wh:
-                    row = booked.setdefault(max(start, open_from), [0] * BOOKED)
+                    is_too_late = start < kept_from
+                    row = booked.setdefault(open_from if is_too_late else start, [0] * FIELDS)
                     row[column] += energy_wh
-                    row[2] += energy_wh if start < open_from else 0
+                    row[2] += energy_wh if is_too_late else 0
         if power_w is not None and -meter.power_max_w <= min(power_w) and max(power_w) <= meter.power_max_w:
-            _book_power(instants, power_w, interval_ms, open_from, booked)
+            for start, readings, import_sum_w, export_sum_w in power_sums(instants, power_w, interval_ms, kept_from):
+                row = booked.setdefault(start, [0] * FIELDS)
+                row[3:6] = readings, import_sum_w, export_sum_w
         for start, row in booked.items():
+            if start < open_from:
+                self.late.add(start, meter.id, row, open_from)
+                continue
             known = self.energy.get((start, meter.id))
             self.energy.put((start, meter.id), known.plus(row) if known else IntervalEnergy(*row))
-
-
-BOOKED: Final = 6
-"""Fields of `IntervalEnergy`."""
-
-
-def _book_power(
-    instants: Sequence[int], power_w: array[int], interval_ms: int, open_from: int, booked: dict[int, list[int]]
-) -> None:
-    """Sum power by interval, import and export apart.
-
-    Frozen intervals have no use for it. Power beyond what the connection can carry does not come here: it is not
-    believed, and the interval's energy then has to tell the flow.
-    """
-    begin = bisect_left(instants, open_from)
-    while begin < len(instants):
-        start = instants[begin] - instants[begin] % interval_ms
-        end = bisect_left(instants, start + interval_ms, begin)
-        slice_w = power_w[begin:end]
-        total = sum(slice_w)
-        imported = total if min(slice_w) >= 0 else sum(w for w in slice_w if w > 0)
-        row = booked.setdefault(start, [0] * BOOKED)
-        row[3] += end - begin
-        row[4] += imported
-        row[5] += imported - total
-        begin = end
 
 
 def _asset_for(block: MeterBlock, record: Record, region: Region) -> MeterAsset:

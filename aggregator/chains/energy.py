@@ -9,7 +9,7 @@ sum is the register's own rise: no watt-hour is lost or invented by cutting time
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import sub
@@ -109,6 +109,28 @@ def per_interval(curve: Curve, interval_ms: int) -> list[tuple[int, int]]:
     boundaries = range(start, last_ms, interval_ms)
     levels = [curve.energy_wh[0], *(_level(curve, at) for at in boundaries[1:]), curve.energy_wh[-1]]
     return [(start, after - before) for start, (before, after) in zip(boundaries, pairwise(levels), strict=True)]
+
+
+def power_sums(
+    instants_ms: Sequence[int], power_w: Sequence[int], interval_ms: int, from_ms: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Sum power by interval, import and export apart.
+
+    Power beyond what the connection can carry is not to come here: it is not believed, and the interval's energy then
+    has to tell the flow. Nor is there a use for it in intervals before `from_ms`, which nobody will restate.
+
+    Yields:
+        (start of interval, readings, sum of the power imported, sum of the power exported), for each with a reading.
+    """
+    begin = bisect_left(instants_ms, from_ms)
+    while begin < len(instants_ms):
+        start = instants_ms[begin] - instants_ms[begin] % interval_ms
+        end = bisect_left(instants_ms, start + interval_ms, begin)
+        slice_w = power_w[begin:end]
+        total = sum(slice_w)
+        imported = total if min(slice_w) >= 0 else sum(w for w in slice_w if w > 0)
+        yield start, end - begin, imported, imported - total
+        begin = end
 
 
 def _level(curve: Curve, at_ms: int) -> int:

@@ -45,7 +45,12 @@ def wire(region: str, recompute: Recompute) -> Five:
     asset = AssetChain(journal)
     data = DataChain(journal, lambda: asset.region)
     analysis = AnalysisChain(
-        journal, lambda: asset.region, data, recompute=recompute, settled_periods=lambda: payment.totals.periods
+        journal,
+        lambda: asset.region,
+        data,
+        recompute=recompute,
+        settled_periods=lambda: payment.totals.periods,
+        to_adjust=lambda: payment.to_adjust,
     )
     operation = OperationChain()
     payment = PaymentChain(journal, lambda: asset.region, analysis)

@@ -21,17 +21,13 @@ from protocol.errors import EncodingError, SignatureError
 from protocol.fields import digest, name, optional, text, uint
 from protocol.link import Link
 from protocol.refusals import RefusalCode, Refused
-from protocol.rotation import Rotation, read_key
+from protocol.rotation import ROTATIONS_MAX, Rotation, read_key
 from protocol.topics import AGGREGATOR
 
 KEYS_TABLE: Final = 11
 ENDED_TABLE: Final = 12
 MESSAGE_BYTES_MAX: Final = 4096
 REASON_MAX: Final = 300
-
-ROTATIONS_MAX: Final = 64
-"""Of one gateway between two admissions: once a month for five years. Rows of keys are for ever, and a gateway makes
-these by its own word; after that the regulator, who can ask who is behind it, has to admit it anew."""
 
 
 @dataclass(frozen=True, slots=True)

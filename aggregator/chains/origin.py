@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from aggregator.chains.asset import Region
-from aggregator.chains.data import IntervalEnergy
+from aggregator.chains.interval_energy import Energies
 from aggregator.chains.results import Flows, ParticipantFlow
 from config.grid_model import Source
 
@@ -15,9 +14,6 @@ QUANTUM_WH: Final = 1
 QUANTUM_W: Final = 1
 QUANTUM_PPM: Final = 10
 """How far two honest nodes' physics may lie apart, in the units of the record."""
-
-Energies = Mapping[str, IntervalEnergy]
-"""What every meter did in an interval, by name."""
 
 
 def participant_energy(region: Region, energies: Energies) -> dict[str, ParticipantFlow]:

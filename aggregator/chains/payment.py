@@ -1,8 +1,9 @@
 """The payment chain: tokens minted, charged and moved; rights bought; the order of priority.
 
-Kinds of record: *settlement* (one per settlement period, resting on analysis' factors), *purchase* (of a right) and
-*transfer* (to another participant), both by a participant's gateway. State: accounts, totals, rights, ranks. Feeds: the
-devices.
+Kinds of record: *settlement* (one per settlement period, resting on analysis' factors), *adjustment* (of a settled
+period that analysis has restated), *purchase* (of a right) and *transfer* (to another participant), both by a
+participant's gateway. State: accounts, totals, rights, ranks, and what settlements did that may be restated
+(`aggregator.chains.adjusting`). Feeds: the devices.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
+from aggregator.chains.adjusting import DueAdjustment, SettledPeriods, movement_leaf
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
 from aggregator.chains.orders import ORDERS, Deal, deal_of
+from aggregator.chains.restatement import PeriodAdjustment
 from aggregator.chains.results import PeriodSettlement
 from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
+from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.rights import HeldRight, RightKey, priority_order
 from aggregator.economy.tokens_many import tokens_of_all
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
-from protocol.canonical import encode
 from protocol.checkpoint import ChainName
 from protocol.merkle import root_of
 from protocol.messages import MessageType, Purchase, Right, RightKind
@@ -56,6 +59,7 @@ class PaymentTotals:
     transfers: int = 0
     fees: int = 0
     """Tokens that were paid to go first; they are part of the reserve."""
+    adjustments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class DueSettlement:
     end_ms: int
     factors_root: bytes
     movements: tuple[Movement, ...]
+    tokens: Mapping[str, int]
+    """What everybody with factors earns, or owes if negative."""
 
     @property
     def minted(self) -> int:
@@ -96,6 +102,7 @@ class PaymentChain:
     name = ChainName.PAYMENT
     decoders: ClassVar[Decoders] = {
         MessageType.SETTLEMENT: PeriodSettlement.decode,
+        MessageType.ADJUSTMENT: PeriodAdjustment.decode,
         MessageType.PURCHASE: Purchase.decode,
         MessageType.TRANSFER: Transfer.decode,
     }
@@ -112,11 +119,13 @@ class PaymentChain:
         self.rights: Table[RightKey, HeldRight] = Table(RIGHTS_TABLE, journal, spell=spell_right, read=read_right)
         spell_rank, read_rank = flat(Rank)
         self.ranks: Table[str, Rank] = Table(RANKS_TABLE, journal, spell=spell_rank, read=read_rank)
+        self._settled = SettledPeriods(journal, region, analysis)
         self.tables: Mapping[int, Table[Any, Any]] = {
             ACCOUNTS_TABLE: self.accounts,
             TOTALS_TABLE: self._totals,
             RIGHTS_TABLE: self.rights,
             RANKS_TABLE: self.ranks,
+            **self._settled.tables,
         }
 
     @property
@@ -144,25 +153,41 @@ class PaymentChain:
         cursor = self._analysis.cursor
         if cursor.periods == self.totals.periods:
             return None
-        rules = self._region().rules
+        rules = self._region().rules_at(cursor.factors_start_ms)
         rows = [row for _, row in self._analysis.factors.items()]
         movements: list[Movement] = []
         everybody = tokens_of_all([row.deeds for row in rows], rules.carbon, rules.tokens)
         for row, tokens in zip(rows, everybody, strict=True):
             movements += settle(self.balance(row.participant), tokens, rules.accounts.ceiling, row.participant)
-        return DueSettlement(cursor.factors_start_ms, cursor.factors_end_ms, cursor.factors_root, tuple(movements))
+        tokens_of = {row.participant: tokens for row, tokens in zip(rows, everybody, strict=True)}
+        span = (cursor.factors_start_ms, cursor.factors_end_ms)
+        return DueSettlement(*span, cursor.factors_root, tuple(movements), tokens_of)
+
+    @property
+    def to_adjust(self) -> int | None:
+        """Start of the oldest settled period whose tokens do not follow from its factors any more."""
+        return self._settled.to_adjust()
+
+    def due_adjustment(self) -> DueAdjustment | None:
+        """What restated factors of a settled period bring to everybody; not while a settlement waits."""
+        if self._analysis.cursor.periods != self.totals.periods:
+            return None
+        return self._settled.due(self.balance)
 
     def begin_block(self, block: BlockTime) -> None:
         """Time alone changes nothing here: rights end with the settlement that they were bought for."""
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Settle a period, sell a right, or move tokens from one to another.
+        """Settle a period, make up for a restated one, sell a right, or move tokens from one to another.
 
         Raises:
             Refused: out of turn, not what follows from the factors, or an order that breaks a rule (50 to 69).
         """
-        if isinstance(record.message, PeriodSettlement):
-            return self._settle(record.message)
+        match record.message:
+            case PeriodSettlement() as settlement:
+                return self._settle(settlement)
+            case PeriodAdjustment() as adjustment:
+                return self._adjust(adjustment)
         return self._carry_out(deal_of(record, self._region(), self, block.time_ms))
 
     def bid(self, record: Record, time_ms: int) -> Bid:
@@ -178,11 +203,13 @@ class PaymentChain:
         """The rule says it all; there is no physics here."""
 
     def broken_invariants(self) -> Iterable[str]:
-        """Minted − burned is the sum of all accounts; none is above its ceiling; nobody holds a right twice at once."""
+        """Minted − burned is the sum of all accounts; each is within its bounds; nobody holds a right twice at once."""
         totals = self.totals
         held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
         if totals.minted - totals.burned != held:
             yield f"{totals.minted} minted and {totals.burned} burned, but accounts hold {held}"
+        if totals.reserve < 0:
+            yield f"the reserve holds {totals.reserve}"
         if len(self.accounts):
             ceiling = self._region().rules.accounts.ceiling
             for participant, account in self.accounts.items():
@@ -201,6 +228,9 @@ class PaymentChain:
         given = (settlement.factors_root, settlement.minted, settlement.charged, settlement.movements_root)
         if given != (due.factors_root, due.minted, due.charged, root_of(leaves)):
             raise Refused(RefusalCode.RESULT_DIFFERS, "tokens other than those that follow from the factors")
+        everybody = sorted({*self.accounts, *due.tokens})
+        settled = [(name, Settled(self.balance(name), due.tokens.get(name, 0))) for name in everybody]
+        self._settled.keep(due.start_ms, settled)
         for movement in due.movements:
             self._post(movement)
         totals = self.totals
@@ -223,6 +253,21 @@ class PaymentChain:
         )
         self._totals.put(0, counted)
         return [movement_leaf(movement, deal.period_start_ms) for movement in deal.movements]
+
+    def _adjust(self, adjustment: PeriodAdjustment) -> Iterable[bytes]:
+        due = self.due_adjustment()
+        span = (adjustment.start_ms, adjustment.end_ms, adjustment.restatements)
+        if due is None or (due.start_ms, due.end_ms, due.restatements) != span:
+            raise Refused(RefusalCode.OUT_OF_TURN, "no restatements of that period wait to be made up for")
+        given = (adjustment.minted, adjustment.burned, adjustment.changes_root)
+        if given != (due.minted, due.burned, root_of(due.leaves)):
+            raise Refused(RefusalCode.RESULT_DIFFERS, "tokens other than those that follow from the restated factors")
+        self._settled.settle_again(due)
+        for movement in due.movements:
+            self._post(movement)
+        totals = self.totals
+        self._totals.put(0, replace(totals, adjustments=totals.adjustments + 1))
+        return due.leaves
 
     def _post(self, movement: Movement) -> None:
         effect = effect_of(movement.kind, movement.amount)
@@ -254,10 +299,3 @@ class PaymentChain:
         for place, participant in enumerate(priority_order(balances, holders), start=1):
             if self.ranks.get(participant) != Rank(place):
                 self.ranks.put(participant, Rank(place))
-
-
-def movement_leaf(movement: Movement, period_start_ms: int) -> bytes:
-    """The leaf that states one movement of tokens."""
-    return encode(
-        ["movement", movement.kind.value, movement.participant, movement.amount, movement.balance, period_start_ms]
-    )

@@ -7,6 +7,7 @@ Format: docs/spec/este.cddl.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +64,26 @@ class Flows:
     findings: tuple[str, ...]
     """What could not be known, in words."""
 
+    def spell(self) -> list[Value]:
+        """Participants, branches, losses and findings, as records hold them."""
+        branches = [[branch.branch, branch.flow_w, branch.loading_ppm] for branch in self.branches]
+        return [spell_participants(self.participants), branches, self.losses_w, list(self.findings)]
+
+    @classmethod
+    def read(cls, values: Sequence[Value], rows_max: int) -> Flows:
+        """Read what `spell` spells.
+
+        Raises:
+            EncodingError: it is not that.
+        """
+        participants, branches, losses, findings = values
+        return cls(
+            participants=read_participants(participants, rows_max),
+            branches=tuple(map(_read_branch, items(branches, "branches", rows_max))),
+            losses_w=uint(losses, "losses"),
+            findings=tuple(text(finding, "finding", 300) for finding in items(findings, "findings", 1000)),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class IntervalResult:
@@ -75,18 +96,8 @@ class IntervalResult:
 
     def encode(self) -> bytes:
         """Spell the result."""
-        flows = self.flows
-        return encode(
-            self.link.to_fields()
-            | {
-                5: self.start_ms,
-                6: self.end_ms,
-                7: [_flow_row(flow) for flow in flows.participants],
-                8: [[branch.branch, branch.flow_w, branch.loading_ppm] for branch in flows.branches],
-                9: flows.losses_w,
-                10: list(flows.findings),
-            }
-        )
+        spelled = dict(enumerate(self.flows.spell(), start=7))
+        return encode(self.link.to_fields() | {5: self.start_ms, 6: self.end_ms} | spelled)
 
     @classmethod
     def decode(cls, payload: bytes) -> IntervalResult:
@@ -96,12 +107,7 @@ class IntervalResult:
             EncodingError: not the one spelling of one.
         """
         fields = fields_of(decode(payload, size_max=RESULT_BYTES_MAX), tuple(range(1, 11)), "interval")
-        flows = Flows(
-            participants=tuple(map(_read_flow, items(fields[7], "participants", ROWS_MAX))),
-            branches=tuple(map(_read_branch, items(fields[8], "branches", ROWS_MAX))),
-            losses_w=uint(fields[9], "losses"),
-            findings=tuple(text(finding, "finding", 300) for finding in items(fields[10], "findings", 1000)),
-        )
+        flows = Flows.read([fields[key] for key in range(7, 11)], ROWS_MAX)
         return cls(Link.from_fields(fields), uint(fields[5], "start"), uint(fields[6], "end"), flows)
 
 
@@ -179,6 +185,20 @@ class PeriodSettlement:
 
 SOURCES: Final = tuple(Source)
 """Numbered on the wire in this order; new ones are added at the end."""
+
+
+def spell_participants(flows: Iterable[ParticipantFlow]) -> list[Value]:
+    """Everybody's flows, as records hold them."""
+    return [_flow_row(flow) for flow in flows]
+
+
+def read_participants(value: Value, rows_max: int) -> tuple[ParticipantFlow, ...]:
+    """Read everybody's flows.
+
+    Raises:
+        EncodingError: they are none.
+    """
+    return tuple(map(_read_flow, items(value, "participants", rows_max)))
 
 
 def _flow_row(flow: ParticipantFlow) -> list[Value]:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from aggregator.chains.analysis import CURSOR_TABLE, FACTORS_TABLE, AnalysisChain
+from aggregator.chains.analysis import CURSOR_TABLE, AnalysisChain
 from aggregator.chains.asset import AssetChain
+from aggregator.chains.factor_rows import FACTORS_TABLE
 from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE, PaymentChain
 from aggregator.chains.standing import Standings
 from aggregator.ledger.chain import BlockTime

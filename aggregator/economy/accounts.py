@@ -22,11 +22,17 @@ class MovementKind(IntEnum):
     """Participant → reserve: what exceeds the ceiling."""
     PURCHASE = 4
     """Participant → reserve: the price of a right."""
-    SENT = 5
+    ADJUSTMENT_UP = 5
+    """Issue → participant: a settled period should have brought more."""
+    ADJUSTMENT_DOWN = 6
+    """Participant → burn: a settled period should have brought less."""
+    RETURN = 7
+    """Reserve → participant: what would not have exceeded the ceiling."""
+    SENT = 8
     """Participant → reserve, on the way to another participant, who gets it in the movement that follows."""
-    RECEIVED = 6
+    RECEIVED = 9
     """Reserve → participant: what another one has sent."""
-    FEE = 7
+    FEE = 10
     """Participant → reserve: what was offered for a record's place in a block."""
 
 
@@ -64,13 +70,13 @@ def effect_of(kind: MovementKind, amount: int) -> Effect:
     """Which sides a movement touches, and by how much."""
     assert amount > 0, f"a movement of {amount} tokens moves nothing, or backwards"
     match kind:
-        case MovementKind.AWARD:
+        case MovementKind.AWARD | MovementKind.ADJUSTMENT_UP:
             return Effect(participant=amount, reserve=0, minted=amount, burned=0)
-        case MovementKind.CHARGE:
+        case MovementKind.CHARGE | MovementKind.ADJUSTMENT_DOWN:
             return Effect(participant=-amount, reserve=0, minted=0, burned=amount)
         case MovementKind.OVERFLOW | MovementKind.PURCHASE | MovementKind.SENT | MovementKind.FEE:
             return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
-        case MovementKind.RECEIVED:
+        case MovementKind.RETURN | MovementKind.RECEIVED:
             return Effect(participant=amount, reserve=-amount, minted=0, burned=0)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aggregator.terminal import SettingsOption, out, plain
+from aggregator.terminal import SettingsOption, out, own_command, plain
 
 if TYPE_CHECKING:
     from aggregator.founding.network import Network
@@ -78,7 +78,7 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
     out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
     if founded.not_enrolled:
         out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
-    out.print(f"Next: este-aggregator run --settings {plain(founded.settings_file)}")
+    out.print(f"Next: {own_command()} run --settings {plain(founded.settings_file)}")
 
 
 def _tell_network(network: Network, folder: Path) -> None:
@@ -90,10 +90,10 @@ def _tell_network(network: Network, folder: Path) -> None:
     out.print(f"  regulator  {fingerprint(network.regulator.thumbprint)}   move regulator.key to a safe place")
     out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
     out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
-    out.print("  region.json is for whoever joins later (este-aggregator join)")
+    out.print("  region.json is for whoever joins later (join)")
     if network.not_enrolled:
         out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
-    out.print(f"Next, for each node: este-aggregator run --settings {plain(folder)}/NAME/aggregator.yaml")
+    out.print(f"Next, for each node: {own_command()} run --settings {plain(folder)}/NAME/aggregator.yaml")
 
 
 def invite(
@@ -113,7 +113,7 @@ def invite(
         raise OperatorError(settings, "cometbft", "a node among several", "one that orders blocks by itself")
     invitation = asyncio.run(make(loaded, loaded.cometbft, host))
     write_new(output, invitation.to_json().encode())
-    out.print(f"Wrote {plain(output)}: este-aggregator join FOLDER --region {plain(output)} --name NAME")
+    out.print(f"Wrote {plain(output)}: {own_command()} join FOLDER --region {plain(output)} --name NAME")
 
 
 def join(
@@ -137,6 +137,10 @@ def join(
     host, _, port = broker.rpartition(":")
     if not host or not port.isdigit():
         raise typer.BadParameter(f"expected HOST:PORT, got {broker!r}", param_hint="--broker")
+    if len(snapshot_server or ()) == 1:
+        raise typer.BadParameter(
+            "give two nodes at least: each is checked by the other", param_hint="--snapshot-server"
+        )
     place = Place(
         broker=(host, int(port)),
         p2p_port=p2p_port,
@@ -148,6 +152,6 @@ def join(
     out.print(f"{plain(folder)} is a node of region [bold]{joined.region}[/].")
     out.print(f"  the region is the one of the regulator {fingerprint(joined.regulator.thumbprint)}: compare it")
     out.print(f"  this node is {fingerprint(joined.node.thumbprint)}; the regulator admits it:")
-    out.print(f"    este-aggregator regulator admit {plain(joined.request)} --key regulator.key")
-    out.print(f"    este-aggregator regulator validator set {plain(name)} --power 10 --request {plain(joined.request)}")
-    out.print(f"Next: este-aggregator run --settings {plain(joined.settings_file)}")
+    out.print(f"    {own_command()} regulator admit {plain(joined.request)} --key regulator.key")
+    out.print(f"    {own_command()} regulator validator set {plain(name)} --power 10 --request {plain(joined.request)}")
+    out.print(f"Next: {own_command()} run --settings {plain(joined.settings_file)}")

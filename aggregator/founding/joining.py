@@ -19,7 +19,7 @@ import yaml
 from aggregator.chains.genesis import Genesis, open_genesis
 from aggregator.engine.cometbft.home import Peer
 from aggregator.engine.cometbft.process_port import make_keys
-from aggregator.engine.cometbft.rpc_port import Rpc
+from aggregator.engine.cometbft.rpc_port import ANY_HOST, Rpc
 from aggregator.founding.region import make_folder, write_keys, write_ledger
 from aggregator.service.store import Store
 from config.key_files import write_new
@@ -34,7 +34,6 @@ INVITATION_BYTES_MAX: Final = 200 << 20
 """A genesis of a million participants in hexadecimal, and some."""
 HOME: Final = "cometbft"
 REQUEST_NAME: Final = "node.request"
-ANY_HOST: Final = "0.0.0.0"  # noqa: S104  not bound to here: what a setting may say
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ async def invite(settings: AggregatorSettings, cometbft: CometBft, here: str | N
         genesis = store.entries(1)[0].envelope
     finally:
         store.close()
-    rpc = Rpc(cometbft.rpc_port)
+    rpc = Rpc.where_it_listens(cometbft.rpc_host, cometbft.rpc_port)
     try:
         status = await rpc.status()
     finally:

@@ -17,8 +17,16 @@ from pathlib import Path
 from typing import Final
 
 from aggregator.chains.validators import Validator
-from aggregator.engine.cometbft.home import GenesisValidator, Identity, NetworkGenesis, Peer, write_genesis
-from aggregator.engine.cometbft.process_port import make_keys
+from aggregator.engine.cometbft.home import (
+    CHAIN_ID_CHARACTERS_MAX,
+    GenesisValidator,
+    Identity,
+    NetworkGenesis,
+    Peer,
+    write_genesis,
+)
+from aggregator.engine.cometbft.process_port import make_keys, see_that_free
+from aggregator.engine.cometbft.rpc_port import VALIDATORS_PER_PAGE
 from aggregator.founding.joining import HOME, Invitation
 from aggregator.founding.region import (
     REGULATOR,
@@ -33,6 +41,7 @@ from aggregator.founding.region import (
 from config.key_files import write_new
 from config.quorum import to_yaml
 from protocol.crypto import PublicKey, SoftwareKey, ValidatorKey, digest_of
+from protocol.errors import OperatorError
 from protocol.quorum import Member, Quorum, more_than_two_thirds
 
 POWER: Final = 10
@@ -83,8 +92,10 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
         first_port: of two ports for each node: peers, and its own questions.
 
     Raises:
-        EsteError: the folder is in use, or CometBFT's keys cannot be made.
+        EsteError: there can be no such network, a port is taken, the folder is in use, or CometBFT's keys cannot be
+            made.
     """
+    _check(region.grid.region, len(names), first_port)
     make_folder(folder)
     regulator = SoftwareKey.generate()
     write_keys(folder, {REGULATOR: regulator})
@@ -112,6 +123,20 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
     invitation = Invitation(genesis, json.loads(network_file), tuple(everybody))
     write_new(folder / INVITATION, invitation.to_json().encode())
     return Network(region.grid.region, keys, regulator.public_key, region.not_enrolled)
+
+
+def _check(region: str, nodes: int, first_port: int) -> None:
+    """See that CometBFT can have such a network, before anything is written.
+
+    Raises:
+        OperatorError: it cannot.
+    """
+    if len(region) > CHAIN_ID_CHARACTERS_MAX:
+        expected = f"a name of at most {CHAIN_ID_CHARACTERS_MAX} characters where several nodes agree"
+        raise OperatorError("grid file", "region", expected, f"{len(region)}")
+    if nodes > VALIDATORS_PER_PAGE:
+        raise OperatorError("command line", "--validators", f"at most {VALIDATORS_PER_PAGE} nodes", str(nodes))
+    see_that_free(range(first_port, first_port + 2 * nodes))
 
 
 def _quorum(region: str, keys: Mapping[str, PublicKey], validators: Mapping[str, Validator]) -> Quorum:

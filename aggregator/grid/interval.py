@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from aggregator.chains.asset import Region
-from aggregator.chains.data import IntervalEnergy
-from aggregator.chains.origin import Energies, participant_energy
+from aggregator.chains.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.origin import participant_energy
 from aggregator.chains.results import SOURCES, BranchFlow, Flows, ParticipantFlow
 from aggregator.grid.network import Floats, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
@@ -118,8 +118,11 @@ class IntervalPhysics:
 
 
 def mean_power(energy: IntervalEnergy, interval: Interval) -> tuple[float, float]:
-    """Mean power taken and fed in by one meter, in watts: from its readings, or else from its energy."""
-    if energy.readings:
+    """Mean power taken and fed in by one meter, in watts: from its readings, or else from its energy.
+
+    The readings of a meter that the regulator has corrected are not believed.
+    """
+    if energy.readings and not energy.corrections:
         return energy.import_sum_w / energy.readings, energy.export_sum_w / energy.readings
     hours = interval.length_ms / MS_PER_HOUR
     return energy.imported_wh / hours, energy.exported_wh / hours

@@ -33,6 +33,11 @@ class Role(IntEnum):
     AGGREGATOR = 2
     GATEWAY = 3
 
+    @property
+    def said(self) -> str:
+        """As a sentence names one of them."""
+        return f"{'an' if self is Role.AGGREGATOR else 'a'} {self.name.lower()}"
+
 
 MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
     Role.REGULATOR: frozenset(
@@ -42,13 +47,31 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.REVOCATION,
             MessageType.VALIDATOR,
             MessageType.EVIDENCE,
+            MessageType.CORRECTION,
         }
     ),
     Role.AGGREGATOR: frozenset(
-        {MessageType.INTERVAL, MessageType.FACTORS, MessageType.SETTLEMENT, MessageType.EVIDENCE}
+        {
+            MessageType.INTERVAL,
+            MessageType.FACTORS,
+            MessageType.SETTLEMENT,
+            MessageType.RESTATEMENT,
+            MessageType.ADJUSTMENT,
+            MessageType.EVIDENCE,
+        }
     ),
     Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),
 }
+
+
+ONE_PER_NUMBER: Final[Mapping[Role, frozenset[MessageType]]] = {
+    Role.REGULATOR: MAY_SIGN[Role.REGULATOR],
+    Role.AGGREGATOR: frozenset(),
+    Role.GATEWAY: MAY_SIGN[Role.GATEWAY],
+}
+"""The records of which a key signs one under each number, and two with other words are equivocation. A node's are not
+among them: they travel in its proposals, each for the chains as they stand. A proposal that is not decided leaves its
+number free, and at the next turn something else may be due. Others reckon them again, so nobody is deceived."""
 
 
 RECORD_BYTES_MAX: Final = 65 << 20
@@ -101,7 +124,7 @@ def open_record(data: bytes, *, region: str, author_of: AuthorOf, decoders: Deco
     if author is None:
         raise Refused(RefusalCode.UNKNOWN_KEY, f"no admitted key has the thumbprint {envelope.key_id.hex()[:16]}…")
     if len(data) > BYTES_MAX[author.role]:
-        detail = f"{len(data)} bytes where a {author.role.name.lower()} may send {BYTES_MAX[author.role]}"
+        detail = f"{len(data)} bytes where {author.role.said} may send {BYTES_MAX[author.role]}"
         raise Refused(RefusalCode.OVERSIZED, detail)
     try:
         envelope.verify(author.key, region)
@@ -133,7 +156,7 @@ def _decode(envelope: Envelope, author: Author, region: str, decoders: Decoders)
     except ValueError as error:
         raise Refused(RefusalCode.NOT_THEIR_TYPE, f"no record is of type {envelope.type!r:.40}") from error
     if type_ not in MAY_SIGN[author.role] or type_ not in decoders:
-        raise Refused(RefusalCode.NOT_THEIR_TYPE, f"a {author.role.name.lower()} may not sign a {type_}")
+        raise Refused(RefusalCode.NOT_THEIR_TYPE, f"{author.role.said} may not sign {type_}")
     try:
         message = decoders[type_](envelope.payload)
     except SpellingError as error:

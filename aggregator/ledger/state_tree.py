@@ -72,7 +72,7 @@ class StateTree:
                 self._rows[number].pop(change.key, None)
             else:
                 self._rows[number][change.key] = row_digest(change.key, change.value)
-        for number in touched:
+        for number in sorted(touched):
             self._levels[0][number] = leaf_hash(self._digest(number))
         self._raise(touched)
         return self.root
@@ -105,7 +105,7 @@ class StateTree:
         """Rehash what stands above the touched buckets."""
         for below, level in zip(self._levels, self._levels[1:], strict=False):
             touched = {number >> 1 for number in touched}
-            for number in touched:
+            for number in sorted(touched):
                 level[number] = node_hash(below[2 * number], below[2 * number + 1])
 
 

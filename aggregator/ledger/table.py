@@ -102,6 +102,13 @@ class Table(Generic[K, V]):
         """Delete a row that is there."""
         self._journal.note(self, key, self._rows.pop(key))
 
+    def put_or_drop(self, key: K, value: V, *, is_kept: bool) -> None:
+        """Write a row, or, where it is not worth keeping, see that there is none."""
+        if is_kept:
+            self.put(key, value)
+        elif key in self:
+            self.remove(key)
+
     def restore(self, key: K, before: V | None) -> None:
         """Put back what stood under `key`; only the journal does this."""
         if before is None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
 
-from aggregator.terminal import console, instant, plain
+from aggregator.terminal import console, instant, instant_ms, load_quorum, own_command, plain
 
 if TYPE_CHECKING:
-    from aggregator.service.audit import Progress
+    from aggregator.service.replay import Progress
     from aggregator.service.store import Store
     from protocol.crypto import PublicKey
     from protocol.quorum import Quorum
 
 T = TypeVar("T")
+
+SEALED_EVERY_S: Final = 0.2
+"""How often the ledger is asked whether the seal is there."""
 
 out = console()
 err = Console(stderr=True)
@@ -38,6 +40,9 @@ def prove(
     balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
     cosignature: Annotated[list[Path] | None, typer.Option(help="File that `cosign` wrote; may be repeated.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", min=0, help="How long to wait for the seal of the block, while a node runs.")
+    ] = 10.0,
 ) -> None:
     """Write one file that proves one reading or balance to anybody who has the keys of those who signed the block."""
     from aggregator.service.proof import prove_balance, prove_reading, to_json
@@ -48,17 +53,21 @@ def prove(
         raise typer.BadParameter("say what to prove: either --meter or --balance")
     cosignatures = [_read(path, "a cosignature") for path in cosignature or ()]
     ledger = LedgerFile(data)
-    if balance is not None:
-        document = prove_balance(ledger.five, ledger.store, balance, cosignatures)
-    else:
-        document = prove_reading(ledger.five, ledger.store, meter or "", _parse_instant(at), cosignatures)
+    at_ms = None if at is None else instant_ms(at, "--at")
+
+    def make() -> dict[str, Any]:
+        if balance is not None:
+            return prove_balance(ledger.five, ledger.store, balance, cosignatures)
+        return prove_reading(ledger.five, ledger.store, meter or "", at_ms, cosignatures)
+
+    document = _once_sealed(make, data, wait_s)
     if output is None:
         print(to_json(document), end="")
         return
     write_new(output, to_json(document).encode())
     many = document["seal"]["kind"] == "cometbft" or cosignatures
     trusted = "--quorum quorum.yaml" if many else "--key aggregator.pub.pem"
-    out.print(f"Wrote {plain(output)}. Check it with: este-aggregator verify {plain(output)} {trusted}")
+    out.print(f"Wrote {plain(output)}. Check it with: {own_command()} verify {plain(output)} {trusted}")
 
 
 def verify(
@@ -83,45 +92,6 @@ def verify(
         out.print(f"  {plain(name)}: {shown}")
     if quorum is not None:
         out.print(f"  signed by {plain(', '.join(proven.signed_by))}")
-
-
-def audit(
-    data: DataFolder = Path("data"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
-    second_opinion: SecondOpinion = False,
-    quorum: Annotated[Path | None, typer.Option(help="Also hold the stored seals against this quorum.")] = None,
-) -> None:
-    """Replay the whole ledger from its genesis, and re-derive every factor, token and balance."""
-    from aggregator.service.audit import AuditError
-    from aggregator.service.audit import audit as replay
-    from protocol.crypto import fingerprint
-
-    trusted = None if quorum is None else _quorum(quorum)
-    try:
-        report = _while_auditing(
-            data, lambda store, told: replay(store, second_opinion=second_opinion, quorum=trusted, progress=told)
-        )
-    except AuditError as error:
-        if as_json:
-            print(json.dumps({"audit": "failed", "place": error.place, "finding": error.finding}, indent=1))
-        else:
-            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
-        raise typer.Exit(1) from error
-    found: dict[str, Any] = asdict(report) | {
-        "audit": "ok",
-        "head_digest": report.head_digest.hex(),
-        "regulator": report.regulator.key.thumbprint.hex(),
-    }
-    if as_json:
-        print(json.dumps(found, indent=1, default=str))
-        return
-    out.print(f"[green]audit ok[/]: {report.blocks} blocks, {report.records} records, {report.readings} readings,")
-    tokens = f"{report.minted} tokens minted, {report.burned} charged"
-    out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
-    if quorum is not None:
-        out.print(f"  {report.sealed} blocks have seals, all by the quorum of {plain(quorum)}", soft_wrap=True)
-    out.print(f"  head {report.head_digest.hex()}")
-    out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
 
 
 def cosign(
@@ -149,13 +119,33 @@ def cosign(
     out.print(f"  all of it rests on the regulator's key {fingerprint(report.regulator.key.thumbprint)}: compare it")
 
 
+def _once_sealed(make: Callable[[], T], data: Path, wait_s: float) -> T:
+    """Make a proof as soon as its block has its seal, which comes a moment after it; no later than `wait_s` from now.
+
+    Raises:
+        NotSealedError: it did not come, or no node runs that could bring it.
+    """
+    from aggregator.service.proof import NotSealedError
+    from aggregator.service.sqlite_port import LOCK_NAME
+    from config import lock
+
+    until_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return make()
+        except NotSealedError:
+            if time.monotonic() > until_s or not lock.is_held(data / LOCK_NAME):
+                raise
+        time.sleep(SEALED_EVERY_S)
+
+
 def _while_auditing(data: Path, work: Callable[[Store, Progress], T]) -> T:
     """Do something with a ledger that takes as long as an audit, and tell how far it is."""
     from aggregator.service.store import Store
 
     store = Store.open_read_only(data)
     try:
-        with err.status("auditing …") as spinner:
+        with store.frozen(), err.status("auditing …") as spinner:
             return work(store, lambda done, of: spinner.update(f"auditing block {done} of {of}"))
     finally:
         store.close()
@@ -167,15 +157,8 @@ def _trusted(key: Path | None, quorum: Path | None) -> PublicKey | Quorum:
     if key is not None and quorum is None:
         return load_public(key)
     if quorum is not None and key is None:
-        return _quorum(quorum)
+        return load_quorum(quorum)
     raise typer.BadParameter("say whom you trust: either --key or --quorum")
-
-
-def _quorum(path: Path) -> Quorum:
-    from config.load import load
-    from config.quorum import QuorumFile
-
-    return load(path, QuorumFile).quorum()
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -196,15 +179,3 @@ def _read_json(path: Path, size_max: int) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is no readable JSON file: {error}") from error
-
-
-def _parse_instant(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
-    if at.tzinfo is None:
-        raise typer.BadParameter(f"say which time zone: {text}Z for UTC", param_hint="--at")
-    return round(at.timestamp() * 1000)

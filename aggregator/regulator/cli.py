@@ -1,4 +1,4 @@
-"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, and what the broker must know.
+"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, correct, and tell the broker.
 
 The regulator's key stands in a file and never in an argument; nothing here prints or logs it.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -26,14 +28,16 @@ from aggregator.regulator.shared import (
     err,
     open_desk,
 )
-from aggregator.terminal import AsJson, SettingsOption, plain
+from aggregator.terminal import AsJson, SettingsOption, instant_ms, own_command, plain
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
     from config.settings.aggregator import AggregatorSettings
     from protocol.certificates import Authority, Request
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who may sign in the region.")
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Who may sign in the region."
+)
 app.add_typer(validator, name="validator")
 out = Console()
 
@@ -161,6 +165,52 @@ def revoke(
 
 
 @app.command()
+def accuse(
+    one: Annotated[Path, typer.Argument(help="File with an envelope, as it was sent.")],
+    other: Annotated[Path, typer.Argument(help="File with another one of the same key.")],
+    key: KeyOption,
+    settings: SettingsOption = Path("aggregator.yaml"),
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """End a key that has signed two things that cannot both be honest; both go onto the asset chain, as the proof."""
+    from aggregator.regulator.desk import read_envelope
+    from config.key_files import load
+
+    regulators_key, first, second = load(key), read_envelope(one), read_envelope(other)
+    with open_desk(settings) as (read, regulator):
+        bring_about(regulator.accusation(first, second, regulators_key), read, regulator, wait_s)
+    out.print("The key has ended; the evidence is on the asset chain.")
+    _tell_broker(replace=True)
+
+
+@app.command()
+def correct(
+    meter: Annotated[str, typer.Argument(help="Meter whose energy is to be corrected.")],
+    key: KeyOption,
+    times: Annotated[str, typer.Option(help="What its energy is multiplied by: 0.5, or 0 for a meter that lied.")],
+    since: Annotated[str, typer.Option("--from", help="First interval, such as 2026-11-20T12:00:00Z.")],
+    until: Annotated[str, typer.Option(help="Intervals that begin from here on stay as they are.")],
+    reason: Annotated[str, typer.Option(help="For people; it stands on the data chain for ever.")],
+    settings: SettingsOption = Path("aggregator.yaml"),
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """Correct what a meter counted; its intervals are restated, and settled periods made up for."""
+    from aggregator.chains.correction import REASON_MAX
+    from config.key_files import load
+
+    if not 0 < len(reason) <= REASON_MAX:
+        raise typer.BadParameter(f"1 to {REASON_MAX} characters", param_hint="--reason")
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,9})?", times):
+        raise typer.BadParameter("expected a factor of 0 or more, such as 0.5", param_hint="--times")
+    span, regulators_key = (instant_ms(since, "--from"), instant_ms(until, "--until")), load(key)
+    with open_desk(settings) as (read, regulator):
+        sealed, deltas = regulator.correction(meter, span, Decimal(times), reason, regulators_key)
+        bring_about(sealed, read, regulator, wait_s)
+    imported, exported = sum(delta.imported_wh for delta in deltas), sum(delta.exported_wh for delta in deltas)
+    out.print(f"{plain(meter)}: {len(deltas)} intervals, {imported:+} Wh imported, {exported:+} Wh exported.")
+
+
+@app.command()
 def crl(
     ca: Annotated[Path, typer.Option("--ca", help="Certificate of the authority that the broker trusts.")],
     ca_key: Annotated[Path, typer.Option("--ca-key", help="And its private key.")],
@@ -246,9 +296,10 @@ def _must_be_new(path: Path) -> None:
 
 
 def _tell_broker(*, replace: bool) -> None:
-    out.print("For the broker, if it has an access list: este-aggregator devices --acl", soft_wrap=True)
+    program = own_command()
+    out.print(f"For the broker, if it has an access list: {program} devices --acl", soft_wrap=True)
     if replace:
-        out.print("and if it wants certificates: este-aggregator regulator crl, then restart it", soft_wrap=True)
+        out.print(f"and if it wants certificates: {program} regulator crl, then restart it", soft_wrap=True)
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""What a regulator does, beside founding: admits gateways, gives them other keys, revokes, and issues certificates.
+"""What a regulator does, beside founding: admits gateways, gives them other keys, revokes, corrects, and certifies.
 
 It reads the ledger's file and speaks through the node's broker, as a gateway does: its records are one hash-linked
 sequence, and the next number is read from the ledger. Signing is deterministic, so a command that is repeated before
@@ -11,21 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from aggregator.chains.asset import acquittal
+from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
+from aggregator.regulator.correcting import deltas_of
 from aggregator.service.query import LedgerFile
-from aggregator.service.store import LOCK_NAME
+from aggregator.service.sqlite_port import LOCK_NAME
 from config import lock
 from config.admission import AdmissionSlip
 from config.settings.aggregator import AggregatorSettings
 from protocol.certificates import Authority, Request, issue, revocation_list
 from protocol.crypto import SigningKey, fingerprint
-from protocol.envelope import seal
+from protocol.envelope import ENVELOPE_BYTES_MAX, seal
 from protocol.errors import EncodingError, EsteError, OperatorError
+from protocol.evidence import Evidence, evidence_of
 from protocol.link import Link
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode
@@ -146,6 +151,18 @@ class Regulator:
             )
         return node
 
+    def believed(self) -> list[Author]:
+        """The aggregators whose word an admitted gateway is to weigh: all that vote, or this node where nobody does.
+
+        A node that follows without a vote is not among them: it may be away for long, and gateways wait for a part of
+        those that they know.
+
+        Raises:
+            RegulatorError: see `aggregator`.
+        """
+        here, votes = self.aggregator(), self.asset.validators()
+        return [node for node in self.asset.members(Role.AGGREGATOR) if node.name in votes] or [here]
+
     # -- Records.
 
     def admission(self, request: Request, key: SigningKey, *, replace: bool) -> Sealed | None:
@@ -177,6 +194,35 @@ class Regulator:
             raise RegulatorError(f"nobody by the name {name} has a live key: see este-aggregator regulator members")
         key_id = member.key.thumbprint
         return self.seal(lambda link: Revocation(link, key_id, reason).encode(), MessageType.REVOCATION, key)
+
+    def accusation(self, one: bytes, other: bytes, key: SigningKey) -> Sealed:
+        """Sign evidence: two envelopes of one key that cannot both be honest.
+
+        Raises:
+            RegulatorError: they prove nothing, the key has ended already, or `key` is not the regulator's.
+        """
+        found = evidence_of(one, other)
+        if found is None:
+            raise RegulatorError("these are not two envelopes of one key that say different things")
+        why_not = acquittal(found, self.asset.membership, self.region)
+        if why_not is not None:
+            raise RegulatorError(f"this proves nothing: {why_not}")
+        if self.asset.author_of(found[0].key_id) is None:
+            raise RegulatorError(f"the key {fingerprint(found[0].key_id)} has ended already")
+        return self.seal(lambda link: Evidence(link, *found).encode(), MessageType.EVIDENCE, key)
+
+    def correction(
+        self, meter: str, span: tuple[int, int], times: Decimal, reason: str, key: SigningKey
+    ) -> tuple[Sealed, tuple[Delta, ...]]:
+        """Sign a correction: a meter's energy times a factor, in the intervals that begin in a span of UTC.
+
+        Raises:
+            CorrectionError: there is nothing to correct, or too much at once.
+            RegulatorError: `key` is not the regulator's.
+        """
+        deltas = deltas_of(self._ledger, meter, *span, times)
+        sealed = self.seal(lambda link: Correction(link, meter, deltas, reason).encode(), MessageType.CORRECTION, key)
+        return sealed, deltas
 
     def check_running(self) -> None:
         """See that a node is there to take a record.
@@ -214,7 +260,7 @@ class Regulator:
             key_id=request.key.thumbprint.hex(),
             sequence=last.sequence,
             previous=last.digest.hex(),
-            aggregator_key=self.aggregator().key.to_pem(),
+            aggregator_key="".join(node.key.to_pem() for node in self.believed()),
             certificate=certificate.decode("ascii") if certificate else None,
         )
 
@@ -267,6 +313,15 @@ def is_fingerprint_of(key_id: bytes, told: str) -> bool:
     return digits == key_id.hex()[:FINGERPRINT_DIGITS]
 
 
+def read_envelope(path: Path) -> bytes:
+    """Read an envelope that somebody has kept, as it was sent.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    return _read(path, "an envelope, as it was sent", ENVELOPE_BYTES_MAX)
+
+
 def read_file(path: Path) -> bytes:
     """Read a request that was carried here.
 
@@ -282,9 +337,9 @@ def _state(ended: Ended | None) -> State:
     return State[ended.cause.name]
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, expected: str = "a file in PEM", bytes_max: int = PEM_BYTES_MAX) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(PEM_BYTES_MAX)
+            return file.read(bytes_max)
     except OSError as error:
-        raise OperatorError(path, "", "a file in PEM", error.strerror or str(error)) from error
+        raise OperatorError(path, "", expected, error.strerror or str(error)) from error

@@ -1,82 +1,59 @@
-"""The audit: a whole ledger, again, from its genesis, trusting nobody.
+"""The audit of a ledger file: the replay of its history, and whether all that is kept beside it follows from it.
 
-Every envelope is opened, every block is made anew and compared byte by byte with what is stored, the physics of every
-interval is done again, and every factor, token and balance is re-derived. The first thing that does not fit ends the
-audit, and is told with its place.
+Outcomes, leaves, subtrees, state and statements are compared with what the replay makes of the records. The audit of an
+exported ledger is the replay alone: an export holds nothing that would have to be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import gc
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
-from typing import TypeVar
+from pathlib import Path
+from typing import Final
 
-from aggregator.chains.five import Five, wire
-from aggregator.chains.genesis import open_genesis
-from aggregator.engine.order import broken_order
-from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block
-from aggregator.ledger.record import Author, Record, Role
-from aggregator.service.second_opinion import verify_again
-from aggregator.service.store import Store, StoreError
-from aggregator.service.stored import StoredEntry
-from protocol import seal
-from protocol.checkpoint import BlockHead, ChainName
+from aggregator.service.history import HistoryError
+from aggregator.service.portable import PortableLedger
+from aggregator.service.replay import AuditError, AuditReport, Progress, Replay, Terms
+from aggregator.service.store import Store
+from aggregator.service.store_history import StoreHistory
+from aggregator.service.stored import StoreError
+from protocol.checkpoint import ChainName
+from protocol.cometbft.light import verify_commit
+from protocol.crypto import PublicKey
 from protocol.envelope import Envelope
-from protocol.errors import EncodingError, EsteError
+from protocol.errors import EncodingError, EsteError, ProofError
 from protocol.messages import MessageType, Statement
 from protocol.quorum import Quorum
-from protocol.refusals import Refused
+from protocol.seal import Commit, decode_seal, verify
 
-T = TypeVar("T")
+__all__ = ["AuditError", "AuditReport", "audit", "audit_file"]
 
-Progress = Callable[[int, int], None]
-"""Told the block that has been audited, and the last one."""
+SETS_KEPT: Final = 4
+"""Votes that change count two heights of consensus later, while at most as many blocks may have come."""
 
-
-class AuditError(EsteError):
-    """Something in the ledger does not fit. Says where."""
-
-    def __init__(self, place: str, finding: str) -> None:
-        self.place = place
-        self.finding = finding
-        super().__init__(f"{place}: {finding}")
-
-
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """What was audited and found in order."""
-
-    region: str
-    blocks: int
-    records: int
-    refused: int
-    readings: int
-    intervals: int
-    periods: int
-    minted: int
-    burned: int
-    head_digest: bytes
-    sealed: int
-    """Blocks whose seals hold before the quorum that was given; 0 where none was."""
-    regulator: Author
-    """Whose signature everything rests on: compare the thumbprint with what the regulator publishes."""
+GARBAGE_OBJECTS: Final = 100_000
+"""New objects after which Python looks for garbage in circles."""
 
 
 def audit(
     store: Store,
     *,
     second_opinion: bool = False,
+    regulator: PublicKey | None = None,
     quorum: Quorum | None = None,
     progress: Progress = lambda _done, _of: None,
 ) -> AuditReport:
-    """Replay a ledger from its genesis.
+    """Replay the history in a ledger file, and compare everything else in the file with it.
 
     Args:
         store: the ledger, read-only.
         second_opinion: verify every signature once more, with another library.
-        quorum: who has to have signed each seal that is stored; without it no seal is looked at.
+        regulator: the key that the genesis must be signed with, if the auditor knows it.
+        quorum: who has to have signed each seal that is stored; without it, those who had a vote as the ledger says.
         progress: called after every block.
 
     Raises:
@@ -84,192 +61,161 @@ def audit(
     """
     if broken := store.is_sound():
         raise AuditError("ledger file", broken)
-    auditor = _Auditor(store, second_opinion)
-    place, sealed = "ledger file", 0
     try:
-        last = _expect(store.last_block(), "ledger file", "no genesis")
-        for height in range(1, last.height + 1):
-            place = f"block {height}"
-            auditor.block(height)
-            sealed += quorum is not None and _has_a_good_seal(store, height, quorum)
-            progress(height, last.height)
-        place = "ledger file"
-        auditor.end()
-    except (StoreError, EncodingError) as error:
-        raise AuditError(place, str(error)) from error
-    five = auditor.five
-    return AuditReport(
-        region=five.ledger.region,
-        blocks=last.height,
-        records=auditor.records,
-        refused=auditor.refused,
-        readings=five.data.totals.readings,
-        intervals=five.analysis.cursor.intervals,
-        periods=five.payment.totals.periods,
-        minted=five.payment.totals.minted,
-        burned=five.payment.totals.burned,
-        head_digest=last.digest,
-        sealed=sealed,
-        regulator=five.asset.region.genesis.regulator,
-    )
+        history = StoreHistory(store)
+        beside = _Beside(store, history, quorum)
+        ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
+        with _collecting_seldom():
+            ledger.run(history, beside.block)
+        beside.end(ledger)
+    except (HistoryError, StoreError, EncodingError) as error:
+        raise AuditError("ledger file", str(error)) from error
+    return ledger.report()
 
 
-class _Auditor:
-    """A second ledger, growing beside the stored one."""
+def audit_file(
+    path: Path,
+    *,
+    second_opinion: bool = False,
+    regulator: PublicKey | None = None,
+    progress: Progress = lambda _done, _of: None,
+) -> AuditReport:
+    """Replay an exported ledger, on the terms of `audit`.
 
-    def __init__(self, store: Store, second_opinion: bool) -> None:
+    Raises:
+        OperatorError: there is no such file.
+        AuditError: at the first thing that does not fit.
+    """
+    try:
+        with PortableLedger(path) as history, _collecting_seldom():
+            ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
+            ledger.run(history)
+    except HistoryError as error:
+        raise AuditError("header", str(error)) from error
+    return ledger.report()
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Look for garbage in circles seldom: a replay makes none, and looking takes a tenth of its time."""
+    before = gc.get_threshold()
+    gc.set_threshold(GARBAGE_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+class _Beside:
+    """What a ledger file keeps beside its history."""
+
+    def __init__(self, store: Store, history: StoreHistory, quorum: Quorum | None) -> None:
         self._store = store
-        self._second_opinion = second_opinion
+        self._quorum = quorum
+        self._history = history
         self._statements = {gateway: (number, data) for gateway, number, data in store.statements()}
-        self.records = self.refused = self.nodes = self.leaves = 0
-        self.five: Five = wire("unknown", IntervalPhysics())
-        self._aggregators: dict[bytes, Author] = {}
-        """Whoever kept the chains when the block began, by key: only their word counts for it."""
+        self._nodes = self._leaves = 0
+        self._votes: deque[frozenset[tuple[bytes, int]]] = deque(maxlen=SETS_KEPT)
+        """Who had a vote after each of the last blocks."""
 
-    def block(self, height: int) -> None:
-        """Make one block anew and compare it with what is stored."""
-        place = f"block {height}"
-        before = self.five.asset.members(Role.AGGREGATOR)
-        head, checkpoint = _expect(self._store.block(height), place, "missing")
-        stored = self._store.entries(height)
-        records = [self._open(entry, f"{place}, record {entry.position}") for entry in stored]
-        waited = [entry.waited for entry in stored]
-        self._see_order(records, waited, place)
+    def block(self, ledger: Replay, block: Block) -> None:
+        """Compare what is kept about one block."""
+        place = f"block {block.head.height}"
         try:
-            time_ms = BlockHead.decode(head).time_ms
-            block = self.five.ledger.finalize(time_ms, records, waited)
-        except EsteError as error:
+            self._outcomes_of(block, place)
+            self._leaves_of(block, place)
+            self._nodes_of(block, place)
+            self._statements_of(ledger, block.head.height)
+            self._seal_of(ledger, block)
+        except (StoreError, EncodingError) as error:
             raise AuditError(place, str(error)) from error
-        self._compare(block, stored, place)
-        if block.head.encode() != head:
-            raise AuditError(place, f"its head is not the one that follows: {_first_difference(block.head, head)}")
-        self.five.ledger.commit()
-        if broken := self.five.ledger.broken_invariants():
-            raise AuditError(place, broken[0])
-        signers = before or self.five.asset.members(Role.AGGREGATOR)
-        self._aggregators = {member.key.thumbprint: member for member in signers}
-        self._checkpoint(checkpoint, head, f"{place}, checkpoint")
-        self._statements_of(height)
-        self.records += len(stored)
-        self.refused += sum(1 for entry in stored if entry.code)
 
-    def end(self) -> None:
+    def end(self, ledger: Replay) -> None:
         """Compare what the ledger amounts to: state, sizes, and that nothing is left over."""
-        for ours, theirs in zip_longest(self.five.ledger.rows(), self._store.state()):
+        for ours, theirs in zip_longest(ledger.five.ledger.rows(), self._store.state()):
             if ours is None or theirs is None or (ours.key, ours.value) != theirs:
                 key = ours.key if ours else theirs[0] if theirs else b""
                 raise AuditError("state", f"row {key.hex()[:80]} is not the one that follows from the records")
         counts = self._store.counts()
-        height = self.five.ledger.height
-        expected = {"block": height, "entry": self.records, "leaf": self.leaves, "node": self.nodes}
+        height = ledger.five.ledger.height
+        expected = {"block": height, "entry": ledger.records, "leaf": self._leaves, "node": self._nodes}
         for table, count in expected.items():
             if counts[table] != count:
                 raise AuditError(f"table {table}", f"{counts[table]} rows where {count} follow from the records")
         if self._statements:
             raise AuditError(f"statement to {min(self._statements)}", "of no block of this ledger")
 
-    def _open(self, entry: StoredEntry, place: str) -> Record:
-        try:
-            if entry.height == 1 and entry.position == 0:
-                record = open_genesis(entry.envelope)
-                self.five = wire(record.link.region, IntervalPhysics())
-            else:
-                record = self.five.ledger.check(entry.envelope)
-                self.five.ledger.vet(record)
-        except (Refused, EsteError) as error:
-            raise AuditError(place, str(error)) from error
-        if self._second_opinion:
-            self._ask_again(record.envelope, record.author, place)
-        return record
-
-    def _see_order(self, records: list[Record], waited: list[int], place: str) -> None:
-        """See that a block kept to the order, by what it says of waiting and the last one of accounts."""
-        if broken := broken_order(records, waited, self.five.bid):
-            raise AuditError(place, broken)
-
-    def _compare(self, block: Block, stored: list[StoredEntry], place: str) -> None:
-        for position, (outcome, entry) in enumerate(zip(block.outcomes, stored, strict=True)):
-            code = outcome.refusal.value if outcome.refusal else 0
+    def _outcomes_of(self, block: Block, place: str) -> None:
+        for position, (outcome, noted) in enumerate(zip(block.outcomes, self._history.entries, strict=True)):
             link = outcome.record.link
-            became = (position, link.author, link.sequence, code, outcome.chain, outcome.index)
-            if became != (entry.position, entry.author, entry.sequence, entry.code, entry.chain, entry.index):
+            became = (position, link.author, link.sequence, outcome.chain, outcome.index)
+            if became != (noted.position, noted.author, noted.sequence, noted.chain, noted.index):
                 raise AuditError(f"{place}, record {position}", "what is noted about it is not what became of it")
+
+    def _leaves_of(self, block: Block, place: str) -> None:
         ours = {(leaf.chain, leaf.index): leaf.body for leaf in block.leaves}
         theirs = {(leaf.chain, leaf.index): leaf.body for leaf in self._store.leaves_of_block(block.head.height)}
         if ours != theirs:
             chain, index = min(set(ours.items()) ^ set(theirs.items()))[0]
             raise AuditError(f"{place}, {chain.name.lower()} leaf {index}", "not the one that follows from the records")
-        self.leaves += len(ours)
+        self._leaves += len(ours)
+
+    def _nodes_of(self, block: Block, place: str) -> None:
+        ours: dict[tuple[ChainName, int], list[tuple[int, bytes]]] = {}
         for node in block.nodes:
-            if self._store.node(node.chain, node.level, node.position) != node.hash:
-                where = f"{place}, {node.chain.name.lower()} subtree {node.level}/{node.position}"
+            ours.setdefault((node.chain, node.level), []).append((node.position, node.hash))
+        for (chain, level), made in ours.items():
+            theirs = self._store.nodes(chain, level, made[0][0], made[-1][0])
+            if made != theirs:
+                position = min(set(made) ^ set(theirs))[0]
+                where = f"{place}, {chain.name.lower()} subtree {level}/{position}"
                 raise AuditError(where, "not the hash of its leaves")
-        self.nodes += len(block.nodes)
+            self._nodes += len(made)
 
-    def _checkpoint(self, data: bytes, head: bytes, place: str) -> None:
-        envelope = self._from_aggregator(data, MessageType.CHECKPOINT, place)
-        if envelope.payload != head:
-            raise AuditError(place, "signs another head")
-
-    def _statements_of(self, height: int) -> None:
+    def _statements_of(self, ledger: Replay, height: int) -> None:
         """See that the last statements, if they are of this block, say how everybody stood."""
-        made = {statement.gateway: statement for statement in self.five.statements.made}
+        made = {statement.gateway: statement for statement in ledger.five.statements.made}
         for gateway, (number, data) in list(self._statements.items()):
             place = f"statement {number} to {gateway}"
-            statement = Statement.decode(Envelope.parse(data).payload)
+            payload = Envelope.parse(data).payload
+            statement = Statement.decode(payload)
             if statement.height != height:
                 continue
-            self._from_aggregator(data, MessageType.STATEMENT, place)
+            ledger.from_aggregator(data, MessageType.STATEMENT, place)
             if (statement.gateway, statement.number) != (gateway, number):
                 raise AuditError(place, f"it is statement {statement.number} to {statement.gateway}")
             ours = made.get(gateway)
-            if ours is None or Envelope.parse(data).payload != ours.payload:
+            if ours is None or payload != ours.payload:
                 raise AuditError(place, "tells another standing than the one that follows from the records")
             del self._statements[gateway]
 
-    def _from_aggregator(self, data: bytes, type_: MessageType, place: str) -> Envelope:
+    def _seal_of(self, ledger: Replay, block: Block) -> None:
+        """See that a stored seal is of this block, and by those who had a vote, if it is one by votes.
+
+        Raises:
+            AuditError: it is not.
+        """
+        self._votes.append(frozenset((one.key, one.power) for one in ledger.five.asset.validators().values()))
+        data, place = self._store.seal(block.head.height), f"block {block.head.height}, seal"
+        if data is None or (self._quorum is None and not any(self._votes)):
+            return
         try:
-            envelope = Envelope.parse(data)
-            author = self._aggregators.get(envelope.key_id)
-            if author is None or envelope.type != type_:
-                raise AuditError(place, "not signed by an aggregator of this region")
-            envelope.verify(author.key, self.five.ledger.region)
+            seal = decode_seal(data)
+            if self._quorum is not None:
+                verify(seal, self._quorum, block.head)
+            elif isinstance(seal, Commit):
+                verify_commit(seal.block)
+                self._hold_to_the_votes(seal, block)
         except EsteError as error:
             raise AuditError(place, str(error)) from error
-        if self._second_opinion:
-            self._ask_again(envelope, author, place)
-        return envelope
+        ledger.sealed += self._quorum is not None or isinstance(seal, Commit)
 
-    def _ask_again(self, envelope: Envelope, author: Author, place: str) -> None:
-        if not verify_again(envelope, author.key, self.five.ledger.region):
-            raise AuditError(place, "the second library does not accept the signature that the first one did")
+    def _hold_to_the_votes(self, seal: Commit, block: Block) -> None:
+        """See that those who voted are those who had a vote, and that it was for this block.
 
-
-def _has_a_good_seal(store: Store, height: int, quorum: Quorum) -> bool:
-    """Whether a block has a seal. If it has, a quorum vouches by it for this very block."""
-    found, data = store.block(height), store.seal(height)
-    if found is None or data is None:
-        return False
-    try:
-        seal.verify(seal.decode_seal(data), quorum, BlockHead.decode(found[0]))
-    except EsteError as error:
-        raise AuditError(f"block {height}, seal", str(error)) from error
-    return True
-
-
-def _expect(value: T | None, place: str, finding: str) -> T:
-    if value is None:
-        raise AuditError(place, finding)
-    return value
-
-
-def _first_difference(ours: BlockHead, theirs: bytes) -> str:
-    """Which part of a head differs, in words."""
-    other = BlockHead.decode(theirs)
-    for field in ("region", "height", "time_ms", "previous", "state_root", "entries"):
-        if getattr(ours, field) != getattr(other, field):
-            return field
-    for chain in ChainName:
-        if ours.log(chain) != other.log(chain):
-            return f"the {chain.name.lower()} log"
-    return "nothing but its spelling"
+        Raises:
+            ProofError: it is not so.
+        """
+        voters = frozenset((one.key.point, one.power) for one in seal.block.validators.validators)
+        if seal.block.header.app_hash != block.head.digest or voters not in self._votes:
+            raise ProofError("votes for another block, or by others than had a vote")

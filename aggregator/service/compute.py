@@ -1,7 +1,8 @@
 """The compute node: works out what is due, and signs it as records of its own.
 
 What is due follows from the chains alone: an interval once it is frozen, a period's factors once its intervals are
-closed, its tokens once its factors are drawn up. Each step needs the block of the one before.
+closed, its tokens once its factors are drawn up; a restatement once late energy has waited long enough, and an
+adjustment once a settled period is restated. Each step needs the block of the one before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Protocol
 from aggregator.chains.analysis import Recompute
 from aggregator.chains.carbon import factor_leaf
 from aggregator.chains.five import Five
+from aggregator.chains.interval_energy import energies_root
+from aggregator.chains.restatement import PeriodAdjustment, Restatement
 from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
+from aggregator.service.stated import History, energies_of, stated_of
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
 from protocol.link import Link
@@ -28,6 +32,9 @@ class Message(Protocol):
         """Spell it."""
 
 
+Due = tuple[MessageType, Callable[[Link], Message]]
+
+
 @dataclass(frozen=True, slots=True)
 class ComputeNode:
     """One member that may sign results."""
@@ -35,10 +42,15 @@ class ComputeNode:
     name: str
     key: SigningKey
     physics: Recompute
+    history: History
+    """Where it finds what the state has forgotten."""
 
     def due_record(self, five: Five) -> bytes | None:
         """The envelope of the one result that is due now, or None."""
-        due = self._interval(five) or self._factors(five) or self._settlement(five)
+        tasks = [self._interval, self._factors, self._settlement, self._restatement, self._adjustment]
+        if five.analysis.is_leaving_unadjusted() and not five.analysis.is_leaving_unstated():
+            tasks.insert(0, self._adjustment)  # or restatements that keep coming due could hold up the next factors
+        due = next((found for task in tasks if (found := task(five)) is not None), None)
         if due is None:
             return None
         type_, message_of = due
@@ -46,24 +58,45 @@ class ComputeNode:
         link = Link(five.ledger.region, self.name, last.sequence + 1, last.digest)
         return seal(self.key, region=five.ledger.region, type_=type_, payload=message_of(link).encode())
 
-    def _interval(self, five: Five) -> tuple[MessageType, Callable[[Link], Message]] | None:
+    def _interval(self, five: Five) -> Due | None:
         interval = five.analysis.due_interval()
         if interval is None:
             return None
         flows = self.physics(five.asset.region, interval, five.data.energy_of(interval.start_ms))
         return MessageType.INTERVAL, lambda link: IntervalResult(link, interval.start_ms, interval.end_ms, flows)
 
-    def _factors(self, five: Five) -> tuple[MessageType, Callable[[Link], Message]] | None:
+    def _factors(self, five: Five) -> Due | None:
         period = five.analysis.due_period()
         if period is None:
             return None
         root = root_of(map(factor_leaf, five.analysis.factor_rows()))
         return MessageType.FACTORS, lambda link: PeriodFactors(link, period.start_ms, period.end_ms, root)
 
-    def _settlement(self, five: Five) -> tuple[MessageType, Callable[[Link], Message]] | None:
+    def _settlement(self, five: Five) -> Due | None:
         due = five.payment.due_settlement()
         if due is None:
             return None
         return MessageType.SETTLEMENT, lambda link: PeriodSettlement(
             link, due.start_ms, due.end_ms, due.factors_root, due.minted, due.charged, root_of(due.leaves)
+        )
+
+    def _restatement(self, five: Five) -> Due | None:
+        interval = five.analysis.due_restatement()
+        if interval is None:
+            return None
+        start, end = interval.start_ms, interval.end_ms
+        former, stated = energies_of(self.history, five.data, start), stated_of(self.history, five.data, start)
+        if former is None or stated is None:
+            return None  # this node's log does not reach back so far: another one's does
+        energies = five.data.restated(start, former)
+        flows = self.physics(five.asset.region, interval, energies)
+        root = energies_root(energies)
+        return MessageType.RESTATEMENT, lambda link: Restatement(link, start, end, former, stated, root, flows)
+
+    def _adjustment(self, five: Five) -> Due | None:
+        due = five.payment.due_adjustment()
+        if due is None:
+            return None
+        return MessageType.ADJUSTMENT, lambda link: PeriodAdjustment(
+            link, due.start_ms, due.end_ms, due.restatements, due.minted, due.burned, root_of(due.leaves)
         )

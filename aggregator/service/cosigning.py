@@ -6,7 +6,8 @@ the ledger: an exported folder will do. What counts is whose keys the verifier's
 
 from __future__ import annotations
 
-from aggregator.service.audit import AuditReport, Progress, audit
+from aggregator.service.audit import AuditReport, audit
+from aggregator.service.replay import Progress
 from aggregator.service.store import Store
 from protocol.checkpoint import BlockHead, contradicts
 from protocol.crypto import SigningKey

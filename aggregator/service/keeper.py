@@ -44,7 +44,7 @@ class Keeper:
         self.store = store
         self.name = name
         self._key = key
-        self._compute = ComputeNode(name, key, IntervalPhysics())
+        self._compute = ComputeNode(name, key, IntervalPhysics(), store)
         self._watch = Watch(name, key)
         self._notifier = Notifier(five.ledger.region, key)
         self._statements: list[tuple[str, int, bytes]] = []
@@ -92,6 +92,10 @@ class Keeper:
         self.store.adopt(manifest.head, manifest.logs(), five.ledger.rows(), engine_height)
         self.five = five
         self._speaks = self.signs()
+
+    def has_only_a_snapshot(self) -> bool:
+        """Whether everything after the genesis was taken from others, and no block since."""
+        return 1 < self.store.begins_at() == self.five.ledger.height
 
     def answers(self, block: Block, not_proposed: Iterable[NotProposed] = ()) -> list[Outgoing]:
         """What is to be told about the block that was kept last, in order; and to those who did not get into it."""

@@ -46,6 +46,34 @@ class Incoming:
     payload: bytes
 
 
+class BrokerAccess:
+    """How the broker is reached, as the settings say.
+
+    Raises:
+        OperatorError: a file that the settings name is missing or is not what it should be.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._password = load_password(broker.password_file) if broker.password_file else None
+        self._tls = context_of(broker.tls) if broker.tls else None
+
+    def client(self, identifier: str | None = None, *, is_kept: bool = False) -> aiomqtt.Client:
+        """A client that is not connected yet; `is_kept` if the broker is to keep its session beyond the connection."""
+        return aiomqtt.Client(
+            self._broker.host,
+            port=self._broker.port,
+            identifier=identifier,
+            username=self._broker.username,
+            password=self._password,
+            clean_session=not is_kept,
+            protocol=aiomqtt.ProtocolVersion.V311,
+            keepalive=self._broker.keepalive_s,
+            tls_context=self._tls,
+            max_inflight_messages=IN_FLIGHT_MAX,
+        )
+
+
 class BrokerPort:
     """One connection that is renewed for as long as the program runs."""
 
@@ -56,8 +84,7 @@ class BrokerPort:
             OperatorError: a file that the settings name is missing or is not what it should be.
         """
         self._broker = broker
-        self._password = load_password(broker.password_file) if broker.password_file else None
-        self._tls = context_of(broker.tls) if broker.tls else None
+        self._access = BrokerAccess(broker)
         self._region = region
         self._client_id = f"este-{region}-{name}"
         self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(maxsize=OUTGOING_MAX)
@@ -77,7 +104,7 @@ class BrokerPort:
         pause = RECONNECT_FIRST_S
         while True:
             try:
-                async with self._client() as client:
+                async with self._access.client(self._client_id, is_kept=True) as client:
                     await client.subscribe(everybody(self._region, Kind.RECORD), qos=1)
                     log.info("connected", host=self._broker.host, port=self._broker.port)
                     pause = RECONNECT_FIRST_S
@@ -117,21 +144,6 @@ class BrokerPort:
             finally:
                 self._outgoing.task_done()
 
-    def _client(self) -> aiomqtt.Client:
-        broker = self._broker
-        return aiomqtt.Client(
-            broker.host,
-            port=broker.port,
-            identifier=self._client_id,
-            username=broker.username,
-            password=self._password,
-            clean_session=False,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            keepalive=broker.keepalive_s,
-            tls_context=self._tls,
-            max_inflight_messages=IN_FLIGHT_MAX,
-        )
-
 
 class Visit:
     """A short call at the broker, for commands: with the node's settings, and with a session that nobody keeps."""
@@ -144,8 +156,7 @@ class Visit:
         """
         self._broker = broker
         self._region = region
-        self._password = load_password(broker.password_file) if broker.password_file else None
-        self._tls = context_of(broker.tls) if broker.tls else None
+        self._access = BrokerAccess(broker)
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Hand one message to the broker.
@@ -154,7 +165,7 @@ class Visit:
             LinkError: the broker is away, or lets nobody in with these settings.
         """
         with self._link_errors():
-            async with self._client() as client:
+            async with self._access.client() as client:
                 await client.publish(topic, payload, qos=1, retain=retain)
 
     async def retained(
@@ -170,9 +181,9 @@ class Visit:
         found: dict[str, bytes] = {}
         wanted = everybody(self._region, kind) if name is None else str(Topic(self._region, name, kind))
         with self._link_errors(), suppress(TimeoutError):
-            async with self._client() as client, asyncio.timeout(listen_s):
+            async with self._access.client() as client, asyncio.timeout(listen_s):
                 await client.subscribe(wanted, qos=1)
-                async for incoming in _messages(client, bytes_max):
+                async for incoming in _messages(client, kind, bytes_max):
                     found[incoming.gateway] = incoming.payload
                     if len(found) >= (RETAINED_MAX if name is None else 1):
                         break
@@ -188,27 +199,17 @@ class Visit:
                 f"the broker at {place} cannot be reached with these settings: {error}", retry=True
             ) from error
 
-    def _client(self) -> aiomqtt.Client:
-        broker = self._broker
-        return aiomqtt.Client(
-            broker.host,
-            port=broker.port,
-            username=broker.username,
-            password=self._password,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            tls_context=self._tls,
-        )
-
 
 async def _receive(
     client: aiomqtt.Client, on_link: Callable[[], Awaitable[None]], receive: Callable[[Incoming], None]
 ) -> None:
     await on_link()
-    async for incoming in _messages(client, ENVELOPE_BYTES_MAX):
+    async for incoming in _messages(client, Kind.RECORD, ENVELOPE_BYTES_MAX):
         receive(incoming)
 
 
-async def _messages(client: aiomqtt.Client, bytes_max: int) -> AsyncIterator[Incoming]:
+async def _messages(client: aiomqtt.Client, kind: Kind, bytes_max: int) -> AsyncIterator[Incoming]:
+    """What stands on topics of one kind: a broker may deliver more than was subscribed to."""
     async for message in client.messages:
         payload = message.payload
         if not isinstance(payload, bytes) or len(payload) > bytes_max:
@@ -217,4 +218,5 @@ async def _messages(client: aiomqtt.Client, bytes_max: int) -> AsyncIterator[Inc
             topic = parse(message.topic.value)
         except EncodingError:
             continue
-        yield Incoming(topic.name, payload)
+        if topic.kind is kind:
+            yield Incoming(topic.name, payload)

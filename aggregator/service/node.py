@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from aggregator.chains.five import Five
 from aggregator.engine.local import LocalEngine
@@ -25,6 +26,9 @@ from protocol.crypto import SoftwareKey
 from protocol.errors import OperatorError
 from protocol.refusals import Refused
 
+OWN_BLOCKS_MAX: Final = 64
+"""Blocks in a row for what is due: between them receipts go out, however long a backlog there is to restate."""
+
 
 class Node:
     """A node of one region, running."""
@@ -33,6 +37,7 @@ class Node:
         """Use `open`."""
         self._keeper = keeper
         self._engine = LocalEngine(keeper.five.ledger, blocks, pending_max, keeper.keep, keeper.five.bid)
+        self._is_more_due = False
 
     @classmethod
     def open(cls, folder: Path, name: str, key: SoftwareKey, blocks: Blocks, pending_max: int) -> Node:
@@ -74,6 +79,8 @@ class Node:
 
     def due_in_ms(self, now_ms: int) -> int | None:
         """How long until a block is wanted, for what waits or for time alone; None while nothing is foreseen."""
+        if self._is_more_due:
+            return 0
         totals, rule = self.five.data.totals, self.five.asset.region.rules.time
         frozen = max(totals.frozen_until_ms, self.five.asset.region.begin_ms)
         by_time = max(0, frozen + rule.interval_ms + rule.grace_ms - now_ms)
@@ -81,7 +88,7 @@ class Node:
         return by_time if by_queue is None else min(by_time, by_queue)
 
     def close_block(self, now_ms: int, is_leaving: Callable[[], bool] = lambda: False) -> list[Outgoing]:
-        """Close a block, then whatever is due because of it, until `is_leaving`; the rest stays due.
+        """Close a block, then what is due because of it, until `is_leaving` or for some blocks; the rest stays due.
 
         Returns:
             What is to be told, in order.
@@ -90,8 +97,12 @@ class Node:
             StoreError: the disk is full or failing; everything still waits.
         """
         outgoing = self._close_one(now_ms)
-        while not is_leaving() and (data := self._keeper.due_record()) is not None:
+        self._is_more_due = False
+        for _ in range(OWN_BLOCKS_MAX):
+            if is_leaving() or (data := self._keeper.due_record()) is None:
+                return outgoing
             outgoing += self._close_one(now_ms, self.check(data))
+        self._is_more_due = True
         return outgoing
 
     def refusal(self, gateway: str, digest: bytes, refused: Refused) -> Outgoing:

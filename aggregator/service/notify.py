@@ -103,6 +103,7 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
         "interval": {"start_ms": result.start_ms, "end_ms": result.end_ms},
         "readings_on_chain": data.readings,
         "intervals_closed": analysis.intervals,
+        "intervals_restated": five.analysis.totals.restatements,
         "periods_settled": payment.periods,
         "tokens": {"minted": payment.minted, "burned": payment.burned, "reserve": payment.reserve},
         "losses_w": result.flows.losses_w,

@@ -9,6 +9,7 @@ others cosigned, or the commit of a quorum of validators. Verification asks nobo
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,6 +32,7 @@ from protocol.errors import EncodingError, EsteError, ProofError
 from protocol.fields import items
 from protocol.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from protocol.quorum import MEMBERS_MAX, Quorum
+from protocol.readings import Readings
 from protocol.seal import Checkpoints, Commit, Seal
 
 FORMAT: Final = "este-proof-2"
@@ -85,7 +87,7 @@ def prove_reading(
     if asset is None:
         raise NothingToProveError(f"no meter {meter} on the asset chain")
     for entry in store.entries_of(asset.meter.gateway):
-        if entry.chain is not ChainName.DATA or entry.code:
+        if entry.chain is not ChainName.DATA or entry.code or entry.height > five.ledger.height:
             continue
         envelope = Envelope.parse(entry.envelope)
         batch = Batch.decode(envelope.payload)
@@ -105,6 +107,9 @@ def prove_reading(
             "meter": meter,
             "reading": place,
         }
+    if (begins_at := store.begins_at()) > 1:
+        before = f"this ledger begins at block {begins_at}, with a snapshot: another node's may have it"
+        raise NothingToProveError(f"no reading of {meter} at or before that time since; {before}")
     raise NothingToProveError(f"no reading of {meter} at or before that time is on the chain")
 
 
@@ -182,10 +187,28 @@ def _verify_end(document: Any, key_id: bytes, head: BlockHead) -> dict[str, obje
 def _reading(batch: Batch, block: MeterBlock, place: int) -> dict[str, object]:
     values = {quantity.name.lower(): column[place] for quantity, column in sorted(block.columns.items())}
     words = {f"{quantity.name.lower()}_words": block.words_of(quantity, place).hex() for quantity in block.words}
-    start_ms = batch.clock.epoch_ms + block.first_ms + block.starts_ms[place]
-    return (
-        {"serial": block.serial, "start_ms": start_ms, "end_ms": start_ms + block.durations_ms[place]} | values | words
-    )
+    claim = {"serial": block.serial} | _instants(block, place, batch.clock.epoch_ms) | values | words
+    return claim | (_slow(batch, block.slow, block.first_ms + block.starts_ms[place]) if block.slow else {})
+
+
+def _slow(batch: Batch, slow: Readings, until_ms: int) -> dict[str, object]:
+    """The last slow reading of a batch that began no later than `until_ms` on the boot's clock, if one did."""
+    place = bisect_right(slow.starts_ms, until_ms - slow.first_ms) - 1
+    if place < 0:
+        return {}
+    values = {quantity.name.lower(): column[place] for quantity, column in sorted(slow.columns.items())}
+    return {f"slow_{name}": value for name, value in (_instants(slow, place, batch.clock.epoch_ms) | values).items()}
+
+
+def _instants(readings: Readings, place: int, epoch_ms: int) -> dict[str, object]:
+    """When a reading was taken, UTC; where it took several requests, also when each was, and what came with it."""
+    spans = [(epoch_ms + start, epoch_ms + end) for start, end in readings.spans_ms(place)]
+    instants: dict[str, object] = {"start_ms": spans[0][0], "end_ms": spans[-1][1]}
+    for request, (start, end) in enumerate(spans if len(spans) > 1 else ()):
+        told = ", ".join(quantity.name.lower() for quantity in readings.brought_by(request))
+        part = f"part_{request + 1}"
+        instants |= {f"{part}_start_ms": start, f"{part}_end_ms": end, f"{part}_quantities": told}
+    return instants
 
 
 def _place_of(batch: Batch, meter: str, at_ms: int | None) -> int | None:

@@ -23,7 +23,13 @@ class Status:
     batches_on_chain: int
     batches_refused: int
     intervals_closed: int
+    intervals_restated: int
+    intervals_to_restate: int
+    """That late energy waits for."""
     periods_settled: int
+    periods_adjusted: int
+    """How often a settled period was made up for."""
+    corrections: int
     tokens_minted: int
     tokens_charged: int
     reserve: int
@@ -59,7 +65,8 @@ class LedgerFile:
             OperatorError: there is no ledger.
         """
         self.store = Store.open_read_only(folder)
-        self.five: Five = restore(self.store, folder)
+        with self.store.frozen():
+            self.five: Five = restore(self.store, folder)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -78,7 +85,11 @@ class LedgerFile:
             batches_on_chain=data.batches,
             batches_refused=self.store.refused(),
             intervals_closed=analysis.intervals,
+            intervals_restated=self.five.analysis.totals.restatements,
+            intervals_to_restate=len(self.five.data.late.waiting),
             periods_settled=payment.periods,
+            periods_adjusted=payment.adjustments,
+            corrections=data.corrections,
             tokens_minted=payment.minted,
             tokens_charged=payment.burned,
             reserve=payment.reserve,

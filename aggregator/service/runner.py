@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -24,7 +25,8 @@ from aggregator.service.log import configure, tell_loop_errors
 from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
-from aggregator.service.store import StoreError
+from aggregator.service.repeats import SUM_UP_MS, Repeats
+from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings
 from config.tasks import end, wait_for_any
@@ -59,6 +61,20 @@ def run(settings: AggregatorSettings) -> None:
         asyncio.run(_Runner(settings, node, broker).run())
 
 
+@dataclass(frozen=True, slots=True)
+class _TurnedAway:
+    """A kind of message that came into no block: from one gateway, if its key says so."""
+
+    event: str
+    code: RefusalCode
+    gateway: str | None = None
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What there is to log of it."""
+        return {"code": self.code.name} | ({"gateway": self.gateway} if self.gateway else {})
+
+
 class _Runner:
     """One node, its broker, and the tasks between them."""
 
@@ -67,6 +83,7 @@ class _Runner:
         self._broker = broker
         self._ingest = Ingest(node.check, settings.verify_threads, settings.pending_max)
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._repeats: Repeats[_TurnedAway] = Repeats()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -101,28 +118,39 @@ class _Runner:
         """Move what was verified into the queue, in order; answer what was refused at the door."""
         while True:
             opened = await self._ingest.next_chunk()
-            await self._broker.publish(await self._in_ledger_thread(partial(self._submit, opened)))
+            answers, turned_away = await self._in_ledger_thread(partial(self._submit, opened))
+            for kind, why in turned_away:
+                if self._repeats.is_news(kind, _now_ms()):
+                    log.warning(kind.event, **kind.about, why=why)
+            await self._broker.publish(answers)
             self._wake.set()
 
-    def _submit(self, opened: list[tuple[Incoming, Opened]]) -> list[Outgoing]:
-        answers = []
+    def _submit(self, opened: list[tuple[Incoming, Opened]]) -> tuple[list[Outgoing], list[tuple[_TurnedAway, str]]]:
+        """Queue what was opened; the answers to the rest, and what there is to log of it."""
+        answers, turned_away = [], []
         for incoming, one in opened:
             if isinstance(one, Record):
                 self._node.submit(one, _now_ms())
             elif isinstance(one, Refused) and one.code.is_from_known_author:
-                log.warning("refused", gateway=incoming.gateway, code=one.code.name, why=one.detail)
+                turned_away.append((_TurnedAway("refused", one.code, incoming.gateway), one.detail))
                 answers.append(self._node.refusal(incoming.gateway, digest_of(incoming.payload), one))
             else:
                 again = self._node.answer_again(incoming.payload) if one.code is RefusalCode.UNKNOWN_KEY else []
                 answers += again
                 if not again:
-                    log.warning("ignored", topic=incoming.gateway, code=one.code.name)
-        return answers
+                    turned_away.append((_TurnedAway("ignored", one.code), f"came on the topic of {incoming.gateway}"))
+        return answers, turned_away
+
+    def _sum_up(self, now_ms: int) -> None:
+        """Tell how often came what was told once."""
+        for kind, count in self._repeats.summed_up(now_ms):
+            log.warning(kind.event, **kind.about, more=count)
 
     async def _close_blocks(self) -> None:
         """Close a block whenever the queue or time alone wants one, until told to stop."""
         while not self._stop.is_set():
             self._wake.clear()
+            self._sum_up(_now_ms())
             due_ms = self._node.due_in_ms(_now_ms())
             if due_ms is None or due_ms > 0:
                 wait_s = IDLE_S if due_ms is None else min(IDLE_S, due_ms / 1000)
@@ -149,6 +177,7 @@ class _Runner:
                 await self._broker.drain()
         except TimeoutError:
             log.warning("the broker did not take everything; receipts will be asked for again")
+        self._sum_up(_now_ms() + SUM_UP_MS)
         log.info("stopped", height=self._node.five.ledger.height)
 
     async def _in_ledger_thread(self, call: Callable[[], T]) -> T:

@@ -1,52 +1,39 @@
 """The ledger on disk: one SQLite file in WAL, a block and its state in one transaction.
 
-The only importer of sqlite3 in this program; the tables are those of `schema`. A block is durable when `write` returns,
-and not before does anybody get a receipt. Whoever opens the file read-only sees whole blocks only.
+The tables are those of `schema`. A block is durable when `write` returns, and not before does anybody get a receipt.
+Whoever opens the file read-only sees whole blocks only.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 from aggregator.ledger.block import Block
 from aggregator.ledger.table import Change
-from aggregator.service.schema import SCHEMA_VERSION, create_schema
-from aggregator.service.stored import StoredEntry, StoredLeaf
-from config import lock
+from aggregator.service.sqlite_port import Database, connect, create
+from aggregator.service.stored import (
+    POSITION_BITS,
+    POSITION_MAX,
+    StoredEntry,
+    StoredLeaf,
+    StoreError,
+    chain_of,
+    entry_of,
+    entry_rows,
+)
 from protocol.checkpoint import BlockHead, ChainName
-from protocol.errors import EsteError, OperatorError
 from protocol.merkle import NodeSource, Range, leaf_hash
-
-FILE_NAME: Final = "ledger.sqlite"
-LOCK_NAME: Final = "ledger.lock"
-PAGE_ROWS: Final = 1000
-PAGE_BYTES: Final = 1 << 14
-"""Several envelopes to a page: with the usual 4 KiB each would spill into pages of its own, and cost twice as much."""
-WAL_BYTES_MAX: Final = 1 << 27
-"""How far the write-ahead log grows before it is folded back into the file."""
-
-POSITION_BITS: Final = 20
-POSITION_MAX: Final = (1 << POSITION_BITS) - 1
-"""An entry's id is its block's height and, in the low bits, its position there: no block has more records."""
-
-
-class StoreError(EsteError):
-    """The disk is full or failing, or the file is damaged. Nothing of a block that could not be written was kept."""
 
 
 class Store:
     """A ledger file, open for one writer or for readers."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Database) -> None:
         """Use `create`, `open` or `open_read_only`."""
         self._db = db
-        self._held = ExitStack()
-        """What `close` lets go of."""
-        self._held.callback(db.close)
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -55,17 +42,7 @@ class Store:
         Raises:
             OperatorError: there is one already.
         """
-        path = folder / FILE_NAME
-        try:
-            path.touch(mode=0o600, exist_ok=False)
-        except FileExistsError as error:
-            raise OperatorError(path, "", "no ledger yet", "one that is there already") from error
-        with closing(sqlite3.connect(path)) as db:
-            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            db.execute("PRAGMA journal_mode = WAL")
-            create_schema(db)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            db.commit()
+        create(folder)
         return cls.open(folder)
 
     @classmethod
@@ -75,16 +52,12 @@ class Store:
         Raises:
             OperatorError: there is none, another version of este made it, or another process holds it.
         """
-        store = cls(_connect(folder, "rw"))
+        db = connect(folder, "rw")
         with ExitStack() as on_error:
-            on_error.callback(store.close)
-            held = lock.hold(folder / LOCK_NAME, what="a ledger", holder="an aggregator")
-            store._held.callback(lock.release, held)
-            store._db.execute("PRAGMA journal_mode = WAL")
-            store._db.execute("PRAGMA synchronous = FULL")
-            store._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES_MAX // PAGE_BYTES}")
+            on_error.callback(db.close)
+            db.hold(folder)
             on_error.pop_all()
-        return store
+        return cls(db)
 
     @classmethod
     def open_read_only(cls, folder: Path) -> Self:
@@ -93,11 +66,15 @@ class Store:
         Raises:
             OperatorError: there is none, or another version of este made it.
         """
-        return cls(_connect(folder, "ro"))
+        return cls(connect(folder, "ro"))
+
+    def frozen(self) -> AbstractContextManager[None]:
+        """Read as of one block, whatever a node writes meanwhile."""
+        return self._db.frozen()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._held.close()
+        self._db.close()
 
     def write(
         self, block: Block, checkpoint: bytes, statements: Iterable[tuple[str, int, bytes]], engine_height: int = 0
@@ -114,9 +91,9 @@ class Store:
             StoreError: the disk is full or failing.
         """
         height = block.head.height
-        with self._writing(f"block {height}"):
+        with self._db.writing(f"block {height}"):
             self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (height, block.head.encode(), checkpoint))
-            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _entry_rows(block))
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry_rows(block))
             leaves = [(leaf.chain, leaf.index, height, leaf.body) for leaf in block.leaves]
             self._db.executemany("INSERT INTO leaf VALUES (?, ?, ?, ?)", leaves)
             self._db.executemany("INSERT INTO node VALUES (?, ?, ?, ?)", block.nodes)
@@ -132,8 +109,8 @@ class Store:
         Raises:
             StoreError: the disk is full or failing.
         """
-        with self._writing(f"the snapshot at block {head.height}"):
-            self._db.execute("INSERT INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
+        with self._db.writing(f"the snapshot at block {head.height}"):
+            self._db.execute("INSERT OR IGNORE INTO block VALUES (?, ?, ?)", (head.height, head.encode(), b""))
             self._db.execute("DELETE FROM state")
             self._db.executemany("INSERT INTO state VALUES (?, ?)", rows)
             peaks = [(name.value, *node) for name, log in logs.items() for node in log.subtrees()]
@@ -142,7 +119,7 @@ class Store:
 
     def begins_at(self) -> int:
         """Height of the first block from which on every one is here: 1, or that of the snapshot that was adopted."""
-        return int(self._one("SELECT coalesce(max(begins_at), 1) FROM engine")[0])
+        return int(self._db.one("SELECT coalesce(max(begins_at), 1) FROM engine")[0])
 
     def write_engine_height(self, engine_height: int) -> None:
         """Keep how far the engine has come, where its block changed nothing.
@@ -150,12 +127,12 @@ class Store:
         Raises:
             StoreError: the disk is full or failing.
         """
-        with self._writing(f"the engine's height {engine_height}"):
+        with self._db.writing(f"the engine's height {engine_height}"):
             self._write_engine_height(engine_height)
 
     def engine_height(self) -> int:
         """Height of the engine's last block; 0 before its first."""
-        return int(self._one("SELECT coalesce(max(height), 0) FROM engine")[0])
+        return int(self._db.one("SELECT coalesce(max(height), 0) FROM engine")[0])
 
     def write_seal(self, height: int, seal: bytes) -> None:
         """Keep the seal of a block, in the place of an earlier one. It may come long after the block.
@@ -163,26 +140,26 @@ class Store:
         Raises:
             StoreError: the disk is full or failing.
         """
-        with self._writing(f"the seal of block {height}"):
+        with self._db.writing(f"the seal of block {height}"):
             self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?)", (height, seal))
 
     def seal(self, height: int) -> bytes | None:
         """The seal of a block, or None where there is none yet."""
-        row = self._one("SELECT seal FROM seal WHERE height = ?", (height,))
+        row = self._db.one("SELECT seal FROM seal WHERE height = ?", (height,))
         return row[0] if row else None
 
     def last_sealed_height(self) -> int | None:
         """The newest block that has a seal, or None."""
-        return next(self._all("SELECT max(height) FROM seal"))[0]  # type: ignore[no-any-return]
+        return next(self._db.all("SELECT max(height) FROM seal"))[0]  # type: ignore[no-any-return]
 
     def last_block(self) -> BlockHead | None:
         """The head of the newest block, or None before genesis."""
-        row = self._one("SELECT head FROM block ORDER BY height DESC LIMIT 1")
+        row = self._db.one("SELECT head FROM block ORDER BY height DESC LIMIT 1")
         return BlockHead.decode(row[0]) if row else None
 
     def block(self, height: int) -> tuple[bytes, bytes] | None:
         """Head and checkpoint of a block, in bytes."""
-        row = self._one("SELECT head, checkpoint FROM block WHERE height = ?", (height,))
+        row = self._db.one("SELECT head, checkpoint FROM block WHERE height = ?", (height,))
         return (row[0], row[1]) if row else None
 
     def entries(self, height: int) -> list[StoredEntry]:
@@ -204,28 +181,44 @@ class Store:
 
     def leaves_of_block(self, height: int) -> list[StoredLeaf]:
         """The leaves that a block brought about beside its accepted records."""
-        rows = self._all("SELECT chain, idx, body FROM leaf WHERE height = ? ORDER BY chain, idx", (height,))
-        return [StoredLeaf(_chain(chain), index, height, body) for chain, index, body in rows]
+        rows = self._db.all("SELECT chain, idx, body FROM leaf WHERE height = ? ORDER BY chain, idx", (height,))
+        return [StoredLeaf(chain_of(chain), index, height, body) for chain, index, body in rows]
+
+    def leaves_between(self, chain: ChainName, first: int, last: int) -> Iterator[StoredLeaf]:
+        """Some leaves of a chain's log, oldest first; the last one, too."""
+        return self._leaves("chain = ? AND idx BETWEEN ? AND ? ORDER BY idx", (chain.value, first, last))
 
     def leaves(self, chain: ChainName) -> Iterator[StoredLeaf]:
         """All leaves of a chain's log, oldest first."""
         return self._leaves("chain = ? ORDER BY idx", (chain.value,))
 
+    def bodies_of_block(self, height: int) -> Iterator[bytes]:
+        """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
+        yield from (entry.envelope for entry in self.entries(height) if not entry.code)
+        yield from (leaf.body for leaf in self.leaves_of_block(height))
+
     def counts(self) -> dict[str, int]:
         """How many rows each table of the history has."""
-        return {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in ("block", "entry", "leaf", "node")}  # noqa: S608
+        return {table: self._db.one(f"SELECT count(*) FROM {table}")[0] for table in ("block", "entry", "leaf", "node")}  # noqa: S608
 
     def refused(self) -> int:
         """How many records stand in blocks as refused."""
-        return int(self._one("SELECT count(*) FROM entry WHERE code <> 0")[0])
+        return int(self._db.one("SELECT count(*) FROM entry WHERE code <> 0")[0])
 
     def node(self, chain: ChainName, level: int, position: int) -> bytes | None:
         """The hash of one perfect subtree of a chain's log."""
         if level == 0 and (leaf := self.leaf(chain, position)) is not None:
             return leaf_hash(leaf.body)
         sql = "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?"
-        row = self._one(sql, (chain.value, level, position))
+        row = self._db.one(sql, (chain.value, level, position))
         return row[0] if row else None
+
+    def nodes(self, chain: ChainName, level: int, first: int, last: int) -> list[tuple[int, bytes]]:
+        """The perfect subtrees of one level from position `first` to `last`, each with its position."""
+        if level == 0:
+            return [(leaf.index, leaf_hash(leaf.body)) for leaf in self.leaves_between(chain, first, last)]
+        sql = "SELECT position, hash FROM node WHERE chain = ? AND level = ? AND position BETWEEN ? AND ? ORDER BY 1"
+        return list(self._db.all(sql, (chain.value, level, first, last)))
 
     def node_source(self, chain: ChainName) -> NodeSource:
         """Where `protocol.merkle` finds the subtrees that it needs for a proof."""
@@ -249,29 +242,16 @@ class Store:
 
     def state(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows of the state, in the order of their keys."""
-        yield from self._all("SELECT key, value FROM state ORDER BY key")
+        yield from self._db.all("SELECT key, value FROM state ORDER BY key")
 
     def statements(self) -> list[tuple[str, int, bytes]]:
         """The last statement to each gateway, as (gateway, number, envelope)."""
-        rows = self._all("SELECT gateway, number, envelope FROM statement ORDER BY gateway")
+        rows = self._db.all("SELECT gateway, number, envelope FROM statement ORDER BY gateway")
         return [(gateway, number, envelope) for gateway, number, envelope in rows]
 
     def is_sound(self) -> str | None:
         """What SQLite itself finds wrong with the file, or None."""
-        try:
-            found = [row[0] for row in self._db.execute("PRAGMA integrity_check(1)")]
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes damaged bytes in its finding
-            return str(error)
-        return None if found == ["ok"] else str(found[0])
-
-    @contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
-        """One transaction, all or nothing."""
-        try:
-            with self._db:
-                yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{what} could not be written: {error}") from error
+        return self._db.is_sound()
 
     def _write_engine_height(self, engine_height: int) -> None:
         self._db.execute(
@@ -286,61 +266,13 @@ class Store:
 
     def _entries(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredEntry]:
         columns = "id, author, sequence, code, chain, leaf, waited, envelope"
-        for row in self._all(f"SELECT {columns} FROM entry WHERE {where}", arguments):  # noqa: S608
-            place, author, sequence, code, chain, index, waited, envelope = row
-            height, position = place >> POSITION_BITS, place & POSITION_MAX
-            yield StoredEntry(height, position, author, sequence, code, _chain(chain), index, waited, envelope)
+        for row in self._db.all(f"SELECT {columns} FROM entry WHERE {where}", arguments):  # noqa: S608
+            yield entry_of(row)
 
     def _leaves(self, where: str, arguments: tuple[object, ...]) -> Iterator[StoredLeaf]:
         sql = (
             "SELECT * FROM (SELECT chain, leaf AS idx, id >> ? AS height, envelope FROM entry WHERE code = 0"  # noqa: S608
             f" UNION ALL SELECT chain, idx, height, body FROM leaf) WHERE {where}"
         )
-        for chain, index, height, body in self._all(sql, (POSITION_BITS, *arguments)):
-            yield StoredLeaf(_chain(chain), index, height, body)
-
-    def _one(self, sql: str, arguments: tuple[object, ...] = ()) -> Any:
-        return next(self._all(sql, arguments), None)
-
-    def _all(self, sql: str, arguments: tuple[object, ...] = ()) -> Iterator[Any]:
-        """Rows of a query.
-
-        Raises:
-            StoreError: the file is damaged, or the disk is failing.
-        """
-        try:
-            cursor = self._db.execute(sql, arguments)
-            while rows := cursor.fetchmany(PAGE_ROWS):
-                yield from rows
-        except sqlite3.Error as error:
-            raise StoreError(f"the ledger file cannot be read: {error}") from error
-
-
-def _chain(number: int) -> ChainName:
-    try:
-        return ChainName(number)
-    except ValueError as error:
-        raise StoreError(f"the ledger file names a chain {number}") from error
-
-
-def _connect(folder: Path, mode: str) -> sqlite3.Connection:
-    path = folder / FILE_NAME
-    if not path.is_file():
-        raise OperatorError(path, "", "a ledger", "nothing there; make one with: este-aggregator init")
-    try:
-        db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False, timeout=30)
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        raise OperatorError(path, "", "a ledger that can be opened", str(error)) from error
-    if version != SCHEMA_VERSION:
-        db.close()
-        raise OperatorError(path, "", f"a ledger of version {SCHEMA_VERSION}", f"version {version}")
-    return db
-
-
-def _entry_rows(block: Block) -> Iterator[tuple[object, ...]]:
-    first = block.head.height << POSITION_BITS
-    for position, outcome in enumerate(block.outcomes):
-        link, code = outcome.record.link, outcome.refusal or 0
-        became = (code, outcome.chain, outcome.index, outcome.waited)
-        yield first + position, link.author, link.sequence, *became, outcome.record.envelope.data
+        for chain, index, height, body in self._db.all(sql, (POSITION_BITS, *arguments)):
+            yield StoredLeaf(chain_of(chain), index, height, body)

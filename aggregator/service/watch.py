@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aggregator.chains.five import Five
-from aggregator.ledger.record import MAY_SIGN, Record, Role
+from aggregator.ledger.record import ONE_PER_NUMBER, Record, Role
 from protocol.crypto import SigningKey
 from protocol.envelope import Envelope, seal
 from protocol.evidence import Evidence, contradiction, evidence_of
@@ -46,7 +46,7 @@ class Watch:
         found, author = evidence_of(ours, theirs.envelope.data), theirs.author
         if found is None or author.role is Role.REGULATOR:
             return False  # the region has one regulator: everybody is told, but the rule could not end its key
-        records = MAY_SIGN[author.role]
+        records = ONE_PER_NUMBER[author.role]
         if contradiction(*found, region=theirs.link.region, name=author.name, records=records) is None:
             return False
         if len(self._seen) < ACCUSED_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -30,7 +31,7 @@ class StandingOrder(Model):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.right not in (kind.name.lower() for kind in RightKind):
-            raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}")
+            raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}", self.right)
         return self
 
     @property
@@ -125,21 +126,26 @@ class AgentSettings(Model):
     @model_validator(mode="after")
     def _one_key(self) -> Self:
         if (self.key_file is None) == (self.pkcs11 is None):
-            raise mistake("either key_file, for a key in a file, or pkcs11, for one in a chip")
+            got = "neither" if self.key_file is None else "both"
+            raise mistake("either key_file, for a key in a file, or pkcs11, for one in a chip", got)
         return self
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
         if self.gateway == AGGREGATOR:
-            raise mistake(f"a gateway name other than the reserved {AGGREGATOR!r}")
+            raise mistake(f"a gateway name other than the reserved {AGGREGATOR!r}", "that one")
         names = [meter.id for bus in self.buses for meter in bus.meters]
         names += [device.id for bus in self.buses for device in bus.devices]
-        if len(names) != len(set(names)):
-            raise mistake("each meter and device once")
+        if twice := _first_twice(names):
+            raise mistake("each meter and device once", f"{twice} twice")
         for quantity in self.quantities:
             if quantity not in (q.name.lower() for q in Quantity):
-                raise mistake(f"quantities out of {', '.join(q.name.lower() for q in Quantity)}")
-        places = [bus.place for bus in self.buses]
-        if len(places) != len(set(places)):
-            raise mistake("each bus once, with all its meters")
+                raise mistake(f"quantities out of {', '.join(q.name.lower() for q in Quantity)}", quantity)
+        if twice := _first_twice([bus.place for bus in self.buses]):
+            raise mistake("each bus once, with all its meters", f"{twice} twice")
         return self
+
+
+def _first_twice(names: Sequence[str]) -> str | None:
+    """The first name that stands there a second time."""
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)

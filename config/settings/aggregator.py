@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from config.model import Listed, Model, Name, Positive
+from config.model import Listed, Model, Name, Natural, Positive
 from config.settings.broker import Broker
 from config.settings.places import FilePath, Host, Port
 
@@ -55,9 +55,9 @@ class CometBft(Model):
     """A block without records after so long, so that time goes on and intervals close."""
     propose_ms: Annotated[int, Field(ge=100, le=60_000)] = 3000
     """How long a proposal is waited for: what a node that is down costs when its turn comes."""
-    blocks_kept: Annotated[int, Field(ge=0)] = 100_000
+    blocks_kept: Natural = 100_000
     """Blocks that CometBFT keeps for others to catch up; 0 for all. The ledger keeps every record anyway."""
-    snapshot_every: Annotated[int, Field(ge=0)] = 1000
+    snapshot_every: Natural = 1000
     """Blocks between two snapshots for those who join; 0 for none."""
     sync: StateSync | None = None
 

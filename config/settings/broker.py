@@ -20,7 +20,7 @@ class Tls(Model):
     @model_validator(mode="after")
     def _both(self) -> Self:
         if (self.certificate_file is None) != (self.key_file is None):
-            raise mistake("certificate_file and key_file together")
+            raise mistake("certificate_file and key_file together", "one of them alone")
         return self
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.modbus import RTU_UNIT_MAX, UNIT_MAX
 from config.model import Listed, Model, Name, Natural, Positive, mistake
 from config.settings.places import FilePath, Host, Port
 
-Unit = Annotated[int, Field(ge=0, le=255)]
+Unit = Annotated[int, Field(ge=0, le=UNIT_MAX)]
 """Modbus unit identifier."""
 
 
@@ -62,9 +63,6 @@ class Framing(StrEnum):
     """Serial frames, as a serial server passes them on."""
 
 
-RTU_UNIT_MAX: Final = 247
-
-
 class Bus(Model):
     """One Modbus bus: a Modbus TCP server, a serial server, or a serial port of this machine. And what is on it."""
 
@@ -77,6 +75,8 @@ class Bus(Model):
     """Least silence before each request, for meters that are slow to listen again; never less than 3.5 characters."""
     timeout_ms: Annotated[int, Field(ge=10, le=60_000)] = 1000
     """How long a unit may think before it answers, at most."""
+    slow_every_ms: Annotated[int, Field(ge=100, le=86_400_000)] | None = None
+    """How often to read what a meter's profile does not call fast; if not told, in every cycle."""
     meters: Annotated[tuple[MeterAddress, ...], Listed] = ()
     devices: Annotated[tuple[DeviceAddress, ...], Listed] = ()
 
@@ -87,9 +87,11 @@ class Bus(Model):
             return given
         has_host, has_serial = (given.get(key) is not None for key in ("host", "serial"))
         if has_host == has_serial:
-            raise mistake("either host, for a TCP connection, or serial, for a port of this machine")
+            got = "both" if has_host else "neither"
+            raise mistake("either host, for a TCP connection, or serial, for a port of this machine", got)
         if has_serial and (given.get("framing") or Framing.RTU) != Framing.RTU:
-            raise mistake("framing rtu, or none told: a serial port speaks nothing else")
+            got = f"framing {given['framing']}"
+            raise mistake("framing rtu, or none told: a serial port speaks nothing else", got)
         return {**given, "framing": Framing.RTU} if has_serial else given
 
     @model_validator(mode="after")
@@ -97,7 +99,7 @@ class Bus(Model):
         if self.framing is Framing.RTU:
             for unit in (*(meter.unit for meter in self.meters), *(device.unit for device in self.devices)):
                 if not 1 <= unit <= RTU_UNIT_MAX:
-                    raise mistake(f"units from 1 to {RTU_UNIT_MAX}, as on every serial line, not {unit}")
+                    raise mistake(f"units from 1 to {RTU_UNIT_MAX}, as on every serial line", f"unit {unit}")
         return self
 
     @property

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from config.modbus import RTU_UNIT_MAX
 from config.model import Model, Natural, mistake
 from config.settings.places import FilePath, Host, Port
 
@@ -26,10 +27,14 @@ class FleetSettings(Model):
     """Simulated meters."""
 
     meters: Annotated[int, Field(ge=4, le=100_000)] = 12
+    sunspec: Annotated[int, Field(ge=0, le=1000)] = 0
+    """SunSpec devices beside the meters: hybrid inverters that spell integers or floats, and batteries, in turn."""
+    heat: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Heat meters beside them."""
     seed: Natural = 1
     host: Host = "127.0.0.1"
     first_port: Port = 15020
-    units_per_port: Annotated[int, Field(ge=1, le=247)] = 200
+    units_per_port: Annotated[int, Field(ge=1, le=RTU_UNIT_MAX)] = 200
     speed: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How much faster the day goes by for sun, wind and habits. Energy always follows power in real time."""
     transport: Annotated[Transport, Field(strict=False)] = Transport.TCP
@@ -39,5 +44,5 @@ class FleetSettings(Model):
     @model_validator(mode="after")
     def _linked(self) -> Self:
         if self.transport is Transport.SERIAL and self.run_folder is None:
-            raise mistake("a run_folder, in which serial buses are linked")
+            raise mistake("a run_folder, in which serial buses are linked", "none")
         return self

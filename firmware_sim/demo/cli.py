@@ -25,7 +25,7 @@ from firmware_sim.demo.stage import TIME, Stage, see_that_free
 from firmware_sim.demo.view import Scene, Summary, picture_of, summary_table
 from protocol.errors import EsteError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 out = Console()
 err = Console(stderr=True)
 

@@ -49,6 +49,8 @@ class Stage:
     broker: Broker
     validators: int = 0
     """Nodes that agree on blocks; 0 for one that orders them by itself."""
+    profile_folders: tuple[Path, ...] = ()
+    """Further meter profiles: those of SunSpec devices."""
 
     @property
     def logs(self) -> Path:
@@ -127,14 +129,25 @@ async def build(folder: Path, *, meters: int, seed: int, broker: Broker, validat
         EsteError: the folder is in use, or a command failed.
     """
     fleet = FleetSettings(meters=meters, seed=seed, first_port=free_ports(meters // 6 + 2), speed=SPEED)
-    stage = Stage(folder, compose(fleet), fleet, broker, validators)
-    _write_settings(stage)
-    await _found_region(stage)
+    stage = prepare(folder, fleet, broker, validators)
+    await found(stage)
     return stage
 
 
-def _write_settings(stage: Stage) -> None:
-    folder = stage.folder
+def prepare(
+    folder: Path,
+    fleet: FleetSettings,
+    broker: Broker,
+    validators: int = 0,
+    *,
+    profile_folders: tuple[Path, ...] = (),
+) -> Stage:
+    """Write everything but the ledger: the fleet can run then.
+
+    Raises:
+        OperatorError: the folder is in use, or cannot be written.
+    """
+    stage = Stage(folder, compose(fleet), fleet, broker, validators, profile_folders)
     see_that_free(folder)
     try:
         stage.logs.mkdir(parents=True)
@@ -144,6 +157,7 @@ def _write_settings(stage: Stage) -> None:
     _write_model(stage.fleet_settings, stage.fleet)
     for gateway in stage.scenario.gateways:
         _make_gateway(stage, gateway)
+    return stage
 
 
 def _make_gateway(stage: Stage, gateway: str) -> None:
@@ -163,6 +177,7 @@ def _make_gateway(stage: Stage, gateway: str) -> None:
         resend_after_ms=RESEND_AFTER_MS,
         clock_wait_max_ms=0,  # a demo does not wait for the time, and says that it is not synchronized
         statement_age_max_ms=60_000,
+        profile_folders=stage.profile_folders,
         buses=stage.scenario.buses(gateway, stage.fleet),
         standing_orders=_standing_orders(stage.scenario, gateway),
     )
@@ -188,13 +203,18 @@ def _standing_orders(scenario: Scenario, gateway: str) -> tuple[StandingOrder, .
     return tuple(orders)
 
 
-async def _found_region(stage: Stage) -> None:
+async def found(stage: Stage) -> None:
+    """Found the region of what was prepared.
+
+    Raises:
+        EsteError: a profile is missing, or the command failed.
+    """
     keys = [f"--gateway={gateway}={stage.folder / gateway / 'gateway.pub.pem'}" for gateway in stage.scenario.gateways]
     broker = [f"--broker-host={stage.broker.host}", f"--broker-port={stage.broker.port}"]
-    engine: list[str] = []
+    engine = [f"--profile-folder={folder}" for folder in stage.profile_folders]
     if stage.validators:
         first_port = free_ports(2 * stage.validators)
-        engine = ["--engine=cometbft", f"--validators={stage.validators}", f"--first-port={first_port}"]
+        engine += ["--engine=cometbft", f"--validators={stage.validators}", f"--first-port={first_port}"]
     command = [program("este-aggregator"), "init", str(stage.region), f"--grid={stage.grid_file}"]
     await output_of([*command, *keys, *broker, *engine])
     for node in stage.nodes:

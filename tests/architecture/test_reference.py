@@ -70,6 +70,14 @@ def test_every_command_and_option_is_documented(title: str, taken: set[str]) -> 
     assert documented(section(title)) == taken, f"docs/reference/commands.md, {title}"
 
 
+@pytest.mark.parametrize("title", [title for title, _ in options()])
+def test_help_shows_no_value_behind_an_option_that_takes_none(title: str) -> None:
+    name, *verbs = title.split()
+    told = CliRunner().invoke(APPS[name], [*verbs, "--help"])
+    assert told.exit_code == 0
+    assert "<bool>" not in told.output
+
+
 def test_a_table_that_has_fallen_behind_is_seen() -> None:
     (kind, *_) = PAGES["settings.md"]
     page = f"<!-- fields of {kind.__name__} -->\n\n| `region` | text | none | Where it is. |\n\nMore.\n"

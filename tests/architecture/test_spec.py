@@ -9,12 +9,16 @@ from dataclasses import fields
 
 import pytest
 
-from aggregator.chains.carbon import FactorRow
+from aggregator.chains.carbon import FactorRow, PeriodSums
+from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
 from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
+from aggregator.service.history import PastBlock, PastEntry
+from aggregator.service.portable import MAGIC, VERSION
 from config import grid_model, meter_profile, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
@@ -31,8 +35,8 @@ from protocol.rotation import POSSESSION, possession_bytes, rotate
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
-from tests.builders import an_envelope
-from tests.village import Village
+from tests.builders import a_batch, a_meter_block_in_parts, an_envelope
+from tests.village import START_MS, Village, a_grid, a_grid_document
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
 PROSE = (ROOT / "docs/spec/README.md").read_text(encoding="utf-8")
@@ -65,9 +69,13 @@ def texts(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def village() -> Village:
-    """A region that has lived through a settlement period and sold a right."""
-    village = Village()
+    """A region that has lived through a settlement period, restated a part of it, and sold a right."""
+    rules = a_grid_document()["rules"]
+    village = Village(grid=a_grid(rules=rules | {"time": rules["time"] | {"restate_after_ms": 0}}))
     village.live(35)
+    correction = Correction(village.link("regulator"), "m-gas", (Delta(START_MS, 0, 1000),), "seals were broken")
+    village.close([village.record(village.sign(correction, MessageType.CORRECTION, "regulator"))])
+    village.close_due()
     purchase = village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))
     broken = village.a_batch(meters=(village.a_block_of("m-nobody", 0),))
     village.close([purchase, village.record(village.sign(broken, MessageType.BATCH))])
@@ -174,6 +182,8 @@ ROWS: dict[str, type] = {
     "vote": Validator,
     "participant-flow": ParticipantFlow,
     "branch-flow": BranchFlow,
+    "delta": Delta,
+    "sums": PeriodSums,
 }
 
 
@@ -184,7 +194,7 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
 
 RECORDS = [
     *("genesis", "admission", "revocation", "rotation", "validator", "evidence"),
-    *("batch", "purchase", "interval", "factors", "settlement"),
+    *("batch", "purchase", "interval", "factors", "settlement", "correction", "restatement", "adjustment"),
 ]
 
 
@@ -193,11 +203,27 @@ def test_a_record_has_the_keys_of_the_grammar(type_: str, village: Village) -> N
     assert keys(type_) == list(payloads(village)[MessageType(type_)])
 
 
+@pytest.mark.parametrize(("name", "where"), [("meter-block", ()), ("slow-readings", (9,))], ids=str)
+def test_a_meter_block_has_the_keys_of_the_grammar(name: str, where: tuple[int, ...]) -> None:
+    value = decode(a_batch(meters=(a_meter_block_in_parts(),)).encode(), size_max=1 << 20)[7][0]
+    for key in where:
+        value = value[key]
+    assert [int(key) for key in re.findall(r"^    (?:\? )?(\d+) => ", rule(name), re.MULTILINE)] == list(value)
+
+
 def test_the_rows_of_an_interval_are_as_long_as_the_grammar_says(village: Village) -> None:
     interval = payloads(village)[MessageType.INTERVAL]
     assert {len(row) for row in interval[7]} == {len(labels("participant-flow"))}
     assert {len(row) for row in interval[8]} == {len(labels("branch-flow"))}
     assert {len(part) for row in interval[7] for part in row[4]} == {len(labels("origin"))}
+
+
+def test_the_rows_of_a_restatement_are_as_the_grammar_says(village: Village) -> None:
+    restatement = payloads(village)[MessageType.RESTATEMENT]
+    assert labels("metered-row") == ["meter", *(field.name for field in fields(IntervalEnergy))]
+    assert {len(row) for row in restatement[7]} == {len(labels("metered-row"))}
+    for key, row in ((8, "participant-flow"), (10, "participant-flow"), (11, "branch-flow")):
+        assert {len(part) for part in restatement[key]} == {len(labels(row))}
 
 
 def test_the_grammar_has_the_sources_and_their_numbers() -> None:
@@ -250,7 +276,8 @@ def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> Non
 
 def test_leaves_are_as_the_grammar_says(village: Village) -> None:
     found = leaves(village)
-    assert set(found) == {rule(f"{word}-leaf").split('"')[1] for word in ("refused", "factors", "movement")}
+    words = ("refused", "factors", "movement", "metered", "restated", "adjusted")
+    assert set(found) == {rule(f"{word}-leaf").split('"')[1] for word in words}
     for word, rows in found.items():
         assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}
     assert labels("factors-leaf") == [field.name for field in fields(FactorRow)]
@@ -272,3 +299,10 @@ def test_a_header_of_cometbft_is_spelled_in_the_order_in_which_it_is_hashed() ->
     assert labels("comet-header") == [field.name for field in fields(Header)]
     assert f"version_block: {BLOCK_PROTOCOL}," in rule("comet-header")
     assert f"[1*{VALIDATORS_MAX} comet-validator]" in rule("light-block")
+
+
+def test_the_grammar_spells_an_export_as_the_code_does() -> None:
+    assert labels("export-header") == ["magic", "version", "region", "blocks"]
+    assert labels("export-block") == [field.name for field in fields(PastBlock)]
+    assert labels("export-entry") == [field.name for field in fields(PastEntry)]
+    assert (f'magic: "{MAGIC}"' in GRAMMAR, f"version: {VERSION}," in GRAMMAR) == (True, True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from tests.architecture.exactness import orders_of_sets
 from tests.architecture.house import ALLOWED, PACKAGES, ROOT, Module, modules, report
 
 # -- Clocks
@@ -91,20 +92,6 @@ def test_the_rooms_that_must_be_exact_hold_no_floats() -> None:
 
 
 # -- Order that differs from node to node
-
-
-def orders_of_sets(tree: ast.AST) -> Iterator[ast.AST]:
-    """Iterations over what is visibly a set, whose order depends on the process."""
-    for node in ast.walk(tree):
-        iterated: list[ast.expr] = []
-        if isinstance(node, (ast.For, ast.comprehension)):
-            iterated = [node.iter]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"list", "tuple"}:
-            iterated = node.args
-        for source in iterated:
-            match source:
-                case ast.Set() | ast.SetComp() | ast.Call(func=ast.Name(id="set" | "frozenset")):
-                    yield source
 
 
 def names_used(tree: ast.AST, names: set[str]) -> Iterator[ast.Call]:

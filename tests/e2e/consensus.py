@@ -6,7 +6,6 @@ The village's grid, whose gateway is played by the test. Each node can be killed
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from aggregator.engine.cometbft.rpc_port import Rpc, Sent
 from aggregator.founding.network import found_network, names_of
 from aggregator.founding.region import plan
 from aggregator.service.audit import audit
+from aggregator.service.query import LedgerFile
 from aggregator.service.store import Store
 from firmware_sim.free_port import free_ports
 from protocol.batch import Batch, Clock, ClockState
@@ -88,6 +88,8 @@ class Consensus:
     """By node: what `tests.e2e.bad_node` is told to do instead of an honest one."""
     inside: dict[str, list[str]] = field(default_factory=dict)
     """By node: what its command begins with, for a network namespace."""
+    hosts: dict[str, str] = field(default_factory=dict)
+    """By node: where its RPC is reached, if not on loopback."""
 
     def home(self, name: str) -> Path:
         return self.folder / name
@@ -154,8 +156,24 @@ class Consensus:
             sent += asyncio.run(self._broadcast(name, txs))
         return sent
 
+    def broadcast_blindly(self, txs: Sequence[bytes], name: str) -> None:
+        """Hand bytes to a node's mempool without waiting for a word about them."""
+
+        async def send() -> None:
+            rpc = self.rpc(name)
+            try:
+                await rpc.broadcast(txs)
+            finally:
+                rpc.close()
+
+        asyncio.run(send())
+
+    def rpc(self, name: str) -> Rpc:
+        """A node's CometBFT, for questions; close it."""
+        return Rpc(self.settings(name)["cometbft"]["rpc_port"], host=self.hosts.get(name, "127.0.0.1"))
+
     async def _broadcast(self, name: str, txs: Sequence[bytes]) -> list[Sent]:
-        rpc = Rpc(self.settings(name)["cometbft"]["rpc_port"])
+        rpc = self.rpc(name)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
@@ -171,6 +189,21 @@ class Consensus:
 
     def height(self, name: str) -> int:
         return len(self.heads(name))
+
+    def decided(self, name: str) -> int:
+        """How many blocks of consensus a node has lived through, those that changed nothing too."""
+        with closing(Store.open_read_only(self.home(name) / "data")) as store:
+            return store.engine_height()
+
+    def intervals(self, name: str) -> int:
+        """How many intervals a node's ledger has closed."""
+        with closing(LedgerFile(self.home(name) / "data")) as ledger:
+            return ledger.status().intervals_closed
+
+    def has_balances(self, name: str) -> bool:
+        """Whether tokens have moved."""
+        with closing(LedgerFile(self.home(name) / "data")) as ledger:
+            return ledger.status().tokens_minted + ledger.status().tokens_charged > 0
 
     def heads(self, name: str) -> list[BlockHead]:
         """The heads of all blocks in a node's ledger file, oldest first."""
@@ -189,6 +222,11 @@ class Consensus:
         assert len(by_sequence) == len(entries)
         assert all(by_sequence[number] == self.gateway.sent[number - 1] for number in by_sequence)
         return len(entries)
+
+    def last_of_gateway(self, name: str) -> int:
+        """The number of the gateway's last record on a node's chain, also where it begins with a snapshot."""
+        with closing(LedgerFile(self.home(name) / "data")) as ledger:
+            return ledger.five.ledger.last_record(GATEWAY).sequence
 
     def wait(self, what: str, is_true: Callable[[], bool]) -> None:
         """Wait for a condition while everybody who was started lives."""
@@ -218,7 +256,7 @@ class Consensus:
     def audit(self, *names: str) -> None:
         """Every node's ledger follows from its records."""
         for name in names or self.names:
-            with closing(Store.open_read_only(self.home(name) / "data")) as store:
+            with closing(Store.open_read_only(self.home(name) / "data")) as store, store.frozen():
                 audit(store)
 
 
@@ -247,7 +285,3 @@ def consensus(folder: Path, *, quick: bool = True) -> Iterator[Consensus]:
         for process in made.processes.values():
             process.kill()
             process.wait()
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

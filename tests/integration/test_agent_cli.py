@@ -45,7 +45,7 @@ class TestInit:
         assert done.stdout.startswith(
             f"gateway {GATEWAY} in region {REGION}: key {fingerprint(key.thumbprint)}\n1. Ask to be admitted: "
         )
-        assert f"este-agent run --settings {tmp_path / 'gw' / 'agent.yaml'}" in done.stdout
+        assert f": {COMMAND} run --settings {tmp_path / 'gw' / 'agent.yaml'}" in done.stdout, "as it was called"
 
     def test_it_never_prints_the_private_key(self, tmp_path: Path) -> None:
         done = este_agent("init", tmp_path / "gw", "--region", REGION, "--gateway", GATEWAY)

@@ -279,6 +279,32 @@ def test_a_rotation_is_a_record_and_what_follows_has_the_new_key(gateway: Gatewa
     assert (ledger.key, ledger.readings) == (new, [1, 2, 3, 4, 6, 7])
 
 
+def test_a_rotation_that_the_ledger_would_refuse_is_not_even_signed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession, "ROTATIONS_MAX", 2)
+    ledger = member(gateway)
+    for _ in range(2):
+        enrolment.rotate(gateway.settings)
+    key = gateway.key.public_key
+    with pytest.raises(OperatorError, match=r"at most 2 of them; now the regulator has to admit a key: .* --new-key"):
+        enrolment.rotate(gateway.settings)
+    gateway.deliver(ledger)
+    assert (gateway.key.public_key, ledger.key) == (key, key)
+    asked = enrolment.ask(gateway.settings, gateway.home, new_key=True)
+    accept(gateway, a_slip(asked.key, ledger.last))
+    assert enrolment.rotate(gateway.settings) != asked.key, "the regulator's word begins a new count"
+
+
+def test_no_new_key_is_made_while_an_agent_runs(gateway: Gateway) -> None:
+    member(gateway)
+    with closing(gateway.books().file), pytest.raises(OperatorError, match="got an agent that is running"):
+        enrolment.ask(gateway.settings, gateway.home, new_key=True)
+    assert not list(gateway.home.glob(f"*{succession.NEXT_SUFFIX}"))
+    with closing(gateway.books().file):
+        enrolment.ask(gateway.settings, gateway.home, new_key=False)  # this only asks
+
+
 STEPS: list[tuple[Any, str]] = [
     (enrolment, "_next_key"),
     (succession, "queue_rotation"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +17,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from agent.bus.metering import plan_for, reading_of
 from agent.bus.modbus_port import ModbusBus
-from agent.library.checkup import examine, patient_at, patient_of
+from agent.library.checkup import examine
 from agent.library.doctor import Verdict
+from agent.library.look import meter_at, meter_of
 from agent.library.sunspec import survey, write_profiles
 from config.load import METERS_FOLDER, load_profiles
 from config.settings.bus import Bus, MeterAddress
@@ -27,7 +29,7 @@ from protocol.errors import DeviceError, OperatorError
 from protocol.units import BootMs, Quantity
 from tests.integration.agent_world import COMMAND
 from tests.integration.test_fleet import serve
-from tests.unit.agent.builders import a_settings
+from tests.unit.agent.builders import a_settings, blocks
 from tests.unit.agent.sunspec_devices import Device, a_meter, i16
 from tests.unit.config.documents import a_profile_document
 
@@ -61,8 +63,8 @@ async def test_pains_row_6_the_doctor_finds_no_fault_with_any_meter_of_the_fleet
         models = set()
         for connection in served.fleet.scenario.connections:
             profile = connection.site.model
-            patient = patient_at(Bus(host=HOST, port=connection.place.port), connection.place.unit, profile)
-            _, found = await examine(patient, load_profiles(), wait_ms=0, clock=TenMinutesLater(served.fleet))
+            wired = meter_at(Bus(host=HOST, port=connection.place.port), connection.place.unit, profile)
+            _, found = await examine(wired, load_profiles(), wait_ms=0, clock=TenMinutesLater(served.fleet))
             assert not [f for f in found if f.verdict is Verdict.FAILS], (profile, found)
             models.add(profile)
         assert len(models) >= 4
@@ -77,9 +79,9 @@ async def test_pains_row_6_the_doctor_finds_a_profile_that_is_not_the_meters(tmp
         swapped = right.replace("high_first", "low_first")
         for text, fails in ((exchanged, {"slope"}), (swapped, {"mains", "values"})):
             (tmp_path / "wrong.yaml").write_text(text)
-            patient = patient_at(Bus(host=HOST, port=place.port), place.unit, "wrong")
+            wired = meter_at(Bus(host=HOST, port=place.port), place.unit, "wrong")
             clock = TenMinutesLater(served.fleet)
-            _, found = await examine(patient, load_profiles((tmp_path,)), wait_ms=0, clock=clock)
+            _, found = await examine(wired, load_profiles((tmp_path,)), wait_ms=0, clock=clock)
             assert fails & {f.check for f in found if f.verdict is Verdict.FAILS}, found
 
 
@@ -102,15 +104,15 @@ def test_the_doctor_needs_to_know_which_meter() -> None:
     for arguments in ((), ("--host", HOST), ("--settings", "a.yaml"), ("--host", HOST, "--settings", "a.yaml")):
         done = este_agent("doctor", *arguments)
         assert done.returncode == 1
-        assert "expected --host with --profile, or --settings with --meter" in done.stderr
+        assert "expected --host or --device with --profile, or --settings with --meter" in done.stderr
 
 
 def test_a_meter_that_the_settings_do_not_name_is_told() -> None:
     bus = {"host": HOST, "meters": [{"id": "m-1", "unit": 7, "profile": "abb_b23", "serial": "5"}]}
     settings = a_settings(buses=[bus])
-    assert patient_of(settings, "m-1").address.unit == 7
+    assert meter_of(settings, "m-1").address.unit == 7
     with pytest.raises(OperatorError, match="expected a meter out of m-1, got 'm-2'"):
-        patient_of(settings, "m-2")
+        meter_of(settings, "m-2")
 
 
 # -- SunSpec
@@ -144,7 +146,7 @@ async def test_a_sunspec_meter_is_walked_written_admitted_and_read(tmp_path: Pat
         answers = {request: await bus.read(1, request, TIMEOUT_MS) for request in meter.requests}
         bus.close()
         assert len(meter.requests) == 1, "the fixed words cost no request of their own"
-        reading = reading_of(meter, "", BootMs(0), BootMs(1), answers)
+        reading = reading_of(meter, "", blocks(answers))
         assert reading.values[Quantity.IMPORTED_WH] == 12_345_670
         assert reading.values[Quantity.ACTIVE_POWER_W] == -1_250
 
@@ -152,14 +154,14 @@ async def test_a_sunspec_meter_is_walked_written_admitted_and_read(tmp_path: Pat
 async def test_a_scale_factor_that_changes_is_caught_by_the_doctor(tmp_path: Path) -> None:
     device = a_meter()
     async with served(device) as port:
-        chain = await survey(HOST, port=port, unit=1, timeout_ms=TIMEOUT_MS)
+        chain = await survey(Bus(host=HOST, port=port, timeout_ms=TIMEOUT_MS), 1)
         list(write_profiles(chain, tmp_path))
     place = chain[1].address + 22
     device.set(place, i16(0))
     async with served(device) as port:
-        patient = patient_at(Bus(host=HOST, port=port), 1, "sunspec_em_24_sn_0815_203")
+        wired = meter_at(Bus(host=HOST, port=port), 1, "sunspec_em_24_sn_0815_203")
         with pytest.raises(DeviceError, match=r"power of ten of active_power_w .* write the profile anew"):
-            await examine(patient, load_profiles((tmp_path,)), wait_ms=0, clock=StandingClock())
+            await examine(wired, load_profiles((tmp_path,)), wait_ms=0, clock=StandingClock())
 
 
 class StandingClock:
@@ -193,7 +195,7 @@ def test_every_mistake_of_a_file_is_explained_with_a_remedy(tmp_path: Path) -> N
     assert done.returncode == 1
     assert not done.stdout
     for place in ("word_order", "words_max", "registers.0", "registers.1.adress"):
-        assert f"acme_one.yaml: {place}" in done.stderr, done.stderr
+        assert re.search(rf"acme_one\.yaml, line \d+, column \d+: {re.escape(place)}$", done.stderr, re.M), done.stderr
     assert done.stderr.count("  expected: ") == done.stderr.count("  got:      ") == done.stderr.count("  remedy:   ")
     assert done.stderr.count("  remedy:   ") == 4
     assert "read a voltage: 230 V as a float is 4366 0000" in done.stderr

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from agent.bus.metering import MeterPlan, plan_for
 from agent.bus.modbus_port import SILENCES_MAX, BusError, ModbusBus
 from agent.bus.planner import ReadRequest
+from agent.bus.polling import BusPoller
+from agent.events import Read
 from agent.library.single_read import read_once
+from agent.outbox.batching import Boot, Journaled, lay_out
 from config.load import load_profiles
 from config.meter_profile import Table
-from config.settings.bus import Bus
+from config.self_check import FixedWord
+from config.settings.bus import Bus, MeterAddress
 from config.tasks import end
 from firmware_sim.free_port import free_ports
+from protocol.batch import Batch, Clock, ClockState, MeterBlock
 from protocol.errors import DeviceError
+from protocol.messages import MessageType
+from protocol.readings import Readings
+from protocol.units import ENERGY_REGISTERS, BootMs, Quantity
+from tests.integration.test_fleet import serve
+from tests.unit.agent.builders import words_at
+from tests.unit.agent.test_polling import FakeDesk
+from tests.village import PROFILE as METER_PROFILE
+from tests.village import START_MS, Village
 
 HOST = "127.0.0.1"
 INPUT = ReadRequest(Table.INPUT, 0, 4)
@@ -138,6 +154,12 @@ def right(request: bytes) -> bytes:
     unit, function, _, count = struct.unpack(">BBHH", request[6:12])
     words = struct.pack(f">{count}H", *range(1, count + 1))
     return request[:4] + struct.pack(">HBBB", 3 + 2 * count, unit, function, 2 * count) + words
+
+
+def zeros(request: bytes) -> bytes:
+    """An answer of nothing but zeros, as many meters give where they have no register."""
+    answer = right(request)
+    return answer[:9] + bytes(len(answer) - 9)
 
 
 def changed(at: int, value: int) -> Answer:
@@ -273,9 +295,33 @@ class TestSingleRead:
     async def test_every_quantity_is_told_with_its_words(self) -> None:
         async with a_device(right) as port:
             head, *lines = await self.read(port)
-        assert head == f"Eastron SDM630-Modbus V2, serial number {0x00010002}, 1 requests"
-        assert len(lines) == len(load_profiles()["eastron_sdm630"].registers)
+        assert head == f"Eastron SDM630-Modbus V2, serial number {0x00010002}, 1 request"
+        quantities = [line for line in lines if not line.startswith(("REMARK", "Is "))]
+        assert len(quantities) == len(load_profiles()["eastron_sdm630"].registers)
         assert any(line.startswith("imported_wh") and line.endswith("Wh   0x0048: 0049 004a") for line in lines)
+
+    async def test_what_cannot_be_right_is_remarked_with_what_to_look_at(self) -> None:
+        """Another meter's profile seldom fails: where it reads, this meter has zeros, or something else."""
+        async with a_device(zeros) as port:
+            _, *lines = await self.read(port, "finder_7m24")
+        assert [line for line in lines if line.startswith("REMARK  values: all ")]
+        assert [line for line in lines if line.startswith("REMARK  mains: L1 0.00 V")]
+        assert lines[-1].startswith("Is finder_7m24 the meter's profile, and 9 its unit?")
+
+    async def test_a_word_that_the_profile_s_meter_always_holds_is_missed(self) -> None:
+        model = FixedWord(address=0x0034, value=0x4711, meaning="model number")
+        profile = load_profiles()["eastron_sdm630"].model_copy(update={"fixed_words": (model,)})
+        async with a_device(right) as port:
+            settings = Bus(host=HOST, port=port, timeout_ms=TIMEOUT_MS)
+            lines = await read_once({profile.id: profile}, profile.id, settings=settings, unit=9)
+        assert any(line.startswith("REMARK  model number at 0x0034 is 0x0035, not 0x4711") for line in lines)
+
+    async def test_a_meter_that_fits_its_profile_gets_no_remark(self) -> None:
+        async with serve() as served:
+            connection = next(c for c in served.fleet.scenario.connections if c.site.model == "eastron_sdm630")
+            place = Bus(host=HOST, port=connection.place.port)
+            lines = await read_once(load_profiles(), "eastron_sdm630", settings=place, unit=connection.place.unit)
+        assert not [line for line in lines if "REMARK" in line]
 
     async def test_a_meter_that_does_not_tell_its_number_is_read_all_the_same(self) -> None:
         def no_holding(request: bytes) -> bytes:
@@ -284,9 +330,121 @@ class TestSingleRead:
 
         async with a_device(no_holding) as port:
             head, *_ = await self.read(port)
-        assert "not told (Modbus exception 2" in head
+        assert "not told: Modbus exception 2" in head
 
     async def test_a_meter_that_does_not_answer_is_one_sentence(self) -> None:
         async with a_device(NONSENSE["silence"]) as port:
             with pytest.raises(DeviceError, match=f"unit 9 at 127.0.0.1:{port}: no whole answer in time"):
                 await self.read(port, timeout_ms=SHORT_MS)
+
+
+class Moments:
+    """The clocks of a boot that begins with the test, in the village's time. What nobody need wait for is skipped."""
+
+    boot_id = bytes(range(16))
+
+    def __init__(self) -> None:
+        self._since_ns = time.monotonic_ns()
+        self._skipped_ms = 1
+
+    def now_ms(self) -> BootMs:
+        return BootMs(self._skipped_ms + (time.monotonic_ns() - self._since_ns) // 1_000_000)
+
+    def clock(self) -> Clock:
+        return Clock(ClockState.SYNCHRONIZED, 1, "test", START_MS)
+
+    def skip_to(self, at_ms: int) -> None:
+        self._skipped_ms += max(0, at_ms - self.now_ms())
+
+
+class TellingMeter:
+    """The village's meter as pymodbus serves it. Each value but energy is the time at which it was answered."""
+
+    def __init__(self, clocks: Moments) -> None:
+        self._clocks = clocks
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[int]:
+        """The port that it listens on, as unit 1."""
+        bits, none = [SimData(0, values=False, datatype=DataType.BITS)], [SimData(0, datatype=DataType.INVALID)]
+        words = [SimData(0, values=[0] * 0x1000, datatype=DataType.REGISTERS)]
+        port = free_ports()
+        device = SimDevice(1, simdata=(bits, bits, words, none), action=self._answer)
+        server = ModbusTcpServer([device], address=(HOST, port))
+        await server.serve_forever(background=True)
+        yield port
+        await server.shutdown()
+
+    async def _answer(
+        self, _function: int, first: int, address: int, count: int, words: list[int], _written: object
+    ) -> None:
+        await asyncio.sleep(0.005)  # so that no two requests are answered in the same millisecond
+        told = dict.fromkeys(METER_PROFILE.codecs, int(self._clocks.now_ms()))
+        told |= dict.fromkeys(ENERGY_REGISTERS, 1_000_000)
+        request = ReadRequest(Table.HOLDING, address, count)
+        words[address - first : address - first + count] = words_at(METER_PROFILE, request, told)
+        await asyncio.sleep(0.005)
+
+
+async def on_the_chain(cycles: int, *, slow_every_ms: int) -> tuple[MeterPlan, MeterBlock]:
+    """A meter's block as the chain has it, after so many cycles of a second each."""
+    clocks, desk = Moments(), FakeDesk()
+    address = MeterAddress(id="m-home", unit=1, profile=METER_PROFILE.id)
+    meter = plan_for(address, {METER_PROFILE.id: METER_PROFILE}, list(Quantity), is_split=True)
+    async with TellingMeter(clocks).served() as port, a_bus(port) as bus:
+        poller = BusPoller(
+            bus="bus",
+            port=bus,
+            meters=[meter],
+            devices=[],
+            desk=desk,
+            clocks=clocks,
+            every_ms=1000,
+            timeout_ms=TIMEOUT_MS,
+            slow_every_ms=slow_every_ms,
+        )
+        for cycle in range(1, cycles + 1):
+            await poller.cycle(1000 * cycle)
+            clocks.skip_to(1000 * cycle)
+    readings = [event.reading for event in desk.events if isinstance(event, Read)]
+    layout = lay_out((Journaled(number, reading) for number, reading in enumerate(readings)), 60)
+    village = Village()
+    village.now_ms = START_MS + clocks.now_ms()
+    batch = layout.build(village.link(), Boot(id=clocks.boot_id, clock=clocks.clock()))
+    village.close([village.record(village.sign(batch, MessageType.BATCH))])
+    ((outcome,),) = (block.outcomes for block in village.blocks[1:])
+    assert outcome.refusal is None and len(layout.rows) == cycles
+    (block,) = Batch.decode(outcome.record.envelope.payload).meters
+    return meter, block
+
+
+def see_that_each_value_lies_in_its_span(readings: Readings) -> None:
+    """A value is the time at which its request was answered: it has to lie in that request's span, and in no other."""
+    for place in range(len(readings)):
+        spans = readings.spans_ms(place)
+        for request, (sent_ms, answered_ms) in enumerate(spans):
+            for quantity in readings.brought_by(request):
+                column = readings.column(quantity)
+                if column is not None:
+                    assert sent_ms <= column[place] <= answered_ms, f"{quantity.name} of request {request}"
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+class TestFastAndSlow:
+    """From a real server's answers to the chain."""
+
+    async def test_row_9_the_instants_on_the_chain_hold_the_time_at_which_the_meter_answered(self) -> None:
+        meter, block = await on_the_chain(10, slow_every_ms=4_000)
+        assert len(block.spans_ms(0)) == len(meter.requests) == 2
+        assert block.slow is not None
+        see_that_each_value_lies_in_its_span(block)
+        see_that_each_value_lies_in_its_span(block.slow)
+
+    async def test_what_is_not_fast_is_read_more_rarely_and_nothing_is_left_out(self) -> None:
+        meter, block = await on_the_chain(14, slow_every_ms=4_000)
+        assert len(block) == 14
+        assert block.slow is not None and 2 <= len(block.slow) <= 5, (
+            "in every fourth cycle, give or take a slow machine"
+        )
+        assert set(block.quantities) == set(meter.quantities) - set(ENERGY_REGISTERS)
+        assert set(block.quantities) | set(block.slow.quantities) == set(METER_PROFILE.codecs) - set(ENERGY_REGISTERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ import aiomqtt
 import pytest
 import trustme
 
+from agent.broker_probe_port import misunderstanding
 from agent.mqtt_port import LinkEvent, MqttPort
 from agent.outbox.queue import LinkDown, LinkUp
 from agent.session import Arrived
@@ -258,6 +260,40 @@ class TestTls:
         )
         with a_broker(tmp_path, *options) as broker:
             yield broker
+
+    async def test_an_agent_without_tls_is_told_that_the_port_speaks_it(self, secured: Mosquitto) -> None:
+        """The broker waits for a handshake and says nothing, so this is told before the library's time is up."""
+        async with a_gateway(secured).running() as gateway:
+            await eventually(lambda: gateway.events, "what is wrong")
+        assert isinstance(down := gateway.events[0], LinkDown)
+        assert f"{HOST}:{secured.port} speaks TLS, and the settings have no broker.tls" in down.reason
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho forgets a broken TLS socket
+    async def test_an_agent_with_tls_is_told_that_the_port_does_not_speak_it(
+        self, broker: Mosquitto, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        tls = self.client_files(tmp_path, authority)
+        async with a_gateway(broker, tls=tls).running() as gateway:
+            await eventually(lambda: gateway.events, "what is wrong")
+        assert isinstance(down := gateway.events[0], LinkDown)
+        assert f"{HOST}:{broker.port} speaks MQTT without TLS, and the settings have broker.tls" in down.reason
+        gc.collect()
+
+    @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request"], ids=["hangs up", "another protocol"])
+    async def test_a_port_that_speaks_neither_is_not_explained(
+        self, answer: bytes, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        def say_something_else(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(answer)
+            writer.close()
+
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        port = free_ports()
+        async with await asyncio.start_server(say_something_else, HOST, port):
+            for tls in (None, Tls(ca_file=tmp_path / "ca.pem")):
+                assert await misunderstanding(Broker(host=HOST, port=port, tls=tls)) is None
+        assert await misunderstanding(Broker(host=HOST, port=port)) is None, "nobody is there at all"
 
     def client_files(self, folder: Path, authority: trustme.CA) -> Tls:
         certificate = authority.issue_cert(common_name=GATEWAY)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -34,7 +35,7 @@ from protocol.messages import MessageType, RightKind
 from protocol.refusals import RefusalCode
 from protocol.units import BootMs
 from tests.builders import GATEWAY, METER, REGION, a_key, a_purchase, a_sealed, a_statement
-from tests.unit.agent.builders import a_boot, a_reading, readings
+from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading, readings
 
 ALL = 4096
 """More readings than any of these tests puts into a batch."""
@@ -217,6 +218,30 @@ class TestMemory:
         assert look(tmp_path, unix_ms=0).notes == {}
 
 
+class TestSlowReadings:
+    """What is read more rarely is remembered until something newer is known, and never beyond the run that read it."""
+
+    def test_the_newest_of_each_meter_is_shown(self, books: Books, tmp_path: Path) -> None:
+        first, second, third = readings(3)
+        slow = a_slow_reading(60_500)
+        books.journal([first, replace(second, slow=slow), third], a_boot())
+        (meter,) = look(tmp_path, unix_ms=0).meters
+        assert (meter.reading, meter.slow) == (third, slow)
+        assert list(meter.values) == sorted({*third.values, *slow.values})
+        newer = a_slow_reading(62_500)
+        books.journal([a_reading(start_ms=BootMs(63_000), slow=newer)], a_boot())
+        assert look(tmp_path, unix_ms=0).meters[0].slow == newer
+
+    def test_the_next_run_does_not_show_what_it_did_not_read(self, tmp_path: Path) -> None:
+        books = open_in(tmp_path)
+        books.journal([a_reading(slow=a_slow_reading(59_000))], a_boot())
+        books.file.close()
+        assert look(tmp_path, unix_ms=0).meters[0].slow is not None
+        open_in(tmp_path).file.close()
+        (meter,) = look(tmp_path, unix_ms=0).meters
+        assert (meter.reading is not None, meter.slow) == (True, None)
+
+
 class TestOwnership:
     """One gateway, one program, one version."""
 
@@ -252,6 +277,27 @@ class TestOwnership:
         db.close()
         with pytest.raises(OperatorError, match="use the este that wrote it"):
             open_in(tmp_path)
+
+    def test_a_file_of_the_version_before_is_taken_up_with_all_that_waits_in_it(self, tmp_path: Path) -> None:
+        """Readings were spelled as those without parts still are, and nobody remembered slow ones."""
+        books = open_in(tmp_path)
+        books.journal(readings(3), a_boot())
+        books.close_batch(2, a_seal())
+        books.file.close()
+        with sqlite3.connect(tmp_path / FILE_NAME) as db:
+            db.execute("ALTER TABLE meter DROP COLUMN with_slow")
+            db.execute("PRAGMA user_version = 1")
+        db.close()
+        with pytest.raises(OperatorError, match="version 1"):
+            look(tmp_path, unix_ms=0)
+        books = open_in(tmp_path)
+        journaled = books.journaled()
+        assert journaled is not None and journaled[1] == readings(3)[2:]
+        assert (books.totals().readings_read, len(books.page(0, 9))) == (3, 1)
+        (meter,) = Memory(books).meters()
+        assert (meter.reading, meter.slow) == (readings(3)[2], None)
+        books.file.close()
+        assert look(tmp_path, unix_ms=0).totals.readings_read == 3
 
     def test_another_kind_of_database_is_refused(self, tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / FILE_NAME) as db:

@@ -18,8 +18,10 @@ from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile
 from protocol.batch import Batch
 from protocol.messages import Limit, MessageType, Purchase, RightKind
+from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind
+from protocol.units import Quantity
 from tests.builders import GATEWAY, REGION, a_key, a_receipt, a_sealed, a_standing
 from tests.integration.agent_world import Aggregator, Home, Meters, Mosquitto, a_broker, eventually
 from tests.unit.agent.builders import a_boot, readings
@@ -102,6 +104,22 @@ class TestReadings:
             assert status["readings_read"] == len(aggregator.readings)
             assert set(_by_meter(aggregator)) == {"m-1", "m-2", "m-3"}
             see_that_every_reading_is_there_once(aggregator, world.meters)
+
+    async def test_what_is_not_fast_is_read_and_sent_more_rarely(self, tmp_path: Path, broker: Mosquitto) -> None:
+        async with (
+            a_world(tmp_path, broker, bus={"slow_every_ms": 3000}) as world,
+            world.aggregator() as aggregator,
+        ):
+
+            def slow() -> list[Readings]:
+                return [block.slow for batch in aggregator.batches for block in batch.meters if block.slow]
+
+            await eventually(lambda: sum(map(len, slow())) >= 2, "a second slow reading")
+            assert sum(batch.readings for batch in aggregator.batches) > 2 * sum(map(len, slow()))
+            assert {table.quantities for table in slow()} == {(Quantity.VOLTAGE_L1_MV,)}
+            (meter,) = (await world.home.status())["meters"]
+            assert meter["slow_values"] == ["voltage_l1_mv"]
+            assert {"voltage_l1_mv", "active_power_w", "imported_wh"} <= meter["values"].keys()
 
     async def test_a_broker_that_is_taken_away_and_brought_back(self, tmp_path: Path, broker: Mosquitto) -> None:
         async with a_world(tmp_path, broker) as world:

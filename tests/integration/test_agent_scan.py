@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import subprocess
 import sys
@@ -25,16 +26,19 @@ from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import Scenario, compose
 from protocol.errors import OperatorError
+from tests.integration.agent_world import eventually
 from tests.integration.test_agent_modbus import a_device, right
 from tests.unit.agent.builders import settings_document
 
 AGENT = str(Path(sys.executable).with_name("este-agent"))
 HOST = "127.0.0.1"
+PATIENT = "--timeout-ms=2000"
+"""Where everybody who is asked is there."""
 
 
 @asynccontextmanager
-async def a_fleet(transport: Transport, folder: Path) -> AsyncIterator[tuple[Scenario, FleetSettings]]:
-    settings = FleetSettings(transport=transport, run_folder=folder, first_port=free_ports(2))
+async def a_fleet(transport: Transport, folder: Path, **more: int) -> AsyncIterator[tuple[Scenario, FleetSettings]]:
+    settings = FleetSettings(transport=transport, run_folder=folder, first_port=free_ports(3), **more)
     fleet = Fleet(compose(settings))
     buses = Buses(fleet, settings, Orders(fleet).faults)
     await buses.open()
@@ -45,7 +49,11 @@ async def a_fleet(transport: Transport, folder: Path) -> AsyncIterator[tuple[Sce
 
 
 async def scan(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [AGENT, "scan", *arguments]
+    return await run_agent("scan", *arguments)
+
+
+async def run_agent(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [AGENT, *arguments]
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
 
 
@@ -59,7 +67,7 @@ def way_to(settings: FleetSettings) -> list[str]:
 @pytest.mark.parametrize("transport", list(Transport))
 async def test_every_meter_of_a_bus_is_found_with_its_serial_number(transport: Transport, tmp_path: Path) -> None:
     async with a_fleet(transport, tmp_path) as (scenario, settings):
-        result = await scan(*way_to(settings), "--units", "1-8,103", "--timeout-ms", "150")
+        result = await scan(*way_to(settings), "--units", "1-8,103", "--timeout-ms", "500")
         expected = scenario.buses("gw-1", settings)[0]
     assert result.returncode == 0, result.stderr
     document = yaml.safe_load(result.stdout)
@@ -67,9 +75,68 @@ async def test_every_meter_of_a_bus_is_found_with_its_serial_number(transport: T
     assert (bus.place, bus.framing) == (expected.place, expected.framing)
     assert [(meter.unit, meter.serial) for meter in bus.meters] == [(m.unit, m.serial) for m in expected.meters]
     for meter, real in zip(bus.meters, expected.meters, strict=True):
-        (line,) = (line for line in result.stdout.splitlines() if line.startswith(f"# {bus.place}, unit {meter.unit}:"))
-        assert meter.profile == real.profile or real.profile in line
+        assert real.profile in proposed(result.stdout, f"{bus.place}, unit {meter.unit}", meter.profile)
     assert "unit 103: answers, but as no profile says" in result.stdout
+
+
+def proposed(printed: str, place: str, best: str) -> list[str]:
+    """Every profile that is told for a unit, best first."""
+    _, _, told = printed.partition(f"# {place}: ")
+    others = itertools.takewhile(lambda line: line.startswith("#   or "), told.splitlines()[1:])
+    return [best, *(name for line in others for name in line[len("#   or ") :].partition(":")[0].split(", "))]
+
+
+async def test_all_profiles_that_fit_are_told_best_first_and_why_they_are_several(tmp_path: Path) -> None:
+    async with a_fleet(Transport.TCP, tmp_path) as (_, settings):
+        result = await scan(*way_to(settings), "--units", "2,5", PATIENT)
+    told = result.stdout.splitlines()
+    assert "ABB A43 212-100" in told[0] and told[0].endswith("keeps the laws mains, phases, apparent")
+    assert told[1] == (
+        "#   or abb_b23: the same registers, but for some that only one of them has: look at the meter's label"
+    )
+    assert "abb_b21" not in result.stdout, "current and voltage of one phase do not make up the power of three"
+    assert told[2].startswith(f"# {HOST}:{settings.first_port}, unit 5: Eastron SDM630-Modbus V2")
+    assert told[3].startswith("#   or eastron_sdm630_full, ")
+    assert "eastron_sdm120" not in told[3]
+    assert "      # or, in order of likelihood, profile: abb_b23" in told
+
+
+async def test_a_meter_on_a_line_that_ignores_speed_is_listed_once_with_the_speeds(tmp_path: Path) -> None:
+    async with a_fleet(Transport.SERIAL, tmp_path) as (_, settings):
+        device = way_to(settings)[0]
+        both = await scan(device, "--line=9600-8N1", "--line=19200-8N1", "--units=5-6", PATIENT)
+        one = await scan(device, "--line=19200-8N1", "--units=5", PATIENT)
+    document = yaml.safe_load(both.stdout)
+    assert [meter["unit"] for bus in document["buses"] for meter in bus["meters"]] == [5, 6]
+    assert document["buses"][0]["serial"]["baud"] == 9600, "the first at which it answered"
+    assert both.stdout.count("answers at 9600-8N1, 19200-8N1: its line takes no notice of speed and parity") == 2
+    assert "answers at" not in one.stdout
+
+
+async def test_heat_meters_are_found_by_what_their_water_carries_and_sunspec_devices_by_their_mark(
+    tmp_path: Path,
+) -> None:
+    async with a_fleet(Transport.TCP, tmp_path, meters=6, sunspec=1, heat=5) as (scenario, settings):
+        result = await scan(f"--host={HOST}", f"--port={settings.first_port + 1}", "--units=1-7", PATIENT)
+        expected = scenario.buses("gw-2", settings)[0].meters
+    assert (
+        "unit 1: a SunSpec device, whose chain begins at 40000: este-agent sunspec writes its profile" in result.stdout
+    )
+    (bus,) = yaml.safe_load(result.stdout)["buses"]
+    found = [(meter["unit"], meter["profile"]) for meter in bus["meters"]]
+    assert found == [(meter.unit, meter.profile) for meter in expected if meter.unit > 1]
+    assert result.stdout.count("keeps the law heat") == 5
+
+
+async def test_a_profile_that_was_written_for_a_device_is_the_likeliest(tmp_path: Path) -> None:
+    async with a_fleet(Transport.TCP, tmp_path, meters=4, sunspec=1) as (scenario, settings):
+        where = [f"--port={settings.first_port}", "--unit=5"]
+        await run_agent("sunspec", HOST, *where, f"--folder={tmp_path}")
+        result = await scan(*way_to(settings), "--units=5", PATIENT, f"--profile-folder={tmp_path}")
+    (meter,) = yaml.safe_load(result.stdout)["buses"][0]["meters"]
+    real = scenario.connections[4]
+    assert (meter["profile"], meter["serial"]) == (real.profile, str(real.serial))
+    assert "fixed words as they have to be" in result.stdout
 
 
 async def test_a_meter_that_answers_to_every_unit_is_found_once() -> None:
@@ -126,7 +193,10 @@ async def test_nobody_is_told_from_no_bus(tmp_path: Path) -> None:
 
 
 async def test_an_interrupted_scan_prints_what_it_has_found() -> None:
+    asked: set[int] = set()
+
     def slow_after_three(request: bytes) -> bytes:
+        asked.add(request[6])
         return everybody(request) if request[6] in (2, 3) else b""
 
     async with a_device(slow_after_three) as port:
@@ -135,7 +205,7 @@ async def test_an_interrupted_scan_prints_what_it_has_found() -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        await asyncio.sleep(4)
+        await eventually(lambda: 4 in asked, "a question to the unit after them")
         process.send_signal(signal.SIGINT)
         printed, complained = await process.communicate()
     assert process.returncode == 130
@@ -179,3 +249,12 @@ async def test_a_meter_on_a_serial_port_is_read_once(tmp_path: Path) -> None:
         result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("Eastron SDM630-Modbus V2, serial number ")
+
+
+async def test_a_meter_on_a_serial_port_sees_the_doctor(tmp_path: Path) -> None:
+    async with a_fleet(Transport.SERIAL, tmp_path) as (_, settings):
+        command = [AGENT, "doctor", "--profile=eastron_sdm630", "--unit=5", "--wait-s=0", *way_to(settings)]
+        result = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("Eastron SDM630-Modbus V2, read twice, ")
+    assert "holds  mains" in result.stdout

@@ -18,7 +18,7 @@ from agent.keys import enrolment, succession
 from agent.keys.mark import EVERY, Mark
 from agent.outbox.books import Books
 from agent.outbox.queue import Entry
-from aggregator.ledger.record import MAY_SIGN, Role
+from aggregator.ledger.record import ONE_PER_NUMBER, Role
 from protocol.envelope import Envelope, seal
 from protocol.errors import OperatorError
 from protocol.evidence import contradiction
@@ -46,7 +46,7 @@ class Witness:
         for place, one in enumerate(seen):
             for other in seen[place + 1 :]:
                 if one.key_id == other.key_id:
-                    lie = contradiction(one, other, region=REGION, name=GATEWAY, records=MAY_SIGN[Role.GATEWAY])
+                    lie = contradiction(one, other, region=REGION, name=GATEWAY, records=ONE_PER_NUMBER[Role.GATEWAY])
                     found += [lie] if lie else []
         return found
 
@@ -175,9 +175,10 @@ def test_a_whole_card_from_an_older_copy_that_is_simply_started_lies_and_that_is
 
 def test_a_new_key_has_no_mark_and_the_mark_moves_seldom(gateway: Gateway) -> None:
     mark = Mark(gateway.settings, gateway.key.public_key)
-    assert mark.sequence == 0 and mark.passes(1)
+    assert mark.sequence == 0 and mark.leaves(1)
     mark.move(1)
-    assert [mark.passes(n) for n in (1, 2, EVERY, EVERY + 1)] == [False, False, False, True]
+    assert [mark.leaves(n) for n in (1, 2, EVERY, EVERY + 1)] == [False, False, False, True]
+    assert mark.left == EVERY + 1
     mark.move(7)
     mark.move(3)
     assert Mark(gateway.settings, gateway.key.public_key).sequence == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiomqtt
 import pytest
 import yaml
 
@@ -101,6 +103,28 @@ def test_a_node_ends_in_order_and_logs_lines_that_a_machine_can_read(
     assert [line for line in lines if not LINE.fullmatch(line)] == []
     assert "event=stopped" in lines[-1]
     assert not any(PASSWORD in line for line in lines)
+
+
+@pytest.mark.mosquitto
+def test_rubbish_gets_one_line_and_is_counted(home: Path, tmp_path: Path) -> None:
+    async def flood(port: int) -> None:
+        async with aiomqtt.Client("127.0.0.1", port) as client:
+            for number in range(300):
+                await client.publish("este/1/village/anybody/record", b"rubbish %d" % number, qos=1)
+
+    with a_broker(tmp_path) as broker:
+        change(home, broker={"port": broker.port})
+        with a_node(home) as node:
+            wait_for("the node is connected", lambda: any("event=connected" in line for line in log_of(home)))
+            asyncio.run(flood(broker.port))
+            wait_for("it says so", lambda: any("event=ignored" in line for line in log_of(home)))
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(BOUND_S) == 0
+    first, *others = [line for line in log_of(home) if "event=ignored" in line]
+    assert 'why="came on the topic of anybody"' in first
+    assert len(others) <= 1 + BOUND_S // 10
+    assert all(re.search(r" more=[1-9]", line) for line in others)
+    assert [line for line in log_of(home) if not LINE.fullmatch(line)] == []
 
 
 def test_a_broker_that_refuses_is_waited_for(home: Path) -> None:

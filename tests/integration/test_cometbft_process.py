@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.engine.cometbft import leash, process_port
+from aggregator.engine.cometbft import leash, process_port, program_log
 from aggregator.engine.cometbft.home import (
     GenesisValidator,
     NetworkGenesis,
@@ -114,6 +114,18 @@ async def test_a_program_that_does_not_stop_when_asked_is_killed(tmp_path: Path)
     assert not is_alive(pid)
 
 
+async def test_a_program_whose_consensus_has_failed_inside_is_started_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CometBFT goes on running then, and never votes again."""
+    program = a_program(tmp_path / "cometbft", "echo 'E CONSENSUS FAILURE!!! err=no space left'; exec sleep 1000")
+    patience = Patience(restart_min_s=0.01, restart_max_s=0.02)
+    supervisor = Supervisor(program, tmp_path, log_file=tmp_path / "no folder" / "log", patience=patience)
+    async with supervised(supervisor):
+        await eventually(lambda: supervisor.starts >= 2, "a second start")
+    assert "no space left" in capsys.readouterr().out
+
+
 async def test_settings_in_the_environment_never_reach_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMT_P2P_LADDR", "tcp://0.0.0.0:1")
     monkeypatch.setenv("CMTHOME", "/elsewhere")
@@ -126,8 +138,7 @@ async def test_settings_in_the_environment_never_reach_it(tmp_path: Path, monkey
 
 
 async def test_a_log_that_grows_long_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_port, "LOG_BYTES_MAX", 100)
-    monkeypatch.setattr(process_port, "LOG_LOOK_S", 0.05)
+    monkeypatch.setattr(program_log, "LOG_BYTES_MAX", 100)
     program = a_program(tmp_path / "cometbft", "while :; do echo a line of twenty bytes; sleep 0.01; done")
     async with supervised(Supervisor(program, tmp_path, log_file=tmp_path / "cometbft.log")):
         await eventually((tmp_path / "cometbft.old").exists, "a log set aside")
@@ -213,6 +224,11 @@ def test_the_settings_say_what_they_were_given(tmp_path: Path) -> None:
     assert read["statesync"]["rpc_servers"] == "a:1,b:2"
     flat = {name: value for table, values in config_document(CONFIG).items() for name, value in values.items() if table}
     assert flat.items() <= {n: v for t in read.values() if isinstance(t, dict) for n, v in t.items()}.items()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"config\.toml"):
+        write_config(tmp_path, CONFIG)
 
 
 VALIDATOR = GenesisValidator("n0", bytes(32), 10)

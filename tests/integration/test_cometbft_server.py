@@ -291,6 +291,15 @@ async def test_a_question_that_a_dead_peer_left_is_answered_before_the_next(tmp_
         assert (await heir.hears()).info.last_block_height == 0
 
 
+async def test_whoever_asks_how_far_we_are_disturbs_no_block(served: Served) -> None:
+    consensus, curious = await served.peer(), await served.peer()
+    app_hash = (await consensus.asks(finalize(1, b"a=1"))).finalize_block.app_hash
+    assert (await curious.asks(pb.Request(info=pb.RequestInfo()))).info.last_block_height == 0
+    assert (await consensus.asks(finalize(1, b"a=1"))).finalize_block.app_hash == app_hash
+    assert (await consensus.asks(pb.Request(commit=pb.RequestCommit()))).WhichOneof("value") == "commit"
+    assert (await curious.asks(pb.Request(info=pb.RequestInfo()))).info.last_block_app_hash == app_hash
+
+
 async def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     async with serving(ToyChain(), path):

@@ -12,7 +12,8 @@ from aggregator.chains.membership import Admission, Cause
 from aggregator.ledger.record import Author, Role
 from aggregator.service import watch
 from aggregator.service.audit import audit
-from aggregator.service.store import Store, StoreError
+from aggregator.service.store import Store
+from aggregator.service.stored import StoreError
 from protocol.crypto import SoftwareKey
 from protocol.envelope import Envelope, seal
 from protocol.evidence import Evidence

@@ -10,7 +10,7 @@ import yaml
 
 from aggregator.founding.region import Founded, found
 from aggregator.service.query import LedgerFile
-from aggregator.service.store import FILE_NAME
+from aggregator.service.sqlite_port import FILE_NAME
 from protocol.crypto import PublicKey
 from protocol.errors import OperatorError
 from tests.village import START_MS, a_grid_document, some_keys

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
+from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,15 @@ from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.proof import prove_balance, prove_reading, verify
 from aggregator.service.query import LedgerFile
-from aggregator.service.store import FILE_NAME, Store, StoreError
+from aggregator.service.sqlite_port import FILE_NAME
+from aggregator.service.store import Store
+from aggregator.service.stored import StoreError
 from config.settings.aggregator import Blocks
 from protocol.crypto import digest_of
 from protocol.envelope import Envelope
 from protocol.errors import EsteError, OperatorError
 from protocol.messages import MessageType, Receipt, Refusal, Statement
+from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind
 from protocol.units import Quantity
@@ -180,7 +185,7 @@ def audited(folder: Path, **options: bool) -> object:
 def test_the_audit_re_derives_everything(ledger: Path) -> None:
     report = audited(ledger)
     assert (report.periods, report.refused, report.intervals) == (2, 1, 13)
-    assert report.minted == 342 and report.burned == 91
+    assert report.minted == 386 and report.burned == 44
     assert report.readings == 280
 
 
@@ -309,6 +314,40 @@ def test_a_reading_is_proven_down_to_its_words(ledger: Path, running: Running) -
     assert claim["gateway"] == "gw" and claim["active_power_w"] == -40_000
     exported = running.village.registers["m-gas", Quantity.EXPORTED_WH]
     assert claim["exported_wh_words"] == f"{int(exported):016x}"
+
+
+def test_a_proven_reading_shows_when_each_of_its_requests_was_answered_and_what_was_read_before_it(
+    running: Running,
+) -> None:
+    village = running.village
+    batch = village.a_batch()
+    slow = Readings.of(
+        first_ms=batch.meters[0].first_ms + 500,
+        starts_ms=[0, 3_000],
+        durations_ms=[70, 80],
+        quality=[0, 0],
+        columns={Quantity.FREQUENCY_MHZ: [50_000, 50_010], Quantity.VOLTAGE_L1_MV: [230_000, 231_000]},
+        parts=bytes((1, 0)),
+        gaps_ms=[[30, 31], [35, 36]],
+    )
+    gas, *others = batch.meters
+    table = array("i", [*gas.table, *[2] * len(gas), *[3] * len(gas)])
+    gas = replace(gas, table=table, parts=bytes((0, 1, 1)), slow=slow)
+    village.now_ms += INTERVAL_MS
+    running.send(village.sign(replace(batch, meters=(gas, *others)), MessageType.BATCH))
+    running.node.close()
+    at_ms = START_MS + gas.first_ms + 2_000
+    view = LedgerFile(running.folder)
+    document = prove_reading(view.five, view.store, "m-gas", at_ms)
+    earlier = prove_reading(view.five, view.store, "m-gas", at_ms - 2_000)
+    view.close()
+    claim = verify(document, village.keys["node"].public_key).claim
+    assert not any(name.startswith("slow") for name in verify(earlier, village.keys["node"].public_key).claim)
+    spans = [(claim[f"part_{n}_start_ms"], claim[f"part_{n}_end_ms"], claim[f"part_{n}_quantities"]) for n in (1, 2)]
+    assert spans == [(at_ms, at_ms + 2, "active_power_w"), (at_ms + 3, at_ms + 5, "imported_wh, exported_wh")]
+    assert (claim["start_ms"], claim["end_ms"]) == (at_ms, at_ms + 5)
+    assert (claim["slow_frequency_mhz"], claim["slow_start_ms"]) == (50_000, at_ms - 1_500)
+    assert claim["slow_part_2_quantities"] == "frequency_mhz"
 
 
 def test_a_changed_proof_proves_nothing(ledger: Path, running: Running) -> None:

@@ -312,7 +312,7 @@ class ABroker:
 async def test_a_broker_that_keeps_too_much_is_not_taken_in_whole(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     kept = {"gw-0": b"x" * 101, **{f"gw-{n}": b"x" * 100 for n in range(1, 9)}}
     visit = mqtt_port.Visit(settings_of(home).broker, REGION)
-    monkeypatch.setattr(visit, "_client", lambda: ABroker(kept))
+    monkeypatch.setattr(visit._access, "client", lambda: ABroker(kept))
     monkeypatch.setattr(mqtt_port, "RETAINED_MAX", 5)
     assert list(await visit.retained(Kind.ENROL, 0.5, bytes_max=100)) == [f"gw-{n}" for n in range(1, 6)]
     assert list(await visit.retained(Kind.ENROL, 0.5, bytes_max=100, name="gw-8")) == ["gw-8"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 
 from aggregator.chains.validators import Validator
 from aggregator.regulator import runner
-from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
+from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, State, read_envelope
 from aggregator.regulator.nodes.cli import validators
 from aggregator.regulator.nodes.desk import admission_of_node, check_node_request, no_vote, validators_of, vote
 from aggregator.regulator.runner import SENT_NAME, earlier_than, keep
+from aggregator.service.query import LedgerFile
 from config.key_files import load
 from protocol.crypto import SoftwareKey, ValidatorSigner
+from protocol.envelope import seal
 from protocol.errors import OperatorError
+from protocol.messages import MessageType
 from protocol.node_request import NodeRequest, read_node_request, request_of_node
 from tests.integration.test_regulator import anew, home, settings_of, take
 from tests.village import REGION
@@ -182,6 +186,56 @@ def test_a_vote_that_outlives_its_member_is_told(
     regulator = anew(desk.home)
     assert [view.is_member for view in validators_of(regulator.asset)] == [False]
     regulator.close()
+
+
+# -- two pasts under one key
+
+
+def two_heads(home: Path, key: SoftwareKey) -> tuple[bytes, bytes]:
+    """Checkpoints of one height, as somebody may have kept them."""
+    ledger = LedgerFile(settings_of(home).data)
+    head = ledger.five.ledger.head
+    ledger.close()
+    assert head is not None
+    heads = (head, replace(head, entries=bytes(32)))
+    first, second = (seal(key, region=REGION, type_=MessageType.CHECKPOINT, payload=one.encode()) for one in heads)
+    return first, second
+
+
+def test_a_node_that_signed_two_heads_is_accused_by_the_regulator(desk: Desk) -> None:
+    desk.admit(a_request())
+    first, second = two_heads(desk.home, NODE_2)
+    desk.do(lambda r, k: r.accusation(second, first, k))
+    regulator = anew(desk.home)
+    states = [view.state for view in regulator.members() if view.name == "node-2"]
+    with pytest.raises(RegulatorError, match="has ended already"):
+        regulator.accusation(first, second, desk.key)
+    regulator.close()
+    assert states == [State.EQUIVOCATED]
+
+
+def test_what_proves_nothing_is_not_signed(desk: Desk) -> None:
+    desk.admit(a_request())
+    first, second = two_heads(desk.home, NODE_2)
+    stranger, _ = two_heads(desk.home, NODE_2B)
+    strange = two_heads(desk.home, NODE_2B)
+    forged = second[:-40] + bytes([second[-40] ^ 1]) + second[-39:]
+    regulator = anew(desk.home)
+    for pair, message in (
+        ((first, first), "not two envelopes of one key that say different things"),
+        ((first, stranger), "not two envelopes of one key"),
+        ((first, b"rubbish"), "not two envelopes of one key"),
+        (strange, "a key that was never admitted"),
+        ((first, forged), "not both signed by node-2 for village"),
+    ):
+        with pytest.raises(RegulatorError, match=message):
+            regulator.accusation(*pair, desk.key)
+    regulator.close()
+
+
+def test_an_envelope_that_is_not_there_is_told(home: Path) -> None:
+    with pytest.raises(OperatorError, match="an envelope, as it was sent"):
+        read_envelope(home / "nothing")
 
 
 # -- no two records of the regulator have one number

@@ -18,7 +18,8 @@ from aggregator.service.audit import AuditError, audit
 from aggregator.service.cosigning import ForkedError, cosign
 from aggregator.service.proof import NotSealedError, prove_balance, prove_reading, verify
 from aggregator.service.query import LedgerFile
-from aggregator.service.store import FILE_NAME, Store
+from aggregator.service.sqlite_port import FILE_NAME
+from aggregator.service.store import Store
 from config.key_files import keep
 from config.quorum import to_yaml
 from protocol.checkpoint import BlockHead

@@ -1,8 +1,9 @@
-"""Any history of admissions, revocations and rotations: one live key per name, and nothing that ended ever counts."""
+"""Any history of admissions, revocations, rotations, votes and lies: one live key per name, and what ended is ended."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from aggregator.chains.five import wire
 from aggregator.chains.genesis import open_genesis
 from aggregator.chains.membership import Admission, Revocation
+from aggregator.chains.validators import Validator, ValidatorChange, changed_powers
 from aggregator.ledger.record import Author, Record, Role
 from protocol.crypto import SoftwareKey
+from protocol.envelope import Envelope
 from protocol.errors import EncodingError
+from protocol.evidence import Evidence
 from protocol.link import Link
 from protocol.messages import MessageType
 from protocol.refusals import Refused
@@ -26,7 +30,11 @@ KEYS = [SoftwareKey.from_secret(secret) for secret in (3, *range(500, 506))]
 """The first is what the village's gateway begins with."""
 
 keys = st.sampled_from(KEYS)
+NODES = {"node": SoftwareKey.from_secret(2), "node-2": SoftwareKey.from_secret(510)}
+
 names = st.sampled_from(["gw", "gw-2"])
+voters = st.sampled_from(["node", "node-2", "gw"])
+votes = st.none() | st.builds(Validator, st.sampled_from([bytes([n]) * 32 for n in range(3)]), st.integers(1, 5))
 
 
 class Memberships(RuleBasedStateMachine):
@@ -37,6 +45,8 @@ class Memberships(RuleBasedStateMachine):
         self.village = Village()
         self.waiting: list[Record] = []
         self.once_ended: set[bytes] = set()
+        self.told: dict[bytes, int] = {}
+        """What an engine knows that was told every change of power: by key."""
 
     def submit(self, message: Any, type_: MessageType, author: str, key: SoftwareKey) -> None:
         """Sign and queue, if the door lets it in."""
@@ -75,11 +85,43 @@ class Memberships(RuleBasedStateMachine):
         self.village.now_ms += INTERVAL_MS
         self.submit(batch, MessageType.BATCH, "gw", key)
 
+    @rule(replaces=st.booleans())
+    def admit_node(self, replaces: bool) -> None:
+        """The regulator admits a second node, or gives it another key."""
+        key = KEYS[-1] if replaces else NODES["node-2"]
+        ended = NODES["node-2"].public_key.thumbprint if replaces else None
+        message = Admission(self.village.link("regulator"), Author("node-2", Role.AGGREGATOR, key.public_key), ended)
+        self.submit(message, MessageType.ADMISSION, "regulator", self.village.keys["regulator"])
+
+    @rule(name=st.sampled_from(sorted(NODES)))
+    def revoke_node(self, name: str) -> None:
+        """The regulator revokes a node's key."""
+        message = Revocation(self.village.link("regulator"), NODES[name].public_key.thumbprint, "because")
+        self.submit(message, MessageType.REVOCATION, "regulator", self.village.keys["regulator"])
+
+    @rule(name=voters, validator=votes)
+    def vote(self, name: str, validator: Validator | None) -> None:
+        """The regulator gives a vote, or takes it."""
+        message = ValidatorChange(self.village.link("regulator"), name, validator)
+        self.submit(message, MessageType.VALIDATOR, "regulator", self.village.keys["regulator"])
+
+    @rule(key=keys, name=names, is_lie=st.booleans())
+    def accuse(self, key: SoftwareKey, name: str, is_lie: bool) -> None:
+        """The regulator brings two batches of one key, with one number or with two."""
+        batch = self.village.a_batch(link=self.village.link(name, sequence=7))
+        other = replace(batch, link=replace(batch.link, sequence=7 + (not is_lie)), boot_id=bytes(16))
+        self.village.keys[name] = key
+        pair = [Envelope.parse(self.village.sign(one, MessageType.BATCH, name)) for one in (batch, other)]
+        first, second = sorted(pair, key=lambda envelope: envelope.digest)
+        message = Evidence(self.village.link("regulator"), first, second)
+        self.submit(message, MessageType.EVIDENCE, "regulator", self.village.keys["regulator"])
+
     @rule()
     def close(self) -> None:
         """Close a block of what waits, as far as it fits."""
         village = self.village
         before = {author.key.thumbprint for author in village.five.asset.membership.live()}
+        votes_before = village.five.asset.validators()
         chosen, refused = village.five.ledger.propose(self.waiting)
         for refusal in refused:
             village._links[refusal.record.author.name] = self.last(refusal.record.author.name)
@@ -89,7 +131,18 @@ class Memberships(RuleBasedStateMachine):
             village._links[record.author.name] = self.last(record.author.name)
         after = {author.key.thumbprint for author in village.five.asset.membership.live()}
         self.once_ended |= before - after
+        self.tell_engine(changed_powers(votes_before, village.five.asset.validators()))
         self.waiting = []
+
+    def tell_engine(self, updates: list[tuple[bytes, int]]) -> None:
+        """What CometBFT does with updates: a key twice, the end of a stranger or of everybody would halt it."""
+        assert len({key for key, _ in updates}) == len(updates)
+        for key, power in updates:
+            if power:
+                self.told[key] = power
+            else:
+                del self.told[key]
+        assert self.told or not updates
 
     def last(self, author: str) -> tuple[int, bytes]:
         """How far an author's sequence has come on the ledger."""
@@ -109,6 +162,12 @@ class Memberships(RuleBasedStateMachine):
         scanned = [author for author, ended in register.all() if ended is None]
         assert register.live() == scanned
         assert [register.live_of(author.name) for author in scanned] == scanned
+
+    @invariant()
+    def the_engine_knows_the_votes_that_the_chain_knows(self) -> None:
+        """Told the differences only."""
+        votes_now = self.village.five.asset.validators().values()
+        assert self.told == {validator.key: validator.power for validator in votes_now}
 
     @invariant()
     def what_ended_never_comes_back(self) -> None:
@@ -132,7 +191,7 @@ TestMemberships = Memberships.TestCase
 TestMemberships.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-# -- the bytes of the three records
+# -- the bytes of these records
 
 links = st.builds(
     Link, st.just("village"), st.just("regulator"), st.integers(1, 2**63 - 1), st.binary(min_size=32, max_size=32)
@@ -148,6 +207,7 @@ messages = st.one_of(
     st.builds(Admission, links, authors, st.none() | digests),
     st.builds(Revocation, links, digests, st.text(max_size=300)),
     st.builds(rotate, links, digests, keys),
+    st.builds(ValidatorChange, links, any_name, votes),
 )
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from agent.bus.metering import ENERGY_MAX, value_of
 from config.load import load_profiles
 from config.meter_profile import MeterProfile
-from protocol.batch import VALUE_MAX
 from protocol.errors import EncodingError
+from protocol.readings import VALUE_MAX
 from protocol.registers import WordType
 from protocol.units import Quantity
 

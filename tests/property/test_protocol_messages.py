@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from protocol.messages import (
     Standing,
     Statement,
 )
+from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic, parse
 from protocol.transfer import Transfer
@@ -35,6 +37,7 @@ from tests.builders import (
     a_batch,
     a_block_head,
     a_key,
+    a_meter_block_in_parts,
     a_purchase,
     a_receipt,
     a_refusal,
@@ -47,6 +50,7 @@ names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?", fullmatc
 digests = st.binary(min_size=32, max_size=32)
 uints = st.integers(0, 100) | st.integers(0, UINT_MAX)
 signed = st.integers(-100, 100) | st.integers(-UINT_MAX, UINT_MAX)
+uint31s = st.integers(0, 100) | st.integers(0, 2**31 - 1)
 int64s = st.integers(-(2**63), 2**63 - 1)
 links = st.builds(Link, names, names, uints, digests)
 clocks = st.builds(
@@ -59,26 +63,63 @@ energy = st.sampled_from(ENERGY_REGISTERS)
 
 
 @st.composite
-def meter_blocks(draw: st.DrawFn) -> MeterBlock:
+def parts_of(draw: st.DrawFn, told: int) -> bytes:
+    """Which of a few requests brought each quantity; mostly one brought all."""
+    requests = draw(st.integers(1, max(1, min(told, 3))))
+    if requests == 1:
+        return b""
+    others = draw(st.lists(st.integers(0, requests - 1), min_size=told - requests, max_size=told - requests))
+    return bytes(draw(st.permutations([*range(requests), *others])))
+
+
+@st.composite
+def some_readings(draw: st.DrawFn, quantities: Collection[Quantity], told: int, first_max_ms: int) -> Readings:
+    """A table of up to five readings of so many quantities, energy registers among them."""
     count = draw(st.integers(1, 5))
 
     def column(elements: st.SearchStrategy[int]) -> list[int]:
         return draw(st.lists(elements, min_size=count, max_size=count))
 
     starts = sorted(draw(st.sets(st.integers(1, 2**31 - 1), min_size=count - 1, max_size=count - 1)))
+    parts = draw(parts_of(told))
+    cuts = 2 * max(parts, default=0)
+    times = [sorted(draw(st.lists(uint31s, min_size=cuts + 1, max_size=cuts + 1))) for _ in range(count)]
+    *gaps, durations = zip(*times, strict=True)
+    return Readings.of(
+        first_ms=draw(st.integers(0, first_max_ms)),
+        starts_ms=[0, *starts],
+        durations_ms=durations,
+        quality=column(st.integers(0, 3)),
+        columns={quantity: column(st.integers(-(2**31), 2**31 - 1)) for quantity in quantities},
+        parts=parts,
+        gaps_ms=gaps,
+    )
+
+
+@st.composite
+def slow_readings(draw: st.DrawFn, block: MeterBlock) -> Readings | None:
+    """Some of what the block does not tell, read before its last reading began."""
+    others = sorted(set(Quantity) - ENERGY - set(block.quantities))
+    quantities = draw(st.sets(st.sampled_from(others))) if others else set()
+    last_ms = block.first_ms + block.starts_ms[-1]
+    slow = draw(some_readings(quantities, len(quantities), INSTANT_MAX)) if quantities else None
+    return slow if slow is not None and slow.first_ms + slow.starts_ms[-1] <= last_ms else None
+
+
+@st.composite
+def meter_blocks(draw: st.DrawFn) -> MeterBlock:
     quantities = draw(st.sets(st.sampled_from(sorted(set(Quantity) - ENERGY))))
-    register_bytes = 2 * count * draw(st.integers(1, 4))
-    return MeterBlock.of(
+    registers = draw(st.sets(energy))
+    readings = draw(some_readings(quantities, len(quantities) + len(registers), INSTANT_MAX))
+    register_bytes = 2 * len(readings) * draw(st.integers(1, 4))
+    block = MeterBlock.around(
+        readings,
         meter=draw(names),
         profile=draw(digests),
         serial=draw(st.text(max_size=32)),
-        first_ms=draw(st.integers(0, INSTANT_MAX)),
-        starts_ms=[0, *starts],
-        durations_ms=column(st.integers(0, 2**31 - 1)),
-        quality=column(st.integers(0, 3)),
-        columns={quantity: column(st.integers(-(2**31), 2**31 - 1)) for quantity in quantities},
-        words={q: draw(st.binary(min_size=register_bytes, max_size=register_bytes)) for q in draw(st.sets(energy))},
+        words={q: draw(st.binary(min_size=register_bytes, max_size=register_bytes)) for q in registers},
     )
+    return replace(block, slow=draw(slow_readings(block)))
 
 
 batches = st.builds(
@@ -127,6 +168,7 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "canonical": lambda data: decode(data, size_max=1 << 20),
     "envelope": Envelope.parse,
     "batch": Batch.decode,
+    "batch with parts": Batch.decode,
     "receipt": Receipt.decode,
     "refusal": Refusal.decode,
     "statement": Statement.decode,
@@ -139,6 +181,7 @@ VALID = {
     "canonical": a_statement().encode(),
     "envelope": a_sealed(),
     "batch": a_batch().encode(),
+    "batch with parts": a_batch(meters=(a_meter_block_in_parts(),)).encode(),
     "receipt": a_receipt().encode(),
     "refusal": a_refusal().encode(),
     "statement": a_statement().encode(),

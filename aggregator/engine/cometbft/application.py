@@ -239,7 +239,11 @@ class Application(Protocol):
     """A state machine under CometBFT. See the head of this file for who calls it where."""
 
     def info(self) -> Standing:
-        """How far it has come. CometBFT replays the blocks that it has and we have not."""
+        """How far its last commit has come. CometBFT asks when it starts, and replays the blocks that are missing.
+
+        Anybody may ask at any time, through CometBFT's RPC: even between `finalize_block` and `commit`, where it must
+        neither count nor forget what is finalized.
+        """
 
     def init_chain(self, genesis: Genesis) -> Founded:
         """Begin. Called once in the life of a network, or again while no block has been committed."""
@@ -259,7 +263,10 @@ class Application(Protocol):
         """Whether this node votes for a block that somebody proposed. It must change nothing that lasts."""
 
     def finalize_block(self, block: OrderedBlock) -> Finalized:
-        """Let a decided block take effect, in memory. It has been decided: it cannot be refused."""
+        """Let a decided block take effect, in memory. It has been decided: it cannot be refused.
+
+        If CometBFT falls before `commit`, the same block comes again: then it stands instead of the one before.
+        """
 
     def commit(self) -> int:
         """Make what was finalized durable, height and app hash with it.

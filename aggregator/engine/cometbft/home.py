@@ -172,7 +172,7 @@ def write_genesis(folder: Path, genesis: NetworkGenesis) -> None:
     """Write the network's genesis file.
 
     Raises:
-        OperatorError: CometBFT would not take it.
+        OperatorError: CometBFT would not take it, or it cannot be written.
     """
     path = folder / "config/genesis.json"
     if not 0 < len(genesis.chain_id) <= CHAIN_ID_CHARACTERS_MAX:
@@ -183,7 +183,11 @@ def write_genesis(folder: Path, genesis: NetworkGenesis) -> None:
 
 
 def write_config(folder: Path, config: NodeConfig) -> None:
-    """Write the settings of a node, instead of those that are there."""
+    """Write the settings of a node, instead of those that are there.
+
+    Raises:
+        OperatorError: they cannot be written.
+    """
     tables = config_document(config)
     lines = [f"{name} = {_toml(value)}" for name, value in tables[""].items()]
     for table, values in tables.items():
@@ -222,7 +226,6 @@ def config_document(config: NodeConfig) -> dict[str, Toml]:
             "allow_duplicate_ip": config.is_on_one_machine,
             "pex": not config.is_on_one_machine,
             "flush_throttle_timeout": f"{config.pacing.flush_ms}ms",
-            "max_packet_msg_payload_size": 10_240,
             "send_rate": config.rate_bytes_per_s,
             "recv_rate": config.rate_bytes_per_s,
         },
@@ -320,7 +323,10 @@ def _toml(value: str | int | bool) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is the old one or the new one, whenever the power fails."""
+    """Write a file so that it is the old one or the new one, whenever the process dies."""
     beside = path.with_suffix(".new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise OperatorError(path, "", "a file that can be written", error.strerror or str(error)) from error

@@ -11,8 +11,10 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,8 @@ import structlog
 
 from aggregator.engine.cometbft import leash
 from aggregator.engine.cometbft.home import Identity, read_identity
+from aggregator.engine.cometbft.program_log import ProgramLog
+from config.tasks import end
 from protocol.errors import OperatorError
 
 PROGRAM: Final = "cometbft"
@@ -31,10 +35,9 @@ COMMAND_WAIT_S: Final = 60
 """For commands of a moment, on the slowest machine."""
 
 ENVIRONMENT_PREFIX: Final = "CMT"
+LOOPBACK: Final = "127.0.0.1"
 
-LOG_BYTES_MAX: Final = 32 << 20
-LOG_LOOK_S: Final = 60
-LAST_WORDS_BYTES: Final = 4096
+READ_BYTES_MAX: Final = 1 << 16
 
 log = structlog.get_logger()
 
@@ -94,6 +97,22 @@ def make_keys(program: Path, home: Path) -> Identity:
     return read_identity(home)
 
 
+def see_that_free(ports: Iterable[int]) -> None:
+    """See that nobody listens on these ports of this machine: CometBFT would say so only in its log.
+
+    Raises:
+        OperatorError: somebody does.
+    """
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError as error:
+                expected = "a port that is free (choose others with --first-port)"
+                raise OperatorError(f"{LOOPBACK}:{port}", "", expected, error.strerror or str(error)) from error
+
+
 def _version_of(program: Path) -> str:
     return _run(program, "version").stdout.strip()
 
@@ -123,7 +142,7 @@ class Supervisor:
 
     def __init__(self, program: Path, home: Path, *, log_file: Path, patience: Patience | None = None) -> None:
         self._command = [str(program), "node", "--home", str(home)]
-        self._log_file = log_file
+        self._said = ProgramLog(log_file)
         self._patience = patience or Patience()
         self._process: asyncio.subprocess.Process | None = None
         self.starts = 0
@@ -148,29 +167,42 @@ class Supervisor:
             if loop.time() - began_s >= self._patience.settled_s:
                 wait_s = self._patience.restart_min_s
             code = self._process.returncode if self._process else None
-            log.warning("cometbft ended", code=code, words=self._last_words(), restart_in_s=wait_s)
+            log.warning("cometbft ended", code=code, words=self._said.last_line, restart_in_s=wait_s)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, self._patience.restart_max_s)
 
     async def _live(self) -> None:
-        """One life of the program."""
-        with self._log_file.open("ab") as log_file:
-            leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self._command]
-            try:
-                self._process = process = await asyncio.create_subprocess_exec(
-                    *leashed, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, env=environment()
-                )
-            except OSError as error:
-                raise OperatorError(self._command[0], "", "a program that can be started", str(error)) from error
-            self.starts += 1
-            try:
-                while process.returncode is None:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(LOG_LOOK_S):
-                            await process.wait()
-                    self._keep_log_short()
-            finally:
-                await self._stop(process)
+        """One life of the program, until it ends or consensus fails inside."""
+        leashed = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *self._command]
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *leashed,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+            )
+        except OSError as error:
+            raise OperatorError(self._command[0], "", "a program that can be started", str(error)) from error
+        self.starts += 1
+        self._said.begin()
+        assert process.stdout is not None, "a pipe"
+        listening = asyncio.create_task(self._listen(process.stdout))
+        try:
+            await asyncio.wait([listening])
+            if self._said.has_failed:
+                log.error("consensus has failed inside CometBFT: is the disk full?", words=self._said.last_line)
+                return
+            await process.wait()
+        finally:
+            await self._stop(process)
+            await end(listening)
+            self._said.close()
+
+    async def _listen(self, pipe: asyncio.StreamReader) -> None:
+        """Hear what it says, to the end or to the one thing after which nothing follows."""
+        while not self._said.has_failed and (data := await pipe.read(READ_BYTES_MAX)):
+            self._said.take(data)
 
     async def _stop(self, process: asyncio.subprocess.Process) -> None:
         """End it for certain, gently at first."""
@@ -185,21 +217,3 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-
-    # -- Its log
-
-    def _keep_log_short(self) -> None:
-        """Set a log aside that has grown long. The program goes on writing at the end of the same file."""
-        with contextlib.suppress(OSError):
-            if self._log_file.stat().st_size > LOG_BYTES_MAX:
-                shutil.copyfile(self._log_file, self._log_file.with_suffix(".old"))
-                os.truncate(self._log_file, 0)
-
-    def _last_words(self) -> str:
-        """The last line of its log."""
-        try:
-            with self._log_file.open("rb") as file:
-                file.seek(max(0, self._log_file.stat().st_size - LAST_WORDS_BYTES))
-                return last_line(file.read().decode("utf-8", "replace"))
-        except OSError:
-            return ""

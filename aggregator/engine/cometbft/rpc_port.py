@@ -31,6 +31,8 @@ ANSWER_BYTES_MAX: Final = 160 << 20
 VALIDATORS_PER_PAGE: Final = 100
 """As many as CometBFT shows at once (rpc/core/env.go)."""
 
+ANY_HOST: Final = "0.0.0.0"  # noqa: S104  not bound to here: what a setting may say
+
 _ENVELOPE_BYTES: Final = 120
 """What a transaction takes in a call beside its own text."""
 
@@ -72,6 +74,11 @@ class Rpc:
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cometbft-rpc")
         self._is_closed = False
+
+    @classmethod
+    def where_it_listens(cls, host: str, port: int) -> Rpc:
+        """For a node's own questions; where its CometBFT listens on every address, on loopback too."""
+        return cls(port) if host == ANY_HOST else cls(port, host=host)
 
     def close(self) -> None:
         """Ask nothing more, and wait for no answer. May be called again."""

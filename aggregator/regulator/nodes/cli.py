@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -23,7 +24,12 @@ from config.tables import Column, Table, show
 if TYPE_CHECKING:
     from protocol.crypto import SigningKey
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Who has a vote when blocks are decided.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Who has a vote when blocks are decided.",
+)
 out = Console()
 
 PowerOption = Annotated[int, typer.Option("--power", min=1, help="How much its vote weighs.")]
@@ -78,14 +84,26 @@ def remove(
     out.print(f"{plain(name)} votes no more.")
 
 
-def validators(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
+def validators(
+    data: DataFolder = Path("data"),
+    as_json: AsJson = False,
+    quorum: Annotated[bool, typer.Option("--quorum", help="Print a quorum file of them, for `verify`.")] = False,
+    required: Annotated[
+        list[str] | None, typer.Option(help="With --quorum: one without whom nothing counts; may be repeated.")
+    ] = None,
+) -> None:
     """Show who has a vote when blocks are decided, how much of it, and who could stop the region alone."""
-    from aggregator.regulator.nodes.desk import validators_of
+    from aggregator.regulator.nodes.desk import quorum_of, validators_of
     from aggregator.service.query import LedgerFile
+    from config.quorum import to_yaml
 
-    ledger = LedgerFile(data)
-    views = validators_of(ledger.five.asset)
-    ledger.close()
+    if required and not quorum:
+        raise typer.BadParameter("is for --quorum", param_hint="--required")
+    with closing(LedgerFile(data)) as ledger:
+        views = validators_of(ledger.five.asset)
+        if quorum:
+            print(to_yaml(quorum_of(ledger.five.ledger.region, ledger.five.asset, required or ())), end="")
+            return
     if as_json:
         print(json.dumps([asdict(view) for view in views], indent=1))
         return

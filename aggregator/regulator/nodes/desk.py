@@ -6,6 +6,7 @@ chain do not decide again: what is said here is said before anything is signed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from aggregator.chains.asset import AssetChain
@@ -13,9 +14,10 @@ from aggregator.chains.membership import Admission
 from aggregator.chains.validators import Validator, ValidatorChange
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
-from protocol.crypto import SigningKey, fingerprint
+from protocol.crypto import SigningKey, ValidatorKey, fingerprint
 from protocol.messages import MessageType
 from protocol.node_request import NodeRequest
+from protocol.quorum import Member, Quorum, more_than_two_thirds
 from protocol.topics import AGGREGATOR
 
 
@@ -51,6 +53,31 @@ def validators_of(asset: AssetChain) -> list[ValidatorView]:
         )
         for name, validator in votes.items()
     ]
+
+
+def quorum_of(region: str, asset: AssetChain, required: Collection[str] = ()) -> Quorum:
+    """Who has to have signed what is to be believed, as the chain has it: more than two thirds of the power.
+
+    Args:
+        region: its name.
+        asset: the asset chain.
+        required: validators without whom nothing counts, such as the regulator's.
+
+    Raises:
+        RegulatorError: nobody has a vote, or one who is required has none.
+    """
+    votes = asset.validators()
+    if not votes:
+        raise RegulatorError("nobody has a vote: what the one node says is verified with --key")
+    if without := sorted(set(required) - set(votes)):
+        raise RegulatorError(f"{without[0]} has no vote, {', '.join(votes)} have")
+    keys = {author.name: author.key for author in asset.members(Role.AGGREGATOR)}
+    members = tuple(
+        Member(name=name, power=one.power, node_key=keys.get(name), validator_key=ValidatorKey(one.key))
+        for name, one in votes.items()
+    )
+    threshold = more_than_two_thirds(sum(one.power for one in votes.values()))
+    return Quorum(region=region, members=members, threshold=threshold, required=tuple(required))
 
 
 def check_node_request(regulator: Regulator, request: NodeRequest) -> None:

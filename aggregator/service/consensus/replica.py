@@ -35,17 +35,18 @@ from aggregator.engine.cometbft.application import (
     Standing,
     TxResult,
     Validator,
-    size_in_block,
 )
 from aggregator.engine.cometbft.opened import Opened
 from aggregator.engine.order import broken_order, by_number, in_order
-from aggregator.engine.order_note import WAITED_BYTES_MAX, is_note, spell_note, split_note
+from aggregator.engine.order_note import split_note
 from aggregator.engine.waits import Waits
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Record, Role
+from aggregator.service.consensus.drafting import decided, fill
 from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.keeper import Keeper
 from aggregator.service.notify import Outgoing
+from protocol.batch import Batch
 from protocol.checkpoint import BlockHead
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, OperatorError
@@ -63,9 +64,6 @@ rather than be refused as from the future: the block after has a fresher time.""
 
 WAITS: Final = frozenset((Role.GATEWAY, Role.REGULATOR))
 """Whose records come through the mempool. A node's own come with its proposals."""
-
-NOTE_ROOM: Final = 32
-"""Bytes of a block that are kept for the order note, beside those of its claims."""
 
 WAITING_MAX: Final = 100_000
 """Of so many records that wait it is remembered since when, at some hundred bytes each."""
@@ -125,6 +123,7 @@ class Replica:
         """Digests of the transactions of the block that was finalized last: they wait no longer."""
         self.unsealed: deque[Unsealed] = deque(maxlen=UNSEALED_MAX)
         """Blocks of the ledger whose votes have yet to be fetched, oldest first. One thread appends, another takes."""
+        self._await_seal()
 
     def open(self, data: bytes) -> Record:
         """Open an envelope that came from the broker, once. In any thread.
@@ -137,8 +136,7 @@ class Replica:
     # -- What CometBFT asks
 
     def info(self) -> Standing:
-        """How far the ledger file has come."""
-        self._forget_finalized()
+        """How far the ledger file has come. Asked at any time, also while a block waits to be kept."""
         head = self._keeper.five.ledger.head
         app_hash = head.digest if head is not None and self._height else b""
         return Standing(self._height, app_hash, version="este")
@@ -176,16 +174,8 @@ class Replica:
         records += by_number(self._ready(draft))
         fit, _ = five.ledger.propose(records)
         waited = [self._waits.waited(record.envelope.digest, self._height) for record in fit]
-        room, txs, claims = draft.txs_bytes_max - NOTE_ROOM, list[bytes](), list[int]()
-        for place in islice(in_order(fit, waited, five.bid), self._entries_max + (own is not None)):
-            data = fit[place].envelope.data
-            room -= size_in_block(data) + WAITED_BYTES_MAX
-            if room < 0:
-                break
-            txs.append(data)
-            claims.append(waited[place])
-        note = spell_note(claims)
-        return txs if note is None else [note, *txs]
+        places = islice(in_order(fit, waited, five.bid), self._entries_max + (own is not None))
+        return fill(((fit[place], waited[place]) for place in places), draft.txs_bytes_max)
 
     def process_proposal(self, block: OrderedBlock) -> bool:
         """Whether every record fits, in the order that is due, and this node reckons what the proposer reckoned."""
@@ -261,8 +251,11 @@ class Replica:
         return self._snapshots.chunk(height, format_, index)
 
     def offer_snapshot(self, snapshot: Snapshot, app_hash: bytes) -> OfferVerdict:
-        """Whether to begin with a snapshot of others: only a node that has nothing but the genesis does."""
-        if self._height:
+        """Whether to begin with a snapshot of others: only a node that has lived through no block does.
+
+        One that has taken up a snapshot and was ended before CometBFT knew is asked again, and takes the next one.
+        """
+        if self._height and not self._keeper.has_only_a_snapshot():
             return OfferVerdict.ABORT
         return self._snapshots.offer(snapshot, app_hash)
 
@@ -273,6 +266,7 @@ class Replica:
             self._keeper.adopt(taken.five, taken.manifest, taken.height)
             self._height = taken.height
             self._waits.forget_all()
+            self._await_seal()
         return applied
 
     # -- Steps
@@ -307,8 +301,17 @@ class Replica:
                 record = self._opened.open(tx)
             except Refused:
                 continue
-            if not (is_stale and self._keeper.five.data.is_ahead(record, draft.time_ms, now_ms)):
+            if not (is_stale and self._is_ahead(record, draft.time_ms, now_ms)):
                 yield record
+
+    def _is_ahead(self, record: Record, block_ms: int, now_ms: int) -> bool:
+        """Whether a batch would be refused as from the future by a block's time, and not by the time it is."""
+        batch = record.message
+        if not isinstance(batch, Batch):
+            return False
+        latest_ms = batch.clock.epoch_ms + max(block.end_ms for block in batch.meters)
+        future_max_ms = self._keeper.five.asset.region.rules.time.future_max_ms
+        return block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
 
     def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record], list[int]]:
         """What is to be said of each transaction of a decided block, by digest; and the records that fit.
@@ -317,13 +320,8 @@ class Replica:
             The results, the records, and how many blocks each of these has waited, as the block says.
         """
         opened = list[Record]()
-        results = {digest_of(tx): TxResult() for tx in txs[:1] if is_note(tx)}
-        try:
-            claims, records = split_note(txs)
-        except EncodingError as error:  # no honest node has voted for it
-            claims, records = [0] * (len(txs) - 1), txs[1:]
-            results = {digest_of(txs[0]): TxResult(RefusalCode.MALFORMED.value, log=str(error))}
-        for tx in dict.fromkeys(records):
+        results, waited = decided(txs)
+        for tx in waited:
             try:
                 opened.append(self._opened.open(tx))
                 results[opened[-1].envelope.digest] = TxResult()
@@ -331,12 +329,17 @@ class Replica:
                 results[digest_of(tx)] = TxResult(refused.code.value, log=refused.detail)
         chosen, left_out = self._keeper.five.ledger.propose(opened)
         results |= {one.record.envelope.digest: TxResult(one.code.value, log=one.detail) for one in left_out}
-        waited = dict(zip(records, claims, strict=True))
         return results, chosen, [waited[record.envelope.data] for record in chosen]
 
     def _vote_down(self, block: OrderedBlock, code: str, why: str) -> bool:
         log.warning("voted down", height=block.height, proposer=block.proposer.hex(), code=code, why=why)
         return False
+
+    def _await_seal(self) -> None:
+        """Have the last block sealed, if it is not: every header since carries its head."""
+        head = self._keeper.five.ledger.head
+        if head is not None and self._height and self._keeper.store.seal(head.height) is None:
+            self.unsealed.append(Unsealed(head.height, head.digest, self._height + 1))
 
     def _forget_finalized(self) -> None:
         """Take back a block that was never committed: it is going to be replayed."""

@@ -33,7 +33,8 @@ from aggregator.service.keeper import Keeper, restore
 from aggregator.service.log import configure, tell_loop_errors
 from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.notify import Outgoing
-from aggregator.service.store import Store, StoreError
+from aggregator.service.store import Store
+from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings, CometBft
 from config.tasks import end, wait_for_any
@@ -137,7 +138,7 @@ class _Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         log.info("running", height=self._keeper.five.ledger.height, consensus="cometbft")
-        rpc = Rpc(self._cometbft.rpc_port)
+        rpc = Rpc.where_it_listens(self._cometbft.rpc_host, self._cometbft.rpc_port)
         sealing = Sealing(self._replica, self._keeper.store, rpc, self._in_ledger_thread)
         tasks = [
             asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive)),

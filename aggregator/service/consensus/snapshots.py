@@ -73,6 +73,7 @@ class Snapshots:
         try:
             self._write(height, *take(ledger, self._part_bytes_max))
         except OSError as error:
+            shutil.rmtree(self._beside(height), ignore_errors=True)
             log.warning("no snapshot could be taken", height=height, why=str(error))
 
     def on_offer(self) -> Sequence[Snapshot]:
@@ -122,7 +123,7 @@ class Snapshots:
         return ChunkApplied(ChunkVerdict.ACCEPT), Taken(five, coming.manifest, coming.offered.height)
 
     def _write(self, height: int, manifest: Manifest, parts: Sequence[bytes]) -> None:
-        beside = self._folder / f"{height}.new"
+        beside = self._beside(height)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True, mode=0o700)
         (beside / MANIFEST).write_bytes(manifest.encode())
@@ -131,6 +132,9 @@ class Snapshots:
         beside.rename(self._folder / str(height))
         for old in self._heights()[:-KEPT]:
             shutil.rmtree(self._folder / str(old), ignore_errors=True)
+
+    def _beside(self, height: int) -> Path:
+        return self._folder / f"{height}.new"
 
     def _heights(self) -> list[int]:
         if not self._folder.is_dir():

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agent.bus.metering import MeterPlan, Reading, plan_for
+from agent.bus.metering import Block, MeterPlan, plan_for
 from agent.bus.planner import ReadRequest
+from agent.bus.reading import Part, Reading, SlowReading
 from agent.outbox.batching import Boot
 from config.load import check, load_profiles
 from config.meter_profile import MeterProfile
 from config.settings.agent import AgentSettings
 from config.settings.bus import MeterAddress
 from protocol.batch import Clock, Quality
-from protocol.units import BootMs, Quantity
+from protocol.units import ENERGY_REGISTERS, BootMs, Quantity
 from tests.builders import GATEWAY, METER, REGION, a_clock, a_digest
 
 WANTED = (Quantity.ACTIVE_POWER_W, Quantity.REACTIVE_POWER_VAR, Quantity.VOLTAGE_L1_MV)
@@ -34,11 +35,17 @@ def a_profile(name: str = "eastron_sdm630", **changes: Any) -> MeterProfile:
     return check(document | changes, MeterProfile, "profile.yaml")
 
 
-def a_meter(profile: MeterProfile | None = None, **changes: Any) -> MeterPlan:
+def a_meter(
+    profile: MeterProfile | None = None,
+    *,
+    wanted: Sequence[Quantity] = WANTED,
+    is_split: bool = False,
+    **changes: Any,
+) -> MeterPlan:
     """The house's meter, read as the settings say by default."""
     profile = profile or a_profile()
     address = MeterAddress(**{"id": METER, "unit": 1, "profile": profile.id} | changes)
-    return plan_for(address, {profile.id: profile}, WANTED)
+    return plan_for(address, {profile.id: profile}, wanted, is_split=is_split)
 
 
 def a_reading(**changes: Any) -> Reading:
@@ -61,6 +68,31 @@ def a_reading(**changes: Any) -> Reading:
     return replace(reading, **changes)
 
 
+def a_slow_reading(start_ms: int, **changes: Any) -> SlowReading:
+    """Frequency and current, in two requests, 70 ms long."""
+    slow = SlowReading(
+        start_ms=BootMs(start_ms),
+        end_ms=BootMs(start_ms + 70),
+        quality=Quality.NONE,
+        values={Quantity.FREQUENCY_MHZ: 50_000, Quantity.CURRENT_L1_MA: 15_652},
+        parts=(
+            Part(BootMs(start_ms), BootMs(start_ms + 30), (Quantity.CURRENT_L1_MA,)),
+            Part(BootMs(start_ms + 35), BootMs(start_ms + 70), (Quantity.FREQUENCY_MHZ,)),
+        ),
+    )
+    return replace(slow, **changes)
+
+
+def a_reading_in_parts(start_ms: int = 60_000, **changes: Any) -> Reading:
+    """The house takes 3,600 W; energy came with a second request."""
+    parts = (
+        Part(BootMs(start_ms), BootMs(start_ms + 15), (Quantity.ACTIVE_POWER_W, Quantity.VOLTAGE_L1_MV)),
+        Part(BootMs(start_ms + 22), BootMs(start_ms + 40), ENERGY_REGISTERS),
+    )
+    reading = a_reading(start_ms=BootMs(start_ms), end_ms=BootMs(start_ms + 40), parts=parts)
+    return replace(reading, **changes)
+
+
 def readings(count: int, *, meter: str = METER, first_ms: int = 60_000, **changes: Any) -> list[Reading]:
     """`count` readings of one meter, a second apart."""
     return [
@@ -77,6 +109,14 @@ def a_boot(name: str = "boot", **changes: Any) -> Boot:
 def answers(meter: MeterPlan, values: Mapping[Quantity, int]) -> dict[ReadRequest, list[int]]:
     """What a meter with these values answers to every request of its plan; 0 where none is given."""
     return {request: words_at(meter.profile, request, values) for request in meter.requests}
+
+
+def blocks(
+    answers: Mapping[ReadRequest, Sequence[int]], start_ms: int = 60_000, end_ms: int = 60_040
+) -> dict[ReadRequest, Block]:
+    """Answers with the instants of the first request and of the last answer; each takes its share of the time."""
+    cuts = [BootMs(start_ms + (end_ms - start_ms) * n // max(1, len(answers))) for n in range(len(answers) + 1)]
+    return {request: Block(words, cuts[n], cuts[n + 1]) for n, (request, words) in enumerate(answers.items())}
 
 
 def words_at(profile: MeterProfile, request: ReadRequest, values: Mapping[Quantity, int]) -> list[int]:

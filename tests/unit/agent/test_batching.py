@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from agent.bus.metering import Reading
+from agent.bus.reading import Reading
 from agent.outbox.batching import (
     BLOCK_BYTES_MAX,
     Due,
@@ -18,7 +18,8 @@ from agent.outbox.batching import (
 )
 from agent.timekeeping import clock_of_the_past, is_other_clock
 from config.settings.agent import Batching
-from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, VALUE_MIN, Batch, Clock, ClockState
+from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, Batch, Clock, ClockState
+from protocol.readings import VALUE_MIN
 from protocol.units import BootMs, Quantity
 from tests.builders import EPOCH_MS, a_clock, a_digest, a_link
 from tests.unit.agent.builders import a_boot, a_reading, readings

@@ -80,6 +80,7 @@ class World:
         conversation = Session(
             inbox=Inbox((a_key(AGGREGATOR).public_key,), REGION, GATEWAY),
             records=Outbox(in_flight_max=8, resend_after_ms=1000, last_signed=self.books.last_signed()),
+            orders=self.settings.standing_orders,
             believed=Believed.of(envelope, Statement.decode(envelope.payload)) if envelope else None,
         )
         return Clerk(

@@ -18,9 +18,9 @@ from protocol.batch import Batch, ClockState
 from protocol.crypto import PublicKey
 from protocol.envelope import Envelope
 from protocol.errors import KeyUnavailable
-from tests.builders import a_clock, a_key
+from tests.builders import a_clock, a_key, a_statement
 from tests.unit.agent.builders import readings
-from tests.unit.agent.test_clerk import World
+from tests.unit.agent.test_clerk import World, arrived
 
 
 class FlakyKey:
@@ -123,6 +123,22 @@ async def test_row_9_a_clock_that_is_not_known_is_told(world: FlakyWorld) -> Non
     await world.deal()
     assert world.sender.status[-1]["clock"] is None
     assert world.books.last_signed() > 0
+
+
+async def test_a_standing_order_for_nobody_is_told_also_after_a_restart(tmp_path: Path) -> None:
+    order = {"participant": "nobody", "right": "priority_purchase", "price_max": 5, "balance_min": 0}
+    world = World(tmp_path, standing_orders=[order])
+    await world.clerk.start()
+    await world.deal(LinkUp())
+    assert world.sender.status[-1]["orders"] is None, "no statement has been heard"
+    await world.deal(arrived(a_statement()))
+    assert "nobody by the name nobody" in world.sender.status[-1]["orders"]
+    world.clerk.close()
+    world.clerk = world.hire()
+    await world.deal()
+    assert "nobody by the name nobody" in world.sender.status[-1]["orders"]
+    world.clerk.close()
+    world.books.file.close()
 
 
 class TestRoom:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent import clock_port
-from agent.clock_port import CHRONY_EVERY_MS, CHRONY_WORD_AGE_MAX_MS, ChronyPort, SystemClocks
+from agent.clock_port import CHRONY_EVERY_MS, CHRONY_REPORT_AGE_MAX_MS, ChronyPort, SystemClocks
 from agent.timekeeping import ERROR_MAX_MS
 from protocol.batch import ClockState
 from protocol.errors import OperatorError
@@ -89,29 +89,29 @@ class TestChrony:
     def test_it_is_asked_now_and_then(self, tmp_path: Path) -> None:
         port = self.a_port(tmp_path, f"echo '{TRACKING}'")
         for now_ms in range(0, CHRONY_EVERY_MS, 1000):
-            assert port.word(now_ms) is not None
+            assert port.report(now_ms) is not None
         assert self.asked(tmp_path) == 1
-        port.word(CHRONY_EVERY_MS)
+        port.report(CHRONY_EVERY_MS)
         assert wait_for(lambda: self.asked(tmp_path) == 2)
 
     def test_one_that_hangs_delays_the_start_a_little_and_nothing_after_it(self, tmp_path: Path) -> None:
         port = self.a_port(tmp_path, "exec sleep 60")
         begin = time.monotonic()
-        assert port.word(0) is None
+        assert port.report(0) is None
         assert time.monotonic() - begin < 5
         for now_ms in range(1000, 10 * CHRONY_EVERY_MS, 1000):
-            assert port.word(now_ms) is None
+            assert port.report(now_ms) is None
 
     def test_one_that_says_nothing_any_more_is_not_believed_for_long(self, tmp_path: Path) -> None:
         port = self.a_port(tmp_path, f"echo '{TRACKING}'")
-        assert port.word(0) is not None
+        assert port.report(0) is not None
         (tmp_path / "chronyc").write_text("#!/bin/sh\nexit 1\n")
-        assert port.word(CHRONY_WORD_AGE_MAX_MS) is not None
-        assert port.word(CHRONY_WORD_AGE_MAX_MS + 1) is None
+        assert port.report(CHRONY_REPORT_AGE_MAX_MS) is not None
+        assert port.report(CHRONY_REPORT_AGE_MAX_MS + 1) is None
 
     def test_where_there_is_none_nobody_is_asked(self, tmp_path: Path) -> None:
-        assert ChronyPort(tmp_path / "no-such-folder", ("false",)).word(0) is None
-        assert ChronyPort(tmp_path, ("no-such-command-as-this",)).word(0) is None
+        assert ChronyPort(tmp_path / "no-such-folder", ("false",)).report(0) is None
+        assert ChronyPort(tmp_path, ("no-such-command-as-this",)).report(0) is None
 
 
 def wait_for(probe: Callable[[], bool]) -> bool:

@@ -13,8 +13,8 @@ from agent.house import home_assistant
 from agent.house.home_assistant import Live, kilowatt_hours, messages, spelled
 from agent.outbox.memory import MeterSeen
 from protocol.batch import Quality
-from protocol.units import Quantity
-from tests.unit.agent.builders import a_boot, a_profile, a_reading
+from protocol.units import BootMs, Quantity
+from tests.unit.agent.builders import a_boot, a_profile, a_reading, a_slow_reading
 from tests.unit.agent.test_status import SEEN
 
 PREFIX = "homeassistant"
@@ -120,6 +120,17 @@ def test_an_unexplained_step_is_no_energy_here_either() -> None:
 def test_only_what_was_read_lately_is_shown(live: Live, refresh_ms: int | None, shown: bytes) -> None:
     meters = {"house": a_profile(refresh_ms=refresh_ms) if refresh_ms else a_profile()}
     assert messages(SEEN, live, meters, PREFIX)[f"{BASE}/availability"] == shown
+
+
+@pytest.mark.parametrize(("age_ms", "told_w"), [(300_000, b"1200"), (300_001, b"None")], ids=["five times", "longer"])
+def test_power_that_is_read_more_rarely_is_the_newest_that_is_known_until_it_is_old(age_ms: int, told_w: bytes) -> None:
+    now_ms = 400_000
+    reading = a_reading(end_ms=BootMs(now_ms), values={IMPORTED: 1000})
+    slow = a_slow_reading(0, end_ms=BootMs(now_ms - age_ms), values={Quantity.ACTIVE_POWER_W: 1200})
+    live = replace(LIVE, now_ms=now_ms, slow_every_ms=60_000, readings={"house": reading})
+    messages_ = told(live, meters=[MeterSeen("house", a_boot(), reading, None, slow)])
+    assert messages_[f"{BASE}/power"] == told_w
+    assert messages_[f"{BASE}/availability"] == b"online"
 
 
 def test_a_meter_that_cannot_be_read_is_not_available() -> None:

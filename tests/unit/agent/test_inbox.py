@@ -29,7 +29,7 @@ def sealed(payload: bytes, type_: str = MessageType.RECEIPT, **changes: Any) -> 
 
 @pytest.mark.parametrize(("kind", "type_", "message"), MESSAGES, ids=[kind for kind, _, _ in MESSAGES])
 def test_the_aggregator_s_word_is_opened(kind: Kind, type_: MessageType, message: Receipt) -> None:
-    assert INBOX.open(kind, sealed(message.encode(), type_)).word == message
+    assert INBOX.open(kind, sealed(message.encode(), type_)).message == message
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from agent.bus.isolation import (
     Patience,
     ProbeCredit,
     next_slot_ms,
+    slow_turn,
     turn,
 )
 
@@ -151,3 +152,7 @@ def test_of_the_slow_ones_the_first_is_who_waited_longest() -> None:
 )
 def test_the_cadence_keeps_its_grid_and_never_piles_up(now_ms: int, next_ms: int) -> None:
     assert next_slot_ms(10_000, now_ms, 1000) == next_ms
+
+
+def test_of_those_whose_slow_quantities_are_due_whoever_has_waited_longest_comes_first() -> None:
+    assert slow_turn({"a": 300, "b": 100, "c": 200, "d": 301}, 300) == ("b", "c", "a")

@@ -6,16 +6,15 @@ import struct
 
 import pytest
 
-from agent.bus.metering import Reading, Watch, plan_for, reading_of, serial_of, value_of, watched
+from agent.bus.metering import Watch, plan_for, reading_of, serial_of, value_of, watched
+from agent.bus.reading import Reading
 from config.load import load_profiles
 from config.settings.bus import MeterAddress
 from protocol.batch import Quality
 from protocol.errors import DeviceError, OperatorError
 from protocol.units import BootMs, Quantity
 from tests.builders import METER
-from tests.unit.agent.builders import a_meter, a_profile, a_reading, answers
-
-START, END = BootMs(60_000), BootMs(60_040)
+from tests.unit.agent.builders import a_meter, a_profile, a_reading, answers, blocks
 
 HOUSE = {
     Quantity.ACTIVE_POWER_W: 3600,
@@ -30,13 +29,13 @@ NAN_WORDS = [0x7FC0, 0x0000]
 
 
 def test_words_become_values_in_base_units() -> None:
-    reading = reading_of(a_meter(), "17041234", START, END, answers(a_meter(), HOUSE))
+    reading = reading_of(a_meter(), "17041234", blocks(answers(a_meter(), HOUSE)))
     assert reading == Reading(
         meter=METER,
         profile=a_profile().digest,
         serial="17041234",
-        start_ms=START,
-        end_ms=END,
+        start_ms=BootMs(60_000),
+        end_ms=BootMs(60_040),
         quality=Quality.NONE,
         values={quantity: HOUSE[quantity] for quantity in sorted(HOUSE) if quantity is not Quantity.CURRENT_L1_MA},
         words={
@@ -47,13 +46,13 @@ def test_words_become_values_in_base_units() -> None:
 
 
 def test_what_nobody_asked_for_stays_in_the_house() -> None:
-    reading = reading_of(a_meter(), "", START, END, answers(a_meter(), HOUSE))
+    reading = reading_of(a_meter(), "", blocks(answers(a_meter(), HOUSE)))
     assert Quantity.CURRENT_L1_MA not in reading.values
 
 
 def test_energy_words_travel_as_they_came_even_with_the_low_word_first() -> None:
     meter = a_meter(a_profile("carlo_gavazzi_em24"))
-    reading = reading_of(meter, "", START, END, answers(meter, {Quantity.IMPORTED_WH: 0x1_0002 * 100}))
+    reading = reading_of(meter, "", blocks(answers(meter, {Quantity.IMPORTED_WH: 0x1_0002 * 100})))
     assert reading.words[Quantity.IMPORTED_WH] == bytes.fromhex("00020001")
 
 
@@ -62,14 +61,14 @@ def test_an_energy_register_without_a_value_is_a_failed_read() -> None:
     told = answers(meter, HOUSE)
     told[meter.requests[0]][0x48:0x4A] = NAN_WORDS
     with pytest.raises(DeviceError, match="imported_wh has no value"):
-        reading_of(meter, "", START, END, told)
+        reading_of(meter, "", blocks(told))
 
 
 def test_another_quantity_without_a_value_is_flagged_and_holds_0() -> None:
     meter = a_meter()
     told = answers(meter, HOUSE)
     told[meter.requests[0]][0x00:0x02] = NAN_WORDS
-    reading = reading_of(meter, "", START, END, told)
+    reading = reading_of(meter, "", blocks(told))
     assert reading.quality == Quality.VALUE_MISSING
     assert reading.values[Quantity.VOLTAGE_L1_MV] == 0
 
@@ -83,12 +82,12 @@ def test_an_answer_with_a_word_too_few_is_a_failed_read() -> None:
     meter = a_meter()
     told = {request: words[:-1] for request, words in answers(meter, HOUSE).items()}
     with pytest.raises(DeviceError, match="75 words where 76 were asked for"):
-        reading_of(meter, "", START, END, told)
+        reading_of(meter, "", blocks(told))
 
 
 def test_an_answer_that_is_missing_is_a_failed_read() -> None:
     with pytest.raises(DeviceError, match="no answer holds it"):
-        reading_of(a_meter(), "", START, END, {})
+        reading_of(a_meter(), "", blocks({}))
 
 
 def test_a_reading_comes_back_from_the_journal_as_it_went_in() -> None:
@@ -170,16 +169,16 @@ def test_a_meter_whose_scale_factor_has_changed_is_not_read() -> None:
     meter = a_meter(a_profile(fixed_words=FIXED))
     told = answers(meter, HOUSE)
     told[meter.requests[0]][0x4E] = 0xFFFE
-    assert reading_of(meter, "", START, END, told).values[Quantity.IMPORTED_WH] == HOUSE[Quantity.IMPORTED_WH]
+    assert reading_of(meter, "", blocks(told)).values[Quantity.IMPORTED_WH] == HOUSE[Quantity.IMPORTED_WH]
     told[meter.requests[0]][0x4E] = 0xFFFF
     with pytest.raises(DeviceError, match="power of ten of imported_wh at 0x004e is 0xffff, not 0xfffe"):
-        reading_of(meter, "", START, END, told)
+        reading_of(meter, "", blocks(told))
 
 
 def test_a_fixed_word_that_no_answer_holds_is_a_failed_read() -> None:
     meter = a_meter(a_profile(fixed_words=FIXED))
     with pytest.raises(DeviceError, match="is untold"):
-        reading_of(meter, "", START, END, {})
+        reading_of(meter, "", blocks({}))
 
 
 # -- Heat
@@ -190,7 +189,7 @@ def test_what_a_heat_meter_counts_is_sent_as_a_column_and_never_as_energy_words(
     profile = a_profile("onicon_system10")
     meter = a_meter(profile)
     heat = {Quantity.HEAT_WH: 5_000_000, Quantity.COOLING_WH: 0, Quantity.HEAT_POWER_W: 11_500}
-    reading = reading_of(meter, "", START, END, answers(meter, heat))
+    reading = reading_of(meter, "", blocks(answers(meter, heat)))
     assert reading.values == heat
     assert reading.words == {}
     assert profile.energy_registers == ()

@@ -8,9 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.house.metrics import Counts, exposition
+from agent.outbox.memory import MeterSeen
 from agent.status import TROUBLES
 from protocol.batch import Clock, ClockState
 from tests.builders import a_clock
+from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading
 from tests.unit.agent.test_status import SEEN
 
 COUNTS = Counts(readings={"house": 60, 'ro"of\\': 0}, failures={"house": 2, 'ro"of\\': 0})
@@ -38,6 +40,13 @@ def test_each_meter_is_told() -> None:
     assert found["este_meter_failing", "roof"] == 1
     assert found["este_meter_age_seconds", "house"] == 5
     assert ("este_meter_age_seconds", "roof") not in found
+
+
+def test_what_is_read_more_rarely_has_an_age_of_its_own() -> None:
+    slow = MeterSeen("house", a_boot(), a_reading(), None, a_slow_reading(30_000))
+    found = samples(replace(SEEN, meters=[slow, MeterSeen("roof", None, None, None)]))
+    assert (found["este_meter_age_seconds", "house"], found["este_meter_slow_age_seconds", "house"]) == (5, 35)
+    assert ("este_meter_slow_age_seconds", "roof") not in found
 
 
 def test_names_survive_the_way_whatever_is_in_them() -> None:

@@ -61,9 +61,15 @@ def test_what_a_fast_answer_holds_anyway_is_not_asked_for_again() -> None:
     assert groups.slow == (ReadRequest(Table.INPUT, 0x0000, 2),), "voltage only"
 
 
-def test_where_nothing_is_fast_everything_wanted_is_slow() -> None:
-    profile = a_profile(fast=[])
-    assert plan_groups(profile, set(Quantity)) == Groups(fast=(), slow=plan(profile, set(Quantity)))
+def test_energy_is_fast_whatever_the_profile_says() -> None:
+    groups = plan_groups(a_profile(fast=[]), {*WANTED, *ENERGY_REGISTERS})
+    assert groups.fast == (ReadRequest(Table.INPUT, 0x0048, 4),)
+
+
+def test_where_nothing_is_fast_everything_is() -> None:
+    """A heat meter counts no energy that must be; without anything fast it would be silent in most cycles."""
+    profile = a_profile("onicon_system10", fast=[])
+    assert plan_groups(profile, set(Quantity)) == Groups(fast=plan(profile, set(Quantity)))
 
 
 @pytest.mark.parametrize("profile", READABLE, ids=lambda profile: profile.id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.inbox import Inbox
 from agent.outbox.queue import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
-from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, Session
+from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, NotBought, Session
 from agent.standing import Believed, Placed
 from config.settings.agent import StandingOrder
 from protocol import crypto
@@ -136,6 +136,20 @@ class TestStandingOrders:
     def test_one_that_does_not_buys_nothing(self) -> None:
         assert of_kind(a_session().handle(arrived(poor()), 0), Buy) == []
 
+    def test_a_statement_that_comes_before_the_purchase_is_signed_does_not_buy_again(self) -> None:
+        session = a_session()
+        first = arrived(rich())
+        assert Buy(ORDER) in session.handle(first, 0)
+        assert of_kind(session.handle(arrived(rich(number=2, previous=digest_of(first), height=3)), 0), Buy) == []
+
+    def test_a_purchase_that_could_not_be_signed_is_asked_for_again(self) -> None:
+        session = a_session()
+        first = arrived(rich())
+        session.handle(first, 0)
+        session.handle(NotBought(ORDER), 0)
+        second = arrived(rich(number=2, previous=digest_of(first), height=3))
+        assert of_kind(session.handle(second, 0), Buy) == [Buy(ORDER)]
+
     def test_the_next_statement_does_not_buy_again(self) -> None:
         session = a_session()
         first = arrived(rich())
@@ -187,3 +201,14 @@ def test_a_statement_ends_the_outbox_s_long_wait() -> None:
     assert session.handle(Tick(), 2000) == []
     session.handle(arrived(poor()), 2000)
     assert session.handle(Tick(), 2000) == [Publish(1)]
+
+
+def test_an_order_for_somebody_whom_the_statement_does_not_know_is_told_until_one_does() -> None:
+    session = a_session()
+    assert session.idle_orders is None, "nothing is known yet"
+    session.handle(arrived(a_statement(standings=(a_standing(participant="borja"),))), 0)
+    assert "annia" in (session.idle_orders or "")
+    last = session.believed
+    assert last is not None
+    session.handle(arrived(rich(number=last.statement.number + 1, previous=last.digest)), 0)
+    assert session.idle_orders is None

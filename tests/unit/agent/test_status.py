@@ -13,7 +13,7 @@ from agent.status import LINK_UP, UNANSWERED_MS, State, halt_text, status_messag
 from protocol.batch import Quality
 from protocol.refusals import RefusalCode
 from tests.builders import EPOCH_MS, a_refusal, a_statement
-from tests.unit.agent.builders import a_boot, a_reading
+from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading
 
 TOTALS = Totals(
     readings_read=1200,
@@ -81,6 +81,18 @@ def test_a_meter_is_told_with_the_age_of_its_last_reading() -> None:
     assert (roof["read_ms"], roof["failing"]) == (None, "no whole answer in time")
 
 
+def test_what_is_read_more_rarely_is_told_with_its_own_age() -> None:
+    """pains.md, row 9: an old value beside a fresh one must not look as fresh."""
+    seen = replace(SEEN, meters=[MeterSeen("house", a_boot(), a_reading(), None, a_slow_reading(30_000))])
+    (meter,) = to_json(seen)["meters"]
+    assert (meter["age_ms"], meter["slow_age_ms"]) == (5_000, 35_000)
+    assert meter["slow_values"] == ["current_l1_ma", "frequency_mhz"]
+    assert meter["values"]["frequency_mhz"] == 50_000
+    (line,) = (line for line in to_text(to_json(seen)) if line.startswith("meter house"))
+    assert "35 s ago frequency_mhz 50000, current_l1_ma 15652" in line
+    assert line.count("frequency_mhz") == 1
+
+
 def test_flags_are_told_by_name() -> None:
     flagged = a_reading(quality=Quality.UNEXPLAINED_STEP)
     (meter,) = to_json(replace(SEEN, meters=[MeterSeen("house", a_boot(), flagged, None)]))["meters"]
@@ -106,7 +118,7 @@ def test_row_14_a_backlog_is_told_by_number_bytes_and_age() -> None:
     assert to_json(replace(SEEN, oldest_waiting_ms=None))["oldest_waiting_age_ms"] is None
 
 
-@pytest.mark.parametrize("name", ["paused", "halted", "alarm", "key", "clock", "thinned", "neighbours"])
+@pytest.mark.parametrize("name", ["paused", "halted", "alarm", "key", "clock", "thinned", "orders", "neighbours"])
 def test_every_trouble_is_told_with_its_reason(name: str) -> None:
     state = State().noting({name: "says the test"})
     seen = replace(SEEN, notes={key: text for key, text in state.notes().items() if text})
@@ -129,6 +141,7 @@ def test_the_status_at_the_broker_tells_nothing_about_anybody_s_energy() -> None
         "key": None,
         "clock": None,
         "thinned": None,
+        "orders": None,
         "neighbours": None,
         "failing": ["house"],
         "messages_ignored": 3,

@@ -10,11 +10,11 @@ from agent.timekeeping import (
     CLOCK_STEP_MS,
     ERROR_MAX_MS,
     UTC_MIN_MS,
-    Grip,
-    Word,
-    chrony_word,
+    ClockReport,
+    Holdover,
+    chrony_report,
     clock_of_both,
-    kernel_word,
+    kernel_report,
     may_be_found,
     whom_to_believe,
 )
@@ -35,76 +35,77 @@ LOST = (
     "Not synchronised"
 )
 
-SURE = Word(True, 10, "kernel")
-LOST_WORD = Word(False, 16_000, "kernel")
+SURE = ClockReport(True, 10, "kernel")
+UNSYNCHRONIZED = ClockReport(False, 16_000, "kernel")
 
 
-class TestWords:
-    """What kernel, chrony and timesyncd say, made into one word."""
+class TestReports:
+    """What kernel, chrony and timesyncd say, made into one report."""
 
     def test_the_kernel_s_error_is_rounded_up(self) -> None:
-        assert kernel_word(0x2001, 1_500) == Word(True, 2, "kernel")
+        assert kernel_report(0x2001, 1_500) == ClockReport(True, 2, "kernel")
 
     def test_the_kernel_says_when_it_knows_nothing(self) -> None:
-        assert not kernel_word(0x0041, 16_000_000).is_synchronized
+        assert not kernel_report(0x0041, 16_000_000).is_synchronized
 
     def test_chrony_s_error_is_bounded_as_its_manual_bounds_it(self) -> None:
-        assert chrony_word(TRACKING) == Word(True, 11, "chrony")  # 0.012345 + 4.321 + 12.345678 / 2 ms, rounded up
+        report = ClockReport(True, 11, "chrony")  # 0.012345 + 4.321 + 12.345678 / 2 ms, rounded up
+        assert chrony_report(TRACKING) == report
 
     @pytest.mark.parametrize("line", [ALONE, LOST], ids=["follows its own clock", "not synchronised"])
     def test_a_chrony_without_a_source_is_not_synchronized(self, line: str) -> None:
-        word = chrony_word(line)
-        assert word is not None
-        assert not word.is_synchronized
+        report = chrony_report(line)
+        assert report is not None
+        assert not report.is_synchronized
 
     @pytest.mark.parametrize("line", ["", "506 Cannot talk to daemon", TRACKING + ",1", TRACKING.replace("0.0", "x")])
     def test_what_is_no_report_is_none(self, line: str) -> None:
-        assert chrony_word(line) is None
+        assert chrony_report(line) is None
 
     @pytest.mark.parametrize("size", ["9e999999", "1e999990", "Infinity", "NaN", "sNaN"])
     def test_a_number_beyond_all_measure_breaks_nothing(self, size: str) -> None:
-        word = chrony_word(TRACKING.replace("0.012345678", size))
-        assert word is None or word.error_ms == ERROR_MAX_MS
+        report = chrony_report(TRACKING.replace("0.012345678", size))
+        assert report is None or report.error_ms == ERROR_MAX_MS
 
     @given(st.text())
     def test_no_line_whatever_breaks_the_reader(self, line: str) -> None:
-        chrony_word(line)
+        chrony_report(line)
 
     def test_chrony_knows_better_than_the_kernel(self) -> None:
-        chrony = Word(True, 11, "chrony")
-        assert whom_to_believe(LOST_WORD, chrony, has_timesyncd=True) == chrony
+        chrony = ClockReport(True, 11, "chrony")
+        assert whom_to_believe(UNSYNCHRONIZED, chrony, has_timesyncd=True) == chrony
 
     def test_timesyncd_s_server_may_be_wrong_by_more_than_the_kernel_knows(self) -> None:
-        assert whom_to_believe(SURE, None, has_timesyncd=True) == Word(True, 5010, "timesyncd")
+        assert whom_to_believe(SURE, None, has_timesyncd=True) == ClockReport(True, 5010, "timesyncd")
 
     def test_where_nobody_says_anything_nothing_is_believed(self) -> None:
-        assert whom_to_believe(None, None, has_timesyncd=False) == Word(False, ERROR_MAX_MS, "unknown")
+        assert whom_to_believe(None, None, has_timesyncd=False) == ClockReport(False, ERROR_MAX_MS, "unknown")
 
 
-class TestGrip:
+class TestHoldover:
     """An error is what somebody vouches for, or what it can have grown to since; pains row 9."""
 
     def test_a_clock_that_was_never_synchronized_may_be_wrong_by_anything(self) -> None:
-        clock = Grip().look(LOST_WORD, EPOCH_MS, 1000)
+        clock = Holdover().look(UNSYNCHRONIZED, EPOCH_MS, 1000)
         assert (clock.state, clock.error_ms) == (ClockState.UNSYNCHRONIZED, ERROR_MAX_MS)
 
     def test_one_that_has_lost_its_source_goes_wrong_as_fast_as_clocks_do(self) -> None:
-        grip = Grip()
-        grip.look(SURE, EPOCH_MS, 0)
-        clock = grip.look(LOST_WORD, EPOCH_MS, 3_600_000)
+        holdover = Holdover()
+        holdover.look(SURE, EPOCH_MS, 0)
+        clock = holdover.look(UNSYNCHRONIZED, EPOCH_MS, 3_600_000)
         assert (clock.state, clock.error_ms) == (ClockState.UNSYNCHRONIZED, 10 + 1800)
 
     def test_one_that_was_set_since_may_be_wrong_by_anything(self) -> None:
-        grip = Grip()
-        grip.look(SURE, EPOCH_MS, 0)
-        assert grip.look(LOST_WORD, EPOCH_MS + CLOCK_STEP_MS + 1, 1000).error_ms == ERROR_MAX_MS
+        holdover = Holdover()
+        holdover.look(SURE, EPOCH_MS, 0)
+        assert holdover.look(UNSYNCHRONIZED, EPOCH_MS + CLOCK_STEP_MS + 1, 1000).error_ms == ERROR_MAX_MS
 
     @given(st.integers(0, 2**40), st.integers(0, 2**40))
     def test_an_error_never_shrinks_by_waiting(self, early_ms: int, late_ms: int) -> None:
-        grip = Grip()
-        grip.look(SURE, EPOCH_MS, 0)
-        first, second = sorted((early_ms, late_ms))
-        assert grip.look(LOST_WORD, EPOCH_MS, first).error_ms <= grip.look(LOST_WORD, EPOCH_MS, second).error_ms
+        holdover = Holdover()
+        holdover.look(SURE, EPOCH_MS, 0)
+        errors_ms = [holdover.look(UNSYNCHRONIZED, EPOCH_MS, now_ms).error_ms for now_ms in sorted((early_ms, late_ms))]
+        assert errors_ms == sorted(errors_ms)
 
 
 clocks = st.builds(

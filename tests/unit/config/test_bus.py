@@ -60,12 +60,12 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "everybody's unit on a serial line": (
         {"serial": SERIAL, "meters": [METER | {"unit": 0}]},
         "",
-        "units from 1 to 247, as on every serial line, not 0",
+        "units from 1 to 247, as on every serial line, got unit 0",
     ),
     "a unit that no serial frame has": (
         {"host": "h", "framing": "rtu", "meters": [METER | {"unit": 255}]},
         "",
-        "units from 1 to 247, as on every serial line, not 255",
+        "units from 1 to 247, as on every serial line, got unit 255",
     ),
 }
 

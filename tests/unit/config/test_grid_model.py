@@ -41,7 +41,7 @@ def test_a_settlement_period_is_the_calendar_month_unless_the_file_says_otherwis
     assert a_grid().rules.time.time_zone == "Etc/UTC"
 
 
-TWICE = "stands twice"
+TWICE = "to stand once each, got"
 
 WRONG: dict[str, tuple[str, Any, str]] = {
     "a region without name": ("region", "", "a name of letters and digits"),

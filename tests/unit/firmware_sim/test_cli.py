@@ -40,6 +40,13 @@ def test_on_a_narrow_terminal_list_cuts_no_address(transport: str, monkeypatch: 
         assert {row[0], row[4], row[5]} <= set(line.split())
 
 
+def test_sunspec_devices_and_heat_meters_are_listed_behind_the_others() -> None:
+    document = json.loads(fleet("list", "--json", "--meters", "4,sunspec=1,heat=1").stdout)
+    assert [meter["id"] for meter in document["meters"]][3:] == ["m-home-1", "m-sunspec-1", "m-heat-1"]
+    assert [meter["kind"] for meter in document["meters"]][4:] == ["prosumer", "heat"]
+    assert document["meters"][4]["profile"] == f"sunspec_simsun_i_{document['meters'][4]['serial']}_203"
+
+
 def test_list_for_machines_has_meters_and_the_buses_of_every_gateway() -> None:
     document = json.loads(fleet("list", "--json", "--meters", "30", "--host", "10.0.0.5").stdout)
     assert document["region"] == "valley"
@@ -75,6 +82,13 @@ def test_options_go_before_the_settings_file(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["list", "--meters", "3"], "command line: meters: expected greater than or equal to 4, got 3"),
+        (
+            ["list", "--meters", "4,heat"],
+            "--meters: expected a number of meters, and after commas any of sunspec=N, heat=N",
+        ),
+        (["list", "--meters", "4,gas=1"], "--meters: expected a number of meters, and after commas any of"),
+        (["list", "--meters", "4,heat=1,heat=2"], "--meters: expected a number of meters, and after commas any of"),
+        (["list", "--meters", "4,heat=1001"], "command line: heat: expected less than or equal to 1000, got 1001"),
         (["run", "--speed", "0"], "command line: speed: expected greater than or equal to 1, got 0"),
         (["grid", "--settings", "none.yaml"], "none.yaml: expected a settings file, got no such file"),
         (["grid", "--interval-ms", "7000"], "expected an interval that divides the day"),
@@ -101,6 +115,12 @@ def test_every_verb_has_a_help_text() -> None:
 
 def test_the_mbpoll_command_knows_table_word_order_and_unit() -> None:
     commands = {c.site.meter: mbpoll_command(c, "127.0.0.1") for c in compose(FleetSettings()).connections}
+    more = compose(FleetSettings(meters=4, sunspec=2, heat=1)).connections[-3:]
+    assert [mbpoll_command(c, "h").partition(" -t ")[2] for c in more] == [
+        "4 -0 -r 40168 -1 -B h",
+        "4:float -0 -r 40160 -1 -B h",
+        "4:float -0 -r 28 -1 -B h",
+    ]
     assert commands["m-grid"] == "mbpoll -m tcp -p 15020 -a 1 -t 3:int -0 -r 40 -1 127.0.0.1"
     assert commands["m-home-1"] == "mbpoll -m tcp -p 15020 -a 5 -t 3:float -0 -r 52 -1 -B 127.0.0.1"
     assert commands["m-home-3"] == "mbpoll -m tcp -p 15021 -a 1 -t 4:float -0 -r 3059 -1 -B 127.0.0.1"

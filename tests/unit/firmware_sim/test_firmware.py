@@ -7,11 +7,12 @@ import struct
 import pytest
 
 from config.load import load_profiles
-from firmware_sim.firmware import ABB_B23, CARLO_GAVAZZI_EM24, FIRMWARE, SCHNEIDER_IEM3000, Firmware, Format, Printed
+from firmware_sim.firmware import ABB_B23, CARLO_GAVAZZI_EM24, SCHNEIDER_IEM3000, Firmware, Format, Printed
+from firmware_sim.heat_firmware import HEAT_FIRMWARE, MODELS
 from firmware_sim.meter import UJ_PER_WH, Shown
 from firmware_sim.modbus_server import from_words, to_words
 
-ALL = pytest.mark.parametrize("firmware", FIRMWARE.values(), ids=FIRMWARE)
+ALL = pytest.mark.parametrize("firmware", MODELS.values(), ids=MODELS)
 
 
 @ALL
@@ -46,6 +47,11 @@ def test_whoever_reads_by_the_profile_finds_its_blocks_readable(firmware: Firmwa
         assert set(range(block.first, block.last + 1)) <= readable
 
 
+def test_there_is_a_simulated_meter_for_every_heat_meter_of_the_library() -> None:
+    heat = {name for name, profile in load_profiles().items() if any("heat" in r.quantity for r in profile.registers)}
+    assert heat == set(HEAT_FIRMWARE)
+
+
 @ALL
 def test_the_meter_shows_every_quantity_of_its_profile(firmware: Firmware) -> None:
     shown = {printed.shown.rpartition("_")[0] for printed in firmware.registers}
@@ -65,6 +71,13 @@ def test_a_counter_shows_only_what_has_flowed_completely() -> None:
     energy = Printed(0, Shown.IMPORTED_UJ, Format.UINT64, "kWh", 100)
     assert energy.count(10 * UJ_PER_WH) == 1
     assert energy.count(10 * UJ_PER_WH - 1) == 0
+
+
+def test_a_counter_begins_again_at_0_where_its_words_are_full() -> None:
+    low_half = Printed(0, Shown.HEAT_UJ, Format.UINT32, "kWh", 1_000)
+    assert low_half.count(((1 << 32) + 7) * UJ_PER_WH) == 7
+    signed = Printed(0, Shown.IMPORTED_UJ, Format.INT32, "kWh", 10)
+    assert signed.count((1 << 31) * 100 * UJ_PER_WH) == 0
 
 
 def test_every_other_integer_is_the_nearest() -> None:

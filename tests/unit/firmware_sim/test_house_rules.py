@@ -12,7 +12,10 @@ import firmware_sim
 
 MODULES = sorted(Path(firmware_sim.__file__).parent.glob("*.py"))
 
-AGENTS_MAPS = {"protocol.registers", "config.meter_profile", "config.load.load_profiles", "config.load.METERS_FOLDER"}
+AGENTS_MAPS = {
+    *("protocol.registers", "config.meter_profile", "config.sunspec_map", "config.load.load_profiles"),
+    "config.load.METERS_FOLDER",
+}
 CLOCKS = {"time", "datetime"}
 DICE = {"random", "secrets"}
 

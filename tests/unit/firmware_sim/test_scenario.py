@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -67,6 +68,29 @@ def test_a_household_is_the_same_in_a_small_region_and_in_a_large_one() -> None:
     assert home(12) == home(500)
 
 
+def test_sunspec_devices_and_heat_meters_move_nobody_else() -> None:
+    plain, more = a_scenario(), a_scenario(sunspec=3, heat=5)
+    assert [c.site.name for c in more.connections[12:]] == [
+        "sunspec-1", "sunspec-2", "sunspec-3", "heat-1", "heat-2", "heat-3", "heat-4", "heat-5",
+    ]  # fmt: skip
+    for before, after in zip(plain.connections, more.connections, strict=False):
+        assert (before.place, before.serial) == (after.place, after.serial)
+        assert before.site == after.site or before.site.kind is Kind.GRID, "whose connection has to carry more"
+
+
+def test_a_region_with_sunspec_and_heat_survives_being_written_and_read() -> None:
+    scenario = a_scenario(meters=4, sunspec=3, heat=5)
+    grid = scenario.grid(SHORT)
+    assert Grid.unpack(grid.pack()) == grid
+    assert {g.meter for g in grid.generators} == {"m-grid", "m-wind", "m-gas", "m-sunspec-1", "m-sunspec-2"}
+    node_of = {meter.id: meter.node for meter in grid.meters}
+    assert {node_of[f"m-heat-{n}"] for n in range(1, 6)} == {grid.reference_node}
+    assert node_of["m-sunspec-3"] != grid.reference_node
+    profile_of = {meter.id: meter.profile for meter in grid.meters}
+    assert re.fullmatch(r"sunspec_simsun_i_[0-9]{8}_203", profile_of["m-sunspec-1"])
+    assert profile_of["m-heat-1"] == "diehl_sharky_775"
+
+
 def test_serial_numbers_are_unique_and_told_where_the_model_tells_one() -> None:
     connections = a_scenario(meters=500).connections
     told = [connection.serial for connection in connections if connection.serial]
@@ -84,7 +108,7 @@ def test_a_household_meter_begins_where_a_float32_still_shows_single_watt_hours(
 @pytest.mark.parametrize("meters", [12, 200])
 def test_connections_carry_what_is_behind_them_and_meters_can_measure_it(meters: int) -> None:
     profiles = load_profiles()
-    for connection in a_scenario(meters=meters).connections:
+    for connection in a_scenario(meters=meters, heat=5).connections:
         site = connection.site
         assert max(site.import_max_w, site.export_max_w) <= site.power_max_w <= profiles[site.model].power_max_w
 

@@ -11,17 +11,24 @@ from protocol.batch import (
     BATCH_BYTES_MAX,
     INSTANT_MAX,
     METERS_MAX,
-    READINGS_MAX,
-    VALUE_MAX,
-    VALUE_MIN,
     Batch,
     ClockState,
     Quality,
 )
-from protocol.canonical import Value
+from protocol.canonical import Value, decode
 from protocol.errors import EncodingError, OversizedError
+from protocol.readings import READINGS_MAX, VALUE_MAX, VALUE_MIN
 from protocol.units import Quantity
-from tests.builders import a_batch, a_clock, a_digest, a_link, a_meter_block, float_words
+from tests.builders import (
+    a_batch,
+    a_clock,
+    a_digest,
+    a_link,
+    a_meter_block,
+    a_meter_block_in_parts,
+    float_words,
+    some_slow_readings,
+)
 from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
 
 SPELLED = a_batch().encode()
@@ -60,6 +67,100 @@ def test_a_table_gives_back_its_columns() -> None:
     assert block.column(Quantity.ACTIVE_POWER_W) == block.columns[Quantity.ACTIVE_POWER_W]
     assert block.column(Quantity.FREQUENCY_MHZ) is None
     assert block.words_of(Quantity.IMPORTED_WH, 2) == float_words([1.002])
+
+
+IN_PARTS = a_batch(meters=(a_meter_block_in_parts(),)).encode()
+PARTS, SLOW = (*BLOCK, 8), (*BLOCK, 9)
+
+
+def test_a_reading_of_several_requests_tells_when_each_was_sent_and_answered() -> None:
+    """pains.md, row 9: what came with the first request was so before the second was sent."""
+    (block,) = Batch.decode(IN_PARTS).meters
+    assert [block.brought_by(request) for request in (0, 1)] == [
+        (Quantity.ACTIVE_POWER_W, Quantity.VOLTAGE_L1_MV),
+        (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH),
+    ]
+    assert block.spans_ms(2) == [(62_000, 62_015), (62_022, 62_040)]
+    assert block.column(Quantity.VOLTAGE_L1_MV) == a_meter_block().column(Quantity.VOLTAGE_L1_MV)
+
+
+def test_slow_readings_have_instants_of_their_own() -> None:
+    (block,) = Batch.decode(IN_PARTS).meters
+    assert block.slow is not None and len(block) == 3
+    assert block.slow.spans_ms(0) == [(60_500, 60_530), (60_535, 60_570)]
+    assert [block.slow.brought_by(request) for request in (0, 1)] == [
+        (Quantity.CURRENT_L1_MA,),
+        (Quantity.FREQUENCY_MHZ,),
+    ]
+    assert block.slow.columns == {
+        Quantity.FREQUENCY_MHZ: array("i", [50_010]),
+        Quantity.CURRENT_L1_MA: array("i", [15_652]),
+    }
+    assert Batch.decode(IN_PARTS).readings == 3, "what is read more rarely is no reading of its own"
+
+
+def test_a_reading_of_one_request_says_nothing_of_requests_and_takes_no_byte_for_it() -> None:
+    (block,) = Batch.decode(SPELLED).meters
+    assert (block.spans_ms(1), block.brought_by(0)) == ([(61_000, 61_040)], block.told)
+    fields = decode(SPELLED, size_max=BATCH_BYTES_MAX)[7][0]
+    assert list(fields) == [1, 2, 3, 4, 5, 6, 7]
+    assert len(fields[6]) == 3 * (3 + 2), "three columns and two quantities for each of three readings"
+
+
+def gaps(*values: int) -> array[int]:
+    """The table of the block in parts with other gaps: answered, and sent, for each of three readings."""
+    return array("i", [*a_meter_block().table, *values])
+
+
+WRONG_IN_PARTS: dict[str, tuple[Path, Value]] = {
+    "parts of text": (PARTS, "0011"),
+    "parts for too few quantities": (PARTS, bytes((0, 1, 1))),
+    "parts for too many quantities": (PARTS, bytes((0, 0, 1, 1, 1))),
+    "a single request": (PARTS, bytes(4)),
+    "a request that brought nothing": (PARTS, bytes((0, 0, 2, 2))),
+    "no first request": (PARTS, bytes((1, 1, 1, 1))),
+    "more requests than there are gaps for": (PARTS, bytes((0, 1, 2, 2))),
+    "gaps that are missing": ((*BLOCK, 6), a_meter_block().table),
+    "an answer before the reading": ((*BLOCK, 6), gaps(15, -1, 15, 22, 22, 22)),
+    "a request before the answer to the one before": ((*BLOCK, 6), gaps(15, 15, 15, 22, 14, 22)),
+    "a request behind the end of the reading": ((*BLOCK, 6), gaps(15, 15, 15, 22, 22, 41)),
+    "slow readings that are no map": (SLOW, []),
+    "slow readings of nothing": (SLOW, {1: 60_500, 2: [], 3: array("i", [0, 70, 0])}),
+    "no slow reading": (SLOW, {1: 60_500, 2: [6], 3: array("i")}),
+    "slow energy": (SLOW, {1: 60_500, 2: [4], 3: array("i", [0, 70, 0, 1])}),
+    "a slow quantity that every reading tells": (SLOW, {1: 60_500, 2: [7], 3: array("i", [0, 70, 0, 1])}),
+    "a slow reading behind the last reading": (SLOW, {1: 62_001, 2: [6], 3: array("i", [0, 70, 0, 1])}),
+    "slow readings beyond all time": ((*SLOW, 1), INSTANT_MAX + 1),
+    "slow parts for too many quantities": ((*SLOW, 4), bytes((0, 1, 1))),
+    "slow parts of a single request": ((*SLOW, 4), bytes(2)),
+}
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG_IN_PARTS.values(), ids=WRONG_IN_PARTS.keys())
+def test_parts_and_slow_readings_out_of_their_bounds_are_refused(path: Path, value: Value) -> None:
+    assert Batch.decode(IN_PARTS).encode() == IN_PARTS
+    with pytest.raises(EncodingError):
+        Batch.decode(with_field(IN_PARTS, path, value))
+
+
+@pytest.mark.parametrize("path", [path for path in paths_in(IN_PARTS) if path[:3] == SLOW], ids=str)
+@pytest.mark.parametrize("other", [None, True, {}, "", b"", -(2**40), array("i", [-5])], ids=repr)
+def test_no_field_of_slow_readings_may_be_of_another_type(path: Path, other: Value) -> None:
+    with pytest.raises(EncodingError):
+        Batch.decode(with_field(IN_PARTS, path, other))
+
+
+def test_slow_readings_may_be_left_out_and_need_all_of_their_fields() -> None:
+    Batch.decode(without_field(IN_PARTS, SLOW))
+    for key in (1, 2, 3, 4):  # without its parts, a table of two requests has columns too many
+        with pytest.raises(EncodingError):
+            Batch.decode(without_field(IN_PARTS, (*SLOW, key)))
+
+
+def test_a_slow_reading_may_begin_with_the_last_reading() -> None:
+    """Clocks tick in milliseconds."""
+    block = a_meter_block(slow=some_slow_readings(first_ms=62_000))
+    assert Batch.decode(a_batch(meters=(block,)).encode()).meters == (block,)
 
 
 def test_a_batch_may_hold_as_many_readings_of_a_meter_as_its_bound_says() -> None:

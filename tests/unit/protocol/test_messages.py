@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -287,7 +288,7 @@ def test_a_chain_has_the_number_that_it_has_on_the_wire() -> None:
 
 
 def test_a_message_type_is_a_word_that_an_envelope_can_carry() -> None:
-    assert all(type_.value.isalpha() and type_.value.islower() for type_ in MessageType)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)?", type_.value) for type_ in MessageType)
 
 
 def test_a_link_is_the_first_four_fields() -> None:

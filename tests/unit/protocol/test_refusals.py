@@ -40,6 +40,9 @@ NUMBERS = {
     "NOT_COVERED": 59,
     "OUT_OF_TURN": 70,
     "RESULT_DIFFERS": 71,
+    "BEYOND_HORIZON": 72,
+    "MORE_THAN_THERE_IS": 73,
+    "OTHER_PAST": 74,
     "KEY_IN_USE": 80,
     "OTHER_MEMBER": 81,
     "NO_SUCH_KEY": 82,
@@ -47,6 +50,12 @@ NUMBERS = {
     "LAST_OF_ITS_ROLE": 84,
     "NOT_IN_POSSESSION": 85,
     "TOO_MANY_ROTATIONS": 86,
+    "NOT_AN_AGGREGATOR": 87,
+    "CONSENSUS_KEY_IN_USE": 88,
+    "TOO_MUCH_POWER": 89,
+    "NOT_A_VALIDATOR": 90,
+    "LAST_VALIDATOR": 91,
+    "NO_CONTRADICTION": 92,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 

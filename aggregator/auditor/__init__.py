@@ -1,0 +1,1 @@
+"""The ledger for everybody else: audited, exported, published."""

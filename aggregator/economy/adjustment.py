@@ -1,0 +1,72 @@
+"""Making up for a settled period whose factors have been restated.
+
+The account is put where it would stand if the period had been settled with its true factors in the first place: its
+settlements are gone through once more, each with the ceiling of its own period, and what moved between them (the prices
+of rights) stays as it was. What that takes is posted as movements of today; nothing that was posted is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aggregator.economy.accounts import Movement, MovementKind, settle
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one settlement period did to one account."""
+
+    opening: int = 0
+    """The balance before."""
+    tokens: int = 0
+    """Earned, or owed if negative."""
+
+    def closing(self, ceiling: int) -> int:
+        """The balance after."""
+        movements = settle(self.opening, self.tokens, ceiling, "")
+        return movements[-1].balance if movements else self.opening
+
+
+def settle_again(
+    periods: Sequence[Settled], ceilings: Sequence[int], tokens: int, balance: int
+) -> tuple[list[Settled], int]:
+    """Go through one account's settlements again, from a restated one on.
+
+    Args:
+        periods: the restated period, and those settled since, in their order.
+        ceilings: what the account might hold, in each.
+        tokens: what the restated period should have brought.
+        balance: of today.
+
+    Returns:
+        The periods as they should have been, and the balance that follows.
+    """
+    again = [Settled(periods[0].opening, tokens)]
+    openings = [*(period.opening for period in periods[1:]), balance]
+    for i, (period, ceiling) in enumerate(zip(periods, ceilings, strict=True)):
+        moved = openings[i] - period.closing(ceiling)
+        opening = again[i].closing(ceiling) + moved
+        if i + 1 < len(periods):
+            again.append(Settled(opening, periods[i + 1].tokens))
+    return again, opening
+
+
+def adjust(balance: int, tokens: int, after: int, participant: str) -> list[Movement]:
+    """The movements that bring an account from where it stands to where it should.
+
+    Args:
+        balance: of today.
+        tokens: by how much more, or less if negative, the period should have brought.
+        after: the balance that should follow; what is between is the ceiling's doing, then or now.
+        participant: whose account.
+    """
+    movements = []
+    if tokens:
+        kind = MovementKind.ADJUSTMENT_UP if tokens > 0 else MovementKind.ADJUSTMENT_DOWN
+        balance += tokens
+        movements.append(Movement(kind, participant, abs(tokens), balance))
+    if balance != after:
+        kind = MovementKind.OVERFLOW if balance > after else MovementKind.RETURN
+        movements.append(Movement(kind, participant, abs(balance - after), after))
+    return movements

@@ -1,0 +1,274 @@
+"""What the ledger answers when consensus asks, with CometBFT played by the test: every node alike, whoever proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregator.engine.cometbft.application import Draft, Finalized, Genesis, LastCommit, OrderedBlock
+from aggregator.grid.interval import IntervalPhysics
+from aggregator.service.audit import audit
+from aggregator.service.consensus.replica import AHEAD_MAX, Replica
+from aggregator.service.consensus.snapshots import Snapshots
+from aggregator.service.keeper import Keeper, begin, restore
+from aggregator.service.notify import Outgoing
+from aggregator.service.store import Store
+from protocol.crypto import digest_of
+from protocol.envelope import Envelope
+from protocol.errors import OperatorError
+from protocol.messages import MessageType
+from protocol.refusals import RefusalCode
+from tests.village import START_MS, Village
+
+NAMES = ("node", "other")
+NOBODY = LastCommit(0, ())
+
+
+@dataclass
+class OneNode:
+    """A replica on its own file."""
+
+    folder: Path
+    name: str
+    village: Village
+    told: list[Outgoing] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = Store.open(self.folder)
+        self.keeper = Keeper(restore(self.store, self.folder), self.store, self.name, self.village.keys[self.name])
+        self.replica = Replica(
+            self.keeper,
+            now_ms=lambda: self.village.now_ms,
+            entries_max=100,
+            blocks_kept=10,
+            tell=self.told.extend,
+            snapshots=Snapshots(self.folder / "snapshots", every=0),
+        )
+
+
+@dataclass
+class Played:
+    """Consensus among nodes, one height after another."""
+
+    folder: Path
+    village: Village
+    height: int = 0
+    nodes: list[OneNode] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in NAMES:
+            (self.folder / name).mkdir()
+            begin(self.folder / name, self.village.genesis, name, self.village.keys[name])
+            self.nodes.append(OneNode(self.folder / name, name, self.village))
+
+    def genesis(self, **changes: Any) -> Genesis:
+        named = f'{{"genesis": "{digest_of(self.village.genesis).hex()}"}}'.encode()
+        genesis = Genesis(
+            chain_id="village",
+            time_ms=START_MS,
+            initial_height=1,
+            block_bytes_max=1 << 20,
+            validators=(),
+            app_state=named,
+        )
+        return replace(genesis, **changes)
+
+    def draft(self, *txs: bytes, **changes: Any) -> Draft:
+        draft = Draft(
+            height=self.height + 1,
+            time_ms=self.village.now_ms,
+            txs=txs,
+            txs_bytes_max=1 << 20,
+            last_commit=NOBODY,
+            misbehaviour=(),
+            next_validators_hash=b"",
+            proposer=b"",
+        )
+        return replace(draft, **changes)
+
+    def block(self, *txs: bytes) -> OrderedBlock:
+        return OrderedBlock(
+            hash=b"",
+            height=self.height + 1,
+            time_ms=self.village.now_ms,
+            txs=txs,
+            last_commit=NOBODY,
+            misbehaviour=(),
+            next_validators_hash=b"",
+            proposer=b"",
+        )
+
+    def decide(self, *txs: bytes) -> Finalized:
+        """Let a block be decided on everywhere, and see that everybody makes the same of it."""
+        block = self.block(*txs)
+        made = [node.replica.finalize_block(block) for node in self.nodes]
+        for node in self.nodes:
+            node.replica.commit()
+        self.height += 1
+        assert len({one.app_hash for one in made}) == 1
+        assert len({tuple(result.code for result in one.results) for one in made}) == 1
+        return made[0]
+
+    def round(self, *waiting: bytes, proposer: int = 0) -> Finalized:
+        """One node proposes out of what waits, the others vote, and the block is decided."""
+        txs = self.nodes[proposer].replica.prepare_proposal(self.draft(*waiting))
+        assert all(node.replica.process_proposal(self.block(*txs)) for node in self.nodes)
+        return self.decide(*txs)
+
+    def settle(self, rounds: int = 10) -> None:
+        """Let nodes propose in turn until nothing is due any more."""
+        for number in range(rounds):
+            self.round(proposer=number % len(self.nodes))
+
+    def batch(self) -> bytes:
+        batch = self.village.a_batch()
+        self.village.now_ms += 5_000
+        data = self.village.sign(batch, MessageType.BATCH)
+        self.village.record(data)
+        return data
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Iterator[Played]:
+    keys = {**Village().keys, "other": Village().keys["node"].from_secret(77)}
+    with ExitStack() as stack:
+        made = Played(tmp_path, Village(keys=keys))
+        for node in made.nodes:
+            stack.callback(node.store.close)
+            node.replica.init_chain(made.genesis())
+        yield made
+
+
+def test_whoever_proposes_every_node_comes_to_the_same(played: Played) -> None:
+    for number in range(8):
+        played.round(played.batch(), proposer=number % 2)
+        played.settle(4)
+    one, other = played.nodes
+    assert one.keeper.five.ledger.head == other.keeper.five.ledger.head
+    assert one.keeper.five.payment.totals.periods == 1
+    for node in played.nodes:
+        audit(node.store)
+
+
+def test_a_block_of_consensus_in_which_nothing_happens_leaves_none_in_the_ledger(played: Played) -> None:
+    played.round(played.batch())
+    played.settle()
+    before = played.nodes[0].keeper.five.ledger.head
+    assert before is not None
+    assert played.round().app_hash == before.digest
+    assert played.nodes[0].keeper.five.ledger.head == before
+    assert played.nodes[0].replica.info().height == played.height
+
+
+def test_a_proposal_with_other_physics_is_voted_down(played: Played) -> None:
+    played.round(played.batch())
+    played.village.now_ms += 10_000
+    played.round(played.batch())  # which freezes the first interval
+    liar, honest = played.nodes
+    physics = IntervalPhysics()
+
+    def lie(*arguments: Any) -> Any:
+        flows = physics(*arguments)
+        return replace(flows, losses_w=flows.losses_w + 1_000_000)
+
+    liar.keeper._compute = replace(liar.keeper._compute, physics=lie)
+    proposal = liar.replica.prepare_proposal(played.draft())
+    assert proposal
+    assert not honest.replica.process_proposal(played.block(*proposal))
+
+
+def test_records_that_arrive_out_of_order_are_put_in_order(played: Played) -> None:
+    batches = [played.batch() for _ in range(3)]
+    proposal = played.nodes[0].replica.prepare_proposal(played.draft(*reversed(batches)))
+    assert list(proposal) == batches
+
+
+def test_a_proposal_that_leaves_a_gap_is_voted_down(played: Played) -> None:
+    first, second = played.batch(), played.batch()
+    assert played.nodes[1].replica.process_proposal(played.block(first, second))
+    assert not played.nodes[1].replica.process_proposal(played.block(second))
+
+
+def test_what_does_not_fit_a_decided_block_is_skipped_alike_everywhere(played: Played) -> None:
+    first, second, third = (played.batch() for _ in range(3))
+    results = played.decide(third, b"rubbish", first, first, second).results
+    codes = [result.code for result in results]
+    assert codes == [RefusalCode.SEQUENCE_SKIPPED, RefusalCode.MALFORMED, 0, 0, 0]
+    assert played.nodes[0].keeper.five.data.totals.batches == 2
+    assert played.decide(first, third).results[0].code == RefusalCode.SEQUENCE_REPLAYED
+
+
+def test_a_block_that_was_not_kept_is_replayed(played: Played) -> None:
+    block = played.block(played.batch())
+    node = played.nodes[0]
+    first = node.replica.finalize_block(block)
+    assert node.replica.info().height == 0, "asked in between, it has kept nothing"
+    assert node.replica.finalize_block(block) == first
+    node.store.close()
+    again = OneNode(node.folder, node.name, played.village)
+    played.nodes[0] = again
+    assert again.replica.info().height == 0
+    assert again.replica.finalize_block(block).app_hash == first.app_hash
+    again.replica.commit()
+    assert again.replica.info().app_hash == first.app_hash
+
+
+def test_readings_that_only_seem_to_come_from_the_future_wait(played: Played) -> None:
+    batch = played.batch()
+    stale = played.draft(batch, time_ms=played.village.now_ms - 3_600_000)
+    assert not played.nodes[0].replica.prepare_proposal(stale), (
+        "the block before was an hour ago: they are not to blame"
+    )
+    assert played.nodes[0].replica.prepare_proposal(played.draft(batch))
+
+
+def test_a_proposal_is_cut_where_the_block_is_full(played: Played) -> None:
+    batches = [played.batch() for _ in range(3)]
+    room = sum(len(batch) + 10 for batch in batches[:2])
+    proposal = played.nodes[0].replica.prepare_proposal(played.draft(*batches, txs_bytes_max=room))
+    assert list(proposal) == batches[:2]
+
+
+def test_only_what_may_still_come_waits_in_the_mempool(played: Played) -> None:
+    replica, village = played.nodes[0].replica, played.village
+    first = played.batch()
+    assert replica.check_tx(first, False).code == 0
+    played.round(first)
+    assert replica.check_tx(first, True).code == RefusalCode.SEQUENCE_REPLAYED
+    far = village.a_batch(link=village.link(sequence=AHEAD_MAX + 3))
+    assert replica.check_tx(village.sign(far, MessageType.BATCH), False).code == RefusalCode.SEQUENCE_SKIPPED
+    played.village.now_ms += 10_000
+    played.round(played.batch())
+    (own,) = replica.prepare_proposal(played.draft())
+    assert replica.check_tx(own, False).code == RefusalCode.NOT_THEIR_TYPE, "a node's own come with its proposals"
+
+
+def test_a_network_of_another_region_or_genesis_is_not_joined(played: Played) -> None:
+    replica = played.nodes[0].replica
+    for change in ({"chain_id": "elsewhere"}, {"app_state": b'{"genesis": "00"}'}):
+        with pytest.raises(OperatorError):
+            replica.init_chain(played.genesis(**change))
+
+
+def test_authors_are_answered_once_the_block_is_kept(played: Played) -> None:
+    played.nodes[0].replica.finalize_block(played.block(played.batch()))
+    assert not played.nodes[0].told
+    played.nodes[0].replica.commit()
+    assert [str(message.topic).rpartition("/")[2] for message in played.nodes[0].told] == ["receipt"]
+
+
+def test_every_node_makes_the_same_statements(played: Played) -> None:
+    for _ in range(8):
+        played.round(played.batch())
+        played.settle(4)
+    said = [
+        [message.payload for message in node.told if str(message.topic).endswith("statement")] for node in played.nodes
+    ]
+    one, other = ([Envelope.parse(data).payload for data in node] for node in said)
+    assert one == other
+    assert one
