@@ -99,8 +99,7 @@ def test_an_outbox_from_before_transfers_is_brought_up_to_date_by_its_agent(tmp_
     open_in(tmp_path).file.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
         db.execute("DROP TABLE wish")
-        db.execute("PRAGMA user_version = 1")
-    OutboxFile.look(tmp_path).close()
+        db.execute("PRAGMA user_version = 2")
     with pytest.raises(OperatorError, match=f"version {VERSION}"):
         wishes.leave(tmp_path, WISH)
     books = open_in(tmp_path)

@@ -18,10 +18,12 @@ NOTE_ROOM: Final = 32
 
 def fill(ordered: Iterable[tuple[Record, int]], bytes_max: int) -> list[bytes]:
     """A block of the first of the records, each with how long it has waited, as far as there is room for them."""
-    room, txs, claims = bytes_max - NOTE_ROOM, list[bytes](), list[int]()
+    size, has_waited, txs, claims = 0, False, list[bytes](), list[int]()
     for record, waited in ordered:
-        room -= size_in_block(record.envelope.data) + WAITED_BYTES_MAX
-        if room < 0:
+        size += size_in_block(record.envelope.data)
+        has_waited |= waited > 0
+        note_bytes_max = NOTE_ROOM + WAITED_BYTES_MAX * (len(txs) + 1) if has_waited else 0
+        if size + note_bytes_max > bytes_max:
             break
         txs.append(record.envelope.data)
         claims.append(waited)
