@@ -20,7 +20,9 @@ class StoreHistory:
             StoreError: the file cannot be read.
         """
         if (begins_at := store.begins_at()) > 1:
-            raise HistoryError(f"begins at block {begins_at}, with a snapshot: audit another node's, or an export of one")
+            raise HistoryError(
+                f"begins at block {begins_at}, with a snapshot: audit another node's, or an export of one"
+            )
         self._store = store
         last = store.last_block()
         if last is None:
