@@ -13,7 +13,7 @@ REMEDY_OF = {
     "cometbft": "make cometbft",
     "go": "sudo apt-get install golang-go",
     "mosquitto": "sudo apt-get install mosquitto",
-    "netns": "sudo apt-get install iproute2 (and be root)",
+    "netns": "sudo apt-get install iproute2",
     "mbpoll": "sudo apt-get install mbpoll",
     "softhsm2": "sudo apt-get install softhsm2",
 }

@@ -1,26 +1,23 @@
-"""A fifth node beside four, through the commands: invited, joined, admitted by records of the regulator, and wiped."""
+"""A fifth node beside four, through the commands: invited, joined, admitted, and wiped."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
-from aggregator.regulator.desk import Regulator, Sealed
-from aggregator.regulator.nodes.desk import admission_of_node, no_vote, vote
 from aggregator.service.store import Store
-from config.key_files import load as load_key
-from config.load import load
-from config.settings.aggregator import AggregatorSettings
+from config.key_files import load_public
 from firmware_sim.free_port import free_ports
-from protocol.crypto import SoftwareKey
-from protocol.node_request import NodeRequest, read_node_request
+from protocol.crypto import fingerprint
 from tests.e2e.consensus import PATIENCE_S, Consensus
+from tests.e2e.region import mosquitto
 
 COMMAND = (sys.executable, "-c", "from aggregator.cli import main; main()")
 
@@ -38,14 +35,14 @@ def join(made: Consensus, name: str, *, from_snapshot: bool = False) -> None:
     invitation = made.folder.parent / f"{name}.json"
     invitation.unlink(missing_ok=True)
     este("invite", f"--settings={made.home('node-1') / 'aggregator.yaml'}", "-o", invitation)
-    first = free_ports(2)
+    first, broker = free_ports(2), made.settings("node-1")["broker"]["port"]
     servers = [
         f"--snapshot-server=127.0.0.1:{made.settings(other)['cometbft']['rpc_port']}"
         for other in [one for one in made.names if one != name] * from_snapshot
     ]
     este(
         "join", made.home(name), f"--region={invitation}", f"--name={name}", f"--p2p-port={first}",
-        f"--rpc-port={first + 1}", "--one-machine", f"--broker=127.0.0.1:{free_ports()}", *servers,
+        f"--rpc-port={first + 1}", "--one-machine", f"--broker=127.0.0.1:{broker}", *servers,
     )  # fmt: skip
     made.change(name, block_pause_ms=100, empty_every_ms=1000, propose_ms=1000)
 
@@ -64,38 +61,36 @@ def wipe(made: Consensus, name: str) -> Callable[[], None]:
     return put_back
 
 
-def request_of(made: Consensus, name: str) -> NodeRequest:
+@contextmanager
+def a_broker(made: Consensus) -> Iterator[None]:
+    """Mosquitto, where the nodes look for it."""
+    conf = made.folder.parent / "mosquitto.conf"
+    port = made.settings("node-1")["broker"]["port"]
+    user = os.environ.get("USER", "root")
+    conf.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\n")
+    with (made.folder.parent / "mosquitto.log").open("ab") as log:
+        process = subprocess.Popen([mosquitto(), "-c", str(conf)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def regulator(made: Consensus, *command: object) -> str:
+    """What the regulator says beside node-1."""
+    key, settings = made.folder / "regulator.key", made.home("node-1") / "aggregator.yaml"
+    return este("regulator", *command, f"--key={key}", f"--settings={settings}", f"--wait-s={PATIENCE_S:g}")
+
+
+def request_of(made: Consensus, name: str) -> Path:
     """What the regulator is brought."""
-    return read_node_request((made.home(name) / "node.request").read_bytes())
+    return made.home(name) / "node.request"
 
 
-@dataclass
-class Desk:
-    """The regulator in front of one node's ledger. What it signs goes straight to the mempools."""
-
-    made: Consensus
-    at: str = "node-1"
-
-    def do(self, act: Callable[[Regulator, SoftwareKey], Sealed | None]) -> None:
-        """Sign a record, and wait until it is in the ledger."""
-        key = load_key(self.made.folder / "regulator.key")
-        settings = load(self.made.home(self.at) / "aggregator.yaml", AggregatorSettings)
-        with closing(Regulator(settings)) as regulator:
-            sealed = act(regulator, key)
-            assert sealed is not None
-            self.made.broadcast([sealed.envelope], self.at)
-            self.made.wait("the ledger has the regulator's record", lambda: regulator.is_taken(sealed))
-
-    def admit(self, name: str) -> None:
-        asked = request_of(self.made, name)
-        self.do(lambda regulator, key: admission_of_node(regulator, asked, key, replace=False))
-
-    def give_vote(self, name: str, power: int) -> None:
-        asked = request_of(self.made, name)
-        self.do(lambda regulator, key: vote(regulator, name, power, key, request=asked))
-
-    def take_vote(self, name: str) -> None:
-        self.do(lambda regulator, key: no_vote(regulator, name, key))
+def fingerprint_of(made: Consensus, name: str) -> str:
+    """As the node shows it."""
+    return fingerprint(load_public(made.home(name) / "aggregator.pub.pem").thumbprint)
 
 
 def begins_at(made: Consensus, name: str) -> int:

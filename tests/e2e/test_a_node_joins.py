@@ -15,9 +15,20 @@ from aggregator.service.keeper import Keeper, restore
 from aggregator.service.store import Store
 from config.key_files import load as load_key
 from tests.e2e.consensus import GATEWAY, PATIENCE_S, Consensus, consensus
-from tests.e2e.joining import COMMAND, Desk, begins_at, este, join, powers, wipe
+from tests.e2e.joining import (
+    COMMAND,
+    a_broker,
+    begins_at,
+    este,
+    fingerprint_of,
+    join,
+    powers,
+    regulator,
+    request_of,
+    wipe,
+)
 
-pytestmark = pytest.mark.cometbft
+pytestmark = [pytest.mark.cometbft, pytest.mark.mosquitto]
 
 NEW = "node-5"
 SNAPSHOT_EVERY = 5
@@ -26,7 +37,7 @@ SNAPSHOT_EVERY = 5
 @pytest.fixture
 def four(tmp_path: Path) -> Iterator[Consensus]:
     """Four nodes that have agreed on a first batch and make snapshots often."""
-    with consensus(tmp_path) as made:
+    with consensus(tmp_path) as made, a_broker(made):
         for name in made.names:
             made.change(name, snapshot_every=SNAPSHOT_EVERY)
         made.start()
@@ -41,16 +52,17 @@ def test_a_node_follows_from_the_first_block_is_given_a_vote_and_loses_it(four: 
     four.send("node-1")
     four.all_have_all()
     assert begins_at(four, NEW) == 1
-    desk = Desk(four)
-    desk.admit(NEW)
-    desk.give_vote(NEW, 30)
+    request = request_of(four, NEW)
+    said = regulator(four, "admit", request, f"--fingerprint={fingerprint_of(four, NEW)}")
+    assert f"{NEW} is an aggregator of the region" in said
+    regulator(four, "validator", "set", NEW, "--power=30", f"--request={request}")
     four.wait("the new node knows of its vote", lambda: powers(four, NEW).get(NEW) == 30)
     four.kill("node-2")
     four.kill("node-3")  # 20 of 70 are left without the new one, 50 with it
     four.send("node-1", batches=2)
     four.all_have_all()
     four.start("node-2", "node-3")
-    desk.take_vote(NEW)
+    regulator(four, "validator", "remove", NEW)
     taken = four.decided("node-1")  # CometBFT counts the vote for two more blocks
     four.wait("its vote counts no more", lambda: four.decided("node-1") >= taken + 3)
     four.kill(NEW)
@@ -79,6 +91,9 @@ def test_a_node_that_was_wiped_begins_again_with_a_snapshot(four: Consensus) -> 
     four.send("node-1")
     four.wait("it has what came since", lambda: four.last_of_gateway(name) == len(four.gateway.sent))
     four.agree()
+    four.kill(name)
+    four.send("node-1")
+    four.start(name)  # with the same settings: it takes up no second snapshot
     four.kill("node-2")  # now it takes its vote to decide
     four.send("node-1")
     four.wait("it votes as it did", lambda: four.last_of_gateway(name) == len(four.gateway.sent))

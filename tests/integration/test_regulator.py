@@ -290,6 +290,8 @@ class ABroker:
 
     def __init__(self, kept: dict[str, bytes]) -> None:
         self.kept = kept
+        self.beside: dict[str, bytes] = {}
+        """By topic: what it delivers to whoever asked for something else."""
         self.wanted = ""
 
     async def __aenter__(self) -> ABroker:
@@ -302,6 +304,8 @@ class ABroker:
 
     @property
     async def messages(self) -> AsyncIterator[SimpleNamespace]:
+        for topic, payload in self.beside.items():
+            yield SimpleNamespace(topic=SimpleNamespace(value=topic), payload=payload)
         for name, payload in self.kept.items():
             topic = str(Topic(REGION, name, Kind.ENROL))
             if self.wanted in (topic, everybody(REGION, Kind.ENROL)):
@@ -317,6 +321,17 @@ async def test_a_broker_that_keeps_too_much_is_not_taken_in_whole(monkeypatch: p
     assert list(await visit.retained(Kind.ENROL, 0.5, bytes_max=100)) == [f"gw-{n}" for n in range(1, 6)]
     assert list(await visit.retained(Kind.ENROL, 0.5, bytes_max=100, name="gw-8")) == ["gw-8"]
     assert await visit.retained(Kind.ENROL, 0.1, bytes_max=100, name="gw-0") == {}
+
+
+async def test_what_a_broker_delivers_beside_what_was_asked_for_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """A retained statement is no record, whatever the broker thinks that the filter says."""
+    broker = ABroker({"gw-1": b"request"})
+    broker.beside = {str(Topic(REGION, "gw-1", Kind.STATEMENT)): b"statement"}
+    visit = mqtt_port.Visit(settings_of(home).broker, REGION)
+    monkeypatch.setattr(visit._access, "client", lambda: broker)
+    assert await visit.retained(Kind.ENROL, 0.1, bytes_max=100) == {"gw-1": b"request"}
 
 
 # -- the commands

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from aggregator.chains.validators import Validator
 from aggregator.regulator import runner
@@ -18,11 +19,14 @@ from aggregator.regulator.nodes.desk import admission_of_node, check_node_reques
 from aggregator.regulator.runner import SENT_NAME, earlier_than, keep
 from aggregator.service.query import LedgerFile
 from config.key_files import load
-from protocol.crypto import SoftwareKey, ValidatorSigner
+from config.load import load as load_file
+from config.quorum import QuorumFile
+from protocol.crypto import PublicKey, SoftwareKey, ValidatorSigner
 from protocol.envelope import seal
 from protocol.errors import OperatorError
 from protocol.messages import MessageType
 from protocol.node_request import NodeRequest, read_node_request, request_of_node
+from tests.integration.test_regulator import a_request as a_gateway_s_request
 from tests.integration.test_regulator import anew, home, settings_of, take
 from tests.village import REGION
 
@@ -172,6 +176,46 @@ def test_everybody_who_could_stop_the_region_alone_is_named(
     assert [(row["name"], row["power"], row["share"], row["blocks_alone"]) for row in rows] == [
         ("node-1", 3, 0.75, True),
         ("node-2", 1, 0.25, False),
+    ]
+
+
+def test_a_gateway_is_told_the_keys_of_all_who_vote_and_of_nobody_else(desk: Desk, node_1: NodeRequest) -> None:
+    def believed() -> tuple[PublicKey, ...]:
+        regulator = anew(desk.home)
+        slip = regulator.slip(a_gateway_s_request(), None)
+        regulator.close()
+        return PublicKey.all_from_pem(slip.aggregator_key)
+
+    mine = node_1.key
+    desk.admit(a_request())
+    assert believed() == (mine,), "nobody votes: this node orders the blocks by itself"
+    desk.do(lambda r, k: vote(r, "node-1", 2, k, request=node_1))
+    assert believed() == (mine,), "node-2 follows, and may be away"
+    desk.do(lambda r, k: vote(r, "node-2", 1, k, request=a_request()))
+    assert believed() == (mine, NODE_2.public_key)
+
+
+def test_the_quorum_of_those_who_vote_is_printed(
+    desk: Desk, node_1: NodeRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = settings_of(desk.home).data
+    with pytest.raises(RegulatorError, match="nobody has a vote"):
+        validators(data, quorum=True)
+    desk.admit(a_request())
+    desk.do(lambda r, k: vote(r, "node-1", 2, k, request=node_1))
+    desk.do(lambda r, k: vote(r, "node-2", 2, k, request=a_request()))
+    with pytest.raises(RegulatorError, match="node-9 has no vote, node-1, node-2 have"):
+        validators(data, quorum=True, required=["node-9"])
+    with pytest.raises(typer.BadParameter, match="is for --quorum"):
+        validators(data, required=["node-1"])
+    validators(data, quorum=True, required=["node-2"])
+    file = tmp_path / "quorum.yaml"
+    file.write_text(capsys.readouterr().out)
+    read = load_file(file, QuorumFile).quorum()
+    assert (read.threshold, read.required) == (3, ("node-2",))
+    assert [(one.name, one.power, one.node_key) for one in read.members] == [
+        ("node-1", 2, node_1.key),
+        ("node-2", 2, NODE_2.public_key),
     ]
 
 
