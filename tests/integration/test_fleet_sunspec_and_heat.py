@@ -17,8 +17,9 @@ import pytest
 from agent.bus.metering import Reading, plan_for, reading_of, serial_of, watched
 from agent.bus.modbus_port import ModbusBus
 from agent.bus.planner import serial_request
-from agent.library.checkup import examine, patient_at
+from agent.library.checkup import examine
 from agent.library.doctor import Verdict
+from agent.library.look import meter_at
 from agent.library.sunspec import survey, write_profiles
 from config.load import load_profiles
 from config.meter_profile import MeterProfile
@@ -148,8 +149,8 @@ async def test_pains_row_6_the_doctor_finds_no_fault_with_any_of_them(tmp_path: 
         at_once = {name: p.model_copy(update={"refresh_ms": None}) for name, p in served.profiles.items()}
         held: set[str] = set()
         for c in served.fleet.scenario.connections[4:]:
-            patient = patient_at(served.settings[c.site.meter], c.place.unit, c.profile)
-            _, found = await examine(patient, at_once, wait_ms=0, clock=TenMinutesLater(served.fleet))
+            wired = meter_at(served.settings[c.site.meter], c.place.unit, c.profile)
+            _, found = await examine(wired, at_once, wait_ms=0, clock=TenMinutesLater(served.fleet))
             assert not [f for f in found if f.verdict is Verdict.FAILS], (c.profile, found)
             held |= {f.check for f in found if f.verdict is Verdict.HOLDS}
         assert held >= {"heat", "slope", "phases", "apparent", "mains", "serial", "values"}
