@@ -124,7 +124,7 @@ class TestRun:
         (home.folder / "aggregator.pub.pem").write_text("rubbish")
         done = este_agent("run", "--settings", home.settings)
         assert is_one_sentence(done)
-        assert "expected a P-256 public key in PEM" in done.stderr
+        assert "expected P-256 public keys in PEM" in done.stderr
 
     def test_a_profile_that_nobody_knows(self, home: Home) -> None:
         home.settings.write_text(home.settings.read_text().replace(PROFILE, "eastron_sdm63"))

@@ -525,7 +525,7 @@ def test_a_new_key_is_readable_by_its_owner_alone_and_nothing_secret_is_written_
         ({"region": "elsewhere"}, f"expected the slip of {GATEWAY} in {REGION}, got that of {GATEWAY} in elsewhere"),
         ({"gateway": "gw-2"}, f"expected the slip of {GATEWAY} in {REGION}, got that of gw-2 in {REGION}"),
         ({"key_id": "00" * 32}, "a slip for this gateway's key, got one for another key"),
-        ({"aggregator_key": "not a key"}, "aggregator_key: expected a public key in PEM"),
+        ({"aggregator_key": "not a key"}, "aggregator_key: expected public keys in PEM"),
     ],
 )
 def test_a_slip_that_is_not_for_this_gateway_is_refused(
