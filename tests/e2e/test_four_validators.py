@@ -107,7 +107,7 @@ def test_a_balance_that_one_node_proves_is_verified_with_the_others_keys(four: C
     command = [sys.executable, "-c", "from aggregator.cli import main; main()"]
     proof = tmp_path / "proof.json"
     data = four.home("node-1") / "data"
-    subprocess.run([*command, "prove", f"--data={data}", "--balance=gas", "-o", proof], check=True, timeout=PATIENCE_S)
+    subprocess.run([*command, "prove", f"--data={data}", "--balance=gas", "--wait-s=120", "-o", proof], check=True)
     others = yaml.safe_load((four.folder / "quorum.yaml").read_text())
     others["members"] = [one for one in others["members"] if one["name"] != "node-1"]
     others["threshold"] = 20
