@@ -200,10 +200,10 @@ class Consensus:
         with closing(LedgerFile(self.home(name) / "data")) as ledger:
             return ledger.status().intervals_closed
 
-    def has_balances(self, name: str) -> bool:
-        """Whether tokens have moved."""
+    def with_an_account(self, name: str) -> list[str]:
+        """Participants for whom tokens have moved."""
         with closing(LedgerFile(self.home(name) / "data")) as ledger:
-            return ledger.status().tokens_minted + ledger.status().tokens_charged > 0
+            return sorted(ledger.five.payment.accounts)
 
     def heads(self, name: str) -> list[BlockHead]:
         """The heads of all blocks in a node's ledger file, oldest first."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agent.bus.metering import Reading, plan_for, reading_of, serial_of, watched
+from agent.bus.metering import Block, Reading, plan_for, reading_of, serial_of, watched
 from agent.bus.modbus_port import ModbusBus
 from agent.bus.planner import serial_request
 from agent.library.checkup import examine
@@ -75,7 +75,7 @@ class Served:
         asked = serial_request(plan.profile)
         serial = "" if asked is None else serial_of(plan.profile, await bus.read(plan.unit, asked, timeout_ms))
         now_ms = BootMs(self.fleet.elapsed_ms)
-        return reading_of(plan, serial, now_ms, now_ms, answers)
+        return reading_of(plan, serial, {request: Block(words, now_ms, now_ms) for request, words in answers.items()})
 
     async def energy(self, meter: str) -> int:
         reading = await self.read(meter)
