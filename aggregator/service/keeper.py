@@ -7,7 +7,6 @@ that it got before, whichever node is asked. Synchronous; belongs to one thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from aggregator.chains.five import Five, wire
@@ -16,6 +15,7 @@ from aggregator.chains.results import IntervalResult
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block, Outcome
 from aggregator.ledger.ledger import Refusal as NotProposed
+from aggregator.ledger.ledger import check_link
 from aggregator.ledger.record import Record, Role
 from aggregator.ledger.snapshot import Manifest
 from aggregator.service.compute import ComputeNode
@@ -48,8 +48,10 @@ class Keeper:
         self._watch = Watch(name, key)
         self._notifier = Notifier(five.ledger.region, key)
         self._statements: list[tuple[str, int, bytes]] = []
-        self._speaks = five.ledger.head is not None and self.signs()
+        self._speaks = self.signs()
         """Whether its word counts for the block to come: that is judged by the end of the block before."""
+        self._spoke = False
+        """Whether it counted for the block that was kept last."""
 
     def signs(self) -> bool:
         """Whether what this node signs counts."""
@@ -76,12 +78,12 @@ class Keeper:
         """
         checkpoint = b""
         self._statements = []
-        is_genesis = self.five.ledger.head is None
-        if self.signs() if is_genesis else self._speaks:
+        if self._speaks:
             payload = block.head.encode()
             checkpoint = seal(self._key, region=block.head.region, type_=MessageType.CHECKPOINT, payload=payload)
             self._statements = self._notifier.statements(self.five.statements.made)
         self.store.write(block, checkpoint, self._statements, engine_height)
+        self._spoke, self._speaks = self._speaks, self.signs()
 
     def adopt(self, five: Five, manifest: Manifest, engine_height: int) -> None:
         """Go on from a snapshot that has been checked, instead of from the genesis.
@@ -104,8 +106,7 @@ class Keeper:
         for outcome in block.outcomes:
             if isinstance(outcome.record.message, IntervalResult):
                 outgoing.append(summary(outcome.record.message, self.five))
-        spoke, self._speaks = self._speaks, self.signs()
-        return outgoing if spoke else []
+        return outgoing if self._spoke else []
 
     def at_door(self, record: Record) -> list[Outgoing] | None:
         """What can be said of a record without a block: it has been here, or it never fits. None where it may wait.
@@ -113,13 +114,16 @@ class Keeper:
         For engines that have no word for its author: with the embedded one, `answers` says it.
         """
         link, last = record.link, self.five.ledger.last_record(record.link.author)
-        if link.sequence > last.sequence + 1 or link == replace(link, sequence=last.sequence + 1, previous=last.digest):
-            return None
-        code = RefusalCode.BROKEN_LINK if link.sequence > last.sequence else RefusalCode.SEQUENCE_REPLAYED
-        if code is RefusalCode.SEQUENCE_REPLAYED and self.store.entry_of(link.author, link.sequence) is None:
-            return []  # from before this file begins: whoever has the past answers
-        refused = NotProposed(record, code, f"the chain is at {last.sequence}", last.sequence + 1)
-        return self._answers(self.five.ledger.height, (), [refused])
+        try:
+            check_link(record, last)
+        except Refused as no:
+            if no.code is RefusalCode.SEQUENCE_SKIPPED:
+                return None  # what comes before it may be on its way
+            if no.code is RefusalCode.SEQUENCE_REPLAYED and self.store.entry_of(link.author, link.sequence) is None:
+                return []  # from before this file begins: whoever has the past answers
+            refused = NotProposed(record, no.code, no.detail, last.sequence + 1)
+            return self._answers(self.five.ledger.height, (), [refused])
+        return None
 
     def refusal(self, gateway: str, digest: bytes, refused: Refused) -> Outgoing:
         """Tell a gateway that a record did not even get into the queue."""
