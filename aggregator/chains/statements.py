@@ -66,7 +66,7 @@ class Statements:
     def end_block(self, block: BlockTime) -> None:
         """Make the statements that the block calls for."""
         self.made = ()
-        touched = {table.number for table, _ in self._journal.touched()}
+        touched = self._journal.tables()
         moved_on = CURSOR_TABLE in touched or block.height == 1
         if moved_on or not touched.isdisjoint(TELLING_TABLES):
             everybody = Standings(self._asset, self._analysis, self._payment)

@@ -51,6 +51,10 @@ class Journal:
         """The rows written since the last commit, each once."""
         return list({(table.number, key): (table, key) for table, key, _ in self._undo}.values())
 
+    def tables(self) -> set[int]:
+        """Numbers of the tables written to since the last commit."""
+        return {table.number for table, _, _ in self._undo}
+
     def changes(self) -> list[Change]:
         """What stands now in the rows written since the last commit, in the order of their keys."""
         return spell_rows(self.touched())

@@ -170,7 +170,7 @@ class Replica:
     def prepare_proposal(self, draft: Draft) -> Sequence[bytes]:
         """What is due from this node, then what waits, in order; before them, how long each has waited."""
         five, own = self._keeper.five, self._keeper.due_record()
-        records = [] if own is None else [five.ledger.check(own)]
+        records = [] if own is None else [self._opened.open(own)]
         records += by_number(self._ready(draft))
         fit, _ = five.ledger.propose(records)
         waited = [self._waits.waited(record.envelope.digest, self._height) for record in fit]
