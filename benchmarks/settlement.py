@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from aggregator.economy.settlement import factors_of, tokens_of
 from aggregator.economy.tokens_many import DeedsOfMany, tokens_of_many
 from benchmarks.figure import Figure, cpu_seconds
-from config.grid_model import CarbonRule, TokenRule
+from config.rules import CarbonRule, TokenRule
 
 PARTICIPANTS: Final = 1_000_000
 CHECKED: Final = 2_000

@@ -7,26 +7,23 @@ no float. Names are unique within their kind; every reference must lead somewher
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Final, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
-from config.model import Exact, Listed, Model, Name, Natural, Positive, mistake
-from protocol.messages import RightKind
+from config.carriers import Carrier, Converter, Pipe, Storage
+from config.model import Listed, Model, Name, Natural, Positive, mistake
+from config.rules import Rules
 from protocol.topics import AGGREGATOR
 from protocol.units import PPM
-
-DAY_MS: Final = 86_400_000
 
 RESERVE: Final = "reserve"
 """The region's own account; no participant can bear this name."""
 
 
 class Source(StrEnum):
-    """What a generator runs on: the columns of every statement of origin."""
+    """What energy was made from: the columns of every statement of origin. New ones are added at the end."""
 
     PV = "pv"
     WIND = "wind"
@@ -35,7 +32,10 @@ class Source(StrEnum):
     GRID = "grid"
     """The network outside the region, through its connection."""
     OTHER = "other"
-    """Fed in through a meter without a registered generator: never clean."""
+    """Of unknown origin, such as what is fed in through a meter without a registered generator: never clean."""
+    BIOMASS = "biomass"
+    SOLAR_HEAT = "solar_heat"
+    WASTE_HEAT = "waste_heat"
 
 
 class Participant(Model):
@@ -43,18 +43,28 @@ class Participant(Model):
 
     id: Name
     name: str = ""
+    responds: bool = False
+    """Whether they take part in demand response: their baseline is kept, and what they relieve is paid."""
 
 
 class Node(Model):
-    """A point of the electricity network."""
+    """A point of one network."""
 
     id: Name
-    voltage_mv: Positive
-    """Rated line-to-line voltage."""
+    voltage_mv: Positive | None = None
+    """Rated line-to-line voltage, in the electricity network."""
+    carrier: Annotated[Carrier, Field(strict=False)] = Carrier.ELECTRICITY
+
+    @model_validator(mode="after")
+    def _has_its_voltage(self) -> Self:
+        is_electric = self.carrier is Carrier.ELECTRICITY
+        if is_electric is (self.voltage_mv is None):
+            raise mistake("a voltage_mv" if is_electric else f"no voltage_mv at a node of {self.carrier}")
+        return self
 
 
 class Branch(Model):
-    """A line between two nodes, three-phase, balanced."""
+    """A power line between two nodes, three-phase, balanced."""
 
     id: Name
     from_node: Name
@@ -73,11 +83,15 @@ class Generator(Model):
     source: Annotated[Source, Field(strict=False)]
     rated_w: Positive
     emission_g_per_kwh: Annotated[int, Field(ge=0, le=5_000)]
+    clean_ppm: Annotated[int, Field(ge=0, le=PPM)] | None = None
+    """Share of it that is clean, such as of the network outside; by default all of what emits nothing, else none."""
 
     @property
-    def is_clean(self) -> bool:
-        """Clean generation emits 0 (paper 1, below equation 2)."""
-        return self.emission_g_per_kwh == 0
+    def clean_share_ppm(self) -> int:
+        """Clean generation emits 0 (paper 1, below equation 2), unless the regulator has said otherwise."""
+        if self.clean_ppm is not None:
+            return self.clean_ppm
+        return PPM if self.emission_g_per_kwh == 0 else 0
 
 
 class Meter(Model):
@@ -90,6 +104,13 @@ class Meter(Model):
     profile: Name
     power_max_w: Positive
     """What the connection can carry, by its fuses. A faster counter is no energy."""
+    feeds_in: bool = False
+    """For a meter that counts one way, such as a heat meter: whether it counts what flows into the network."""
+    branch: Name | None = None
+    """Of a check meter, the branch or pipe that it stands in, at `node`: what flows in from there it imports. It is
+    nobody's use, and serves to see whether the others tell the truth."""
+    accuracy_ppm: Annotated[int, Field(gt=0, le=PPM)] = 10_000
+    """How far it may be off by its class, of what it shows; class 1 is 10,000."""
 
 
 class Device(Model):
@@ -108,118 +129,6 @@ class Permit(Model):
     grams: Positive
 
 
-class CarbonRule(Model):
-    """Coefficients of equations (1) and (2)."""
-
-    alpha: Exact
-    beta: Exact
-    gamma: Exact
-    sigma: Exact
-    demand_response: Annotated[tuple[Annotated[tuple[Natural, Exact], Listed], ...], Listed] = ((0, Decimal(0)),)
-    """f of equation (2): points (Wh, value) of a piecewise-linear function, flat beyond its ends."""
-
-    @model_validator(mode="after")
-    def _rises(self) -> Self:
-        starts = [point[0] for point in self.demand_response]
-        if not starts or starts != sorted(set(starts)):
-            raise mistake("demand_response points with rising watt-hours, at least one")
-        if min(self.alpha, self.beta, self.gamma, self.sigma) < 0:
-            raise mistake("coefficients of 0 or more")
-        return self
-
-
-class TokenRule(Model):
-    """Coefficients of equation (3)."""
-
-    penalty: Exact
-    """ϑ: tokens owed for a factor below 0."""
-    reward: Exact
-    """ξ: tokens earned for a factor above `factor_low`."""
-    factor_low: Exact
-    """F1: below it nothing is earned."""
-    factor_high: Exact
-    """F2: from it on, the most is earned."""
-    tokens_max: Natural
-    """N_max: the most that one participant is awarded in a settlement period."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not 0 <= self.factor_low < self.factor_high:
-            raise mistake("0 ≤ factor_low < factor_high", f"{self.factor_low} and {self.factor_high}")
-        if min(self.penalty, self.reward) < 0:
-            raise mistake("coefficients of 0 or more")
-        if self.factor_high > 20 or max(self.penalty, self.reward) > 10**9:
-            raise mistake("factor_high up to 20, and coefficients up to 1,000,000,000")
-        return self
-
-
-class AccountRule(Model):
-    """How much may be held, and what owing means."""
-
-    ceiling: Positive
-    """Tokens above it go to the reserve: an account is not for hoarding."""
-    restricted_ppm: Annotated[int, Field(ge=0, lt=PPM)]
-    """Share of a device's rated power that is left to a participant with a balance below 0."""
-
-
-class RightPrice(Model):
-    """What one right costs for one settlement period."""
-
-    right: str
-    price: Positive
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        if self.right not in (kind.name.lower() for kind in RightKind):
-            raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}")
-        return self
-
-    @property
-    def kind(self) -> RightKind:
-        """The right's number on the wire."""
-        return RightKind[self.right.upper()]
-
-
-class TimeRule(Model):
-    """How time is cut."""
-
-    interval_ms: Annotated[int, Field(ge=1000, le=DAY_MS)]
-    """Metering interval; its boundaries are multiples of it since 1970."""
-    grace_ms: Natural
-    """How long after its end an interval waits for readings before it is closed."""
-    period_ms: Positive | None = None
-    """Settlement period; none means the calendar month of `time_zone`."""
-    time_zone: str = "Etc/UTC"
-    future_max_ms: Natural = 10_000
-    """How far ahead of the block's time a reading may be: clocks differ, but not by more."""
-    restate_after_ms: Natural = 3_600_000
-    """How long late energy of an interval waits for more of it, before the interval is restated."""
-    restate_periods: Annotated[int, Field(ge=0, le=24)] = 2
-    """How many settlement periods that are over may still be restated."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if DAY_MS % self.interval_ms:
-            raise mistake("an interval that divides the day")
-        if self.period_ms is not None and self.period_ms % self.interval_ms:
-            raise mistake("a settlement period of whole intervals")
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise mistake("a time zone of the tz database, such as Europe/Berlin") from error
-        return self
-
-
-class Rules(Model):
-    """What the regulator has laid down."""
-
-    time: TimeRule
-    carbon: CarbonRule
-    tokens: TokenRule
-    accounts: AccountRule
-    rights: Annotated[tuple[RightPrice, ...], Listed] = ()
-
-
 class Grid(Model):
     """One region."""
 
@@ -234,6 +143,9 @@ class Grid(Model):
     generators: Annotated[tuple[Generator, ...], Listed] = ()
     devices: Annotated[tuple[Device, ...], Listed] = ()
     permits: Annotated[tuple[Permit, ...], Listed] = ()
+    pipes: Annotated[tuple[Pipe, ...], Listed] = ()
+    converters: Annotated[tuple[Converter, ...], Listed] = ()
+    storages: Annotated[tuple[Storage, ...], Listed] = ()
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -263,13 +175,46 @@ class Grid(Model):
         if AGGREGATOR in self.gateways:
             raise mistake(f"no gateway by the reserved name {AGGREGATOR!r}", "one")
         for source in {generator.source for generator in self.generators}:
-            if len({g.is_clean for g in self.generators if g.source is source}) > 1:
-                raise mistake(f"generators of source {source} to be all clean or all not", "both")
+            if len({g.clean_share_ppm for g in self.generators if g.source is source}) > 1:
+                raise mistake(f"generators of source {source} to be equally clean", "different ones")
         if any(generator.source is Source.OTHER for generator in self.generators):
             raise mistake(f"a source other than {Source.OTHER!r}, which is for what has no generator", "that one")
         for branch in self.branches:
             if branch.from_node == branch.to_node:
                 raise mistake(f"branch {branch.id} to join two different nodes", f"{branch.to_node} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _carriers_fit(self) -> Self:
+        """Lines and pipes join nodes of one carrier, and each converter's or storage's meter serves it alone."""
+        carrier = {node.id: node.carrier for node in self.nodes}
+        nodes, meters = set(carrier), {meter.id: meter for meter in self.meters}
+        _unique("branches and pipes", [*(line.id for line in self.branches), *(pipe.id for pipe in self.pipes)])
+        _unique("converters and storages", [*(c.id for c in self.converters), *(s.id for s in self.storages)])
+        _leads_to("pipes.*.from_node", (pipe.from_node for pipe in self.pipes), nodes)
+        _leads_to("pipes.*.to_node", (pipe.to_node for pipe in self.pipes), nodes)
+        ports = [meter for converter in self.converters for meter in converter.meters]
+        ports += [meter for storage in self.storages for meter in storage.meters]
+        _leads_to("meters of converters and storages", ports, set(meters))
+        _unique("meters of generators, converters and storages", (*(g.meter for g in self.generators), *ports))
+        ends = {branch.id: (branch.from_node, branch.to_node) for branch in self.branches}
+        ends |= {pipe.id: (pipe.from_node, pipe.to_node) for pipe in self.pipes}
+        _leads_to("meters.*.branch", (meter.branch for meter in self.meters if meter.branch), set(ends))
+        for meter in self.meters:
+            if meter.branch and meter.node not in ends[meter.branch]:
+                raise mistake(f"check meter {meter.id} at an end of {meter.branch}", meter.node)
+        if carrier[self.reference_node] is not Carrier.ELECTRICITY:
+            raise mistake("reference_node in the electricity network", carrier[self.reference_node])
+        for branch in self.branches:
+            if {carrier[branch.from_node], carrier[branch.to_node]} != {Carrier.ELECTRICITY}:
+                raise mistake(f"branch {branch.id} between nodes of electricity; a pipe is listed under pipes")
+        for pipe in self.pipes:
+            joined = {carrier[pipe.from_node], carrier[pipe.to_node]}
+            if len(joined) > 1 or Carrier.ELECTRICITY in joined or pipe.from_node == pipe.to_node:
+                raise mistake(f"pipe {pipe.id} between two nodes of one network of heat, gas or hydrogen")
+        for storage in self.storages:
+            if len({carrier[meters[port].node] for port in storage.meters}) > 1:
+                raise mistake(f"meters of storage {storage.id} in networks of one carrier")
         return self
 
 

@@ -15,8 +15,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from config.grid_model import TimeRule
 from config.load import check, load
+from config.rules import TimeRule
 from config.settings.fleet import FleetSettings, Transport
 from config.tables import show
 from config.version import VersionOption

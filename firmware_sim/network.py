@@ -39,7 +39,7 @@ class RadialNetwork:
     """
 
     def __init__(self, nodes: Sequence[Node], branches: Sequence[Branch], reference_node: str) -> None:
-        rated_mv = {node.id: node.voltage_mv for node in nodes}
+        rated_mv = {node.id: node.voltage_mv for node in nodes if node.voltage_mv is not None}
         self._source_v = rated_mv[reference_node] / MILLI / _SQRT_3
         self._names = [reference_node]
         self._parents = [0]

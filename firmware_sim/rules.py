@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from config.grid_model import DAY_MS, AccountRule, CarbonRule, RightPrice, Rules, TimeRule, TokenRule
+from config.rules import DAY_MS, AccountRule, CarbonRule, RightPrice, Rules, TimeRule, TokenRule
 from firmware_sim.curves import GAS_ENGINE_MEAN
 
 GRID_EMISSION_G_PER_KWH: Final = 400

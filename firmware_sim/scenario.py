@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source, TimeRule
+from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source
+from config.rules import TimeRule
 from config.settings.bus import Bus, DeviceAddress, Framing, MeterAddress, SerialPort
 from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.chance import between

@@ -15,6 +15,7 @@ from aggregator.chains.asset import Region
 from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
 from aggregator.chains.data import DataChain
 from aggregator.chains.factor_rows import FactorRows
+from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import Energies, energies_root
 from aggregator.chains.origin import first_difference, participant_energy
 from aggregator.chains.restatement import (
@@ -25,7 +26,7 @@ from aggregator.chains.restatement import (
     flows_digest,
     horizon_after,
 )
-from aggregator.chains.results import Flows, IntervalResult, PeriodFactors
+from aggregator.chains.results import IntervalResult, PeriodFactors
 from aggregator.economy.periods import Period
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
@@ -237,7 +238,9 @@ class AnalysisChain:
     def _check_energy(self, flows: Flows, energies: Energies) -> None:
         """See that a result says of energy what the data chain says, and gives every watt-hour an origin."""
         expected = participant_energy(self._region(), energies)
-        given = {flow.participant: replace(flow, origin_wh=()) for flow in flows.participants}
+        given = {
+            (flow.participant, flow.carrier): replace(flow, origin_wh=(), carbon_mg=0) for flow in flows.participants
+        }
         if len(given) != len(flows.participants) or given != expected:
             raise Refused(RefusalCode.RESULT_DIFFERS, "energy other than the data chain's")
         for flow in flows.participants:

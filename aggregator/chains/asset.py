@@ -18,8 +18,10 @@ from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import ONE_PER_NUMBER, Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
-from config.grid_model import Device, Generator, Grid, Meter, Rules, Source
+from config.carriers import Carrier
+from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
+from config.rules import Rules
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
 from protocol.envelope import Envelope
@@ -123,6 +125,26 @@ class Region:
         """Participants who stand for the network outside: what the region sends out is not their consumption."""
         borders = {generator.meter for generator in self.grid.generators if generator.source is Source.GRID}
         return frozenset(meter.participant for meter in self.grid.meters if meter.id in borders)
+
+    @cached_property
+    def carriers(self) -> Mapping[str, Carrier]:
+        """What flows at each node."""
+        return {node.id: node.carrier for node in self.grid.nodes}
+
+    @cached_property
+    def meters_apart(self) -> frozenset[str]:
+        """Meters that count nobody's use or feed-in: of converters and storages, and check meters."""
+        apart = {meter.id for meter in self.grid.meters if meter.branch}
+        for converter in self.grid.converters:
+            apart.update(converter.meters)
+        for storage in self.grid.storages:
+            apart.update(storage.meters)
+        return frozenset(apart)
+
+    @cached_property
+    def clean_ppm(self) -> Mapping[Source, int]:
+        """How much of each source is clean; what is not here is not."""
+        return {generator.source: generator.clean_share_ppm for generator in self.grid.generators}
 
     @cached_property
     def permits_mg(self) -> Mapping[str, int]:

@@ -12,7 +12,7 @@ from aggregator.economy.factors import Demand, Supply
 from aggregator.economy.periods import Period
 from aggregator.economy.settlement import Deeds, Factors, factors_of
 from aggregator.ledger.table import flat
-from config.grid_model import CarbonRule
+from config.rules import CarbonRule
 from protocol.canonical import Value, encode
 
 

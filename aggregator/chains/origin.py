@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from aggregator.chains.asset import Region
+from aggregator.chains.flows import CARRIERS, Flows, Mix, ParticipantFlow
 from aggregator.chains.interval_energy import Energies
-from aggregator.chains.results import Flows, ParticipantFlow
+from config.carriers import Carrier
 from config.grid_model import Source
+from protocol.units import PPM
 
 QUANTUM_WH: Final = 1
 QUANTUM_W: Final = 1
@@ -16,28 +18,30 @@ QUANTUM_PPM: Final = 10
 """How far two honest nodes' physics may lie apart, in the units of the record."""
 
 
-def participant_energy(region: Region, energies: Energies) -> dict[str, ParticipantFlow]:
-    """What everybody took and gave in an interval, before anything is said about origin."""
-    flows: dict[str, ParticipantFlow] = {}
+def participant_energy(region: Region, energies: Energies) -> dict[tuple[str, Carrier], ParticipantFlow]:
+    """What everybody took and gave in an interval, by name and network, before anything is said about origin."""
+    flows: dict[tuple[str, Carrier], ParticipantFlow] = {}
     for meter, energy in energies.items():
         if not energy.imported_wh and not energy.exported_wh:
             continue
+        if meter in region.meters_apart:
+            continue
         asset = region.meters[meter]
         emission = asset.generator.emission_g_per_kwh if asset.generator else 0
-        participant = asset.meter.participant
-        so_far = flows.get(participant) or ParticipantFlow(participant, 0, 0, 0, ())
-        flows[participant] = replace(
+        key = (asset.meter.participant, region.carriers[asset.meter.node])
+        so_far = flows.get(key) or ParticipantFlow(*key, 0, 0, 0)
+        flows[key] = replace(
             so_far,
             imported_wh=so_far.imported_wh + energy.imported_wh,
             exported_wh=so_far.exported_wh + energy.exported_wh,
             emitted_mg=so_far.emitted_mg + energy.exported_wh * emission,
         )
-    return {participant: flows[participant] for participant in sorted(flows)}
+    return {key: flows[key] for key in sorted(flows, key=lambda key: (key[0], CARRIERS.index(key[1])))}
 
 
-def clean_sources(region: Region) -> frozenset[Source]:
-    """The sources whose generators emit nothing."""
-    return frozenset(generator.source for generator in region.grid.generators if generator.is_clean)
+def clean_wh(mix: Mix, region: Region) -> int:
+    """How much of a mix is clean, rounded down."""
+    return sum(energy * region.clean_ppm.get(source, 0) for source, energy in mix) // PPM
 
 
 def first_difference(theirs: Flows, ours: Flows) -> str | None:
@@ -53,6 +57,6 @@ def first_difference(theirs: Flows, ours: Flows) -> str | None:
         apart_ppm = abs(branch.loading_ppm - own_branch.loading_ppm)
         if abs(branch.flow_w - own_branch.flow_w) > QUANTUM_W or apart_ppm > QUANTUM_PPM:
             return f"{branch.branch}: {branch.flow_w} W, here {own_branch.flow_w} W"
-    if abs(theirs.losses_w - ours.losses_w) > QUANTUM_W or theirs.findings != ours.findings:
-        return f"losses of {theirs.losses_w} W, here {ours.losses_w} W, or other findings"
+    if theirs.findings != ours.findings:
+        return "other findings"
     return None

@@ -12,17 +12,13 @@ from dataclasses import dataclass
 
 from aggregator.chains.asset import RESTATED_ROWS_MAX, Region
 from aggregator.chains.carbon import PeriodSums
+from aggregator.chains.flows import FIELDS as FLOWS_FIELDS
+from aggregator.chains.flows import Flows, ParticipantFlow, read_participants, spell_participants
 from aggregator.chains.interval_energy import Energies, read_energies, spell_energies
-from aggregator.chains.origin import clean_sources
-from aggregator.chains.results import (
-    RESULT_BYTES_MAX,
-    Flows,
-    ParticipantFlow,
-    read_participants,
-    spell_participants,
-)
+from aggregator.chains.origin import clean_wh
+from aggregator.chains.results import RESULT_BYTES_MAX
 from aggregator.economy.periods import Period
-from config.grid_model import Source
+from config.carriers import Carrier
 from protocol.canonical import decode, encode, fields_of
 from protocol.crypto import digest_of
 from protocol.fields import digest, uint
@@ -65,7 +61,9 @@ class Restatement:
         Raises:
             EncodingError: not the one spelling of one.
         """
-        fields = fields_of(decode(payload, size_max=RESULT_BYTES_MAX), tuple(range(1, 14)), "restatement")
+        fields = fields_of(
+            decode(payload, size_max=RESULT_BYTES_MAX), tuple(range(1, 10 + FLOWS_FIELDS)), "restatement"
+        )
         return cls(
             link=Link.from_fields(fields),
             start_ms=uint(fields[5], "start"),
@@ -73,7 +71,7 @@ class Restatement:
             former_energies=read_energies(fields[7], "former energies", RESTATED_ROWS_MAX),
             former_participants=read_participants(fields[8], RESTATED_ROWS_MAX),
             energies_root=digest(fields[9], "energies root"),
-            flows=Flows.read([fields[key] for key in range(10, 14)], RESTATED_ROWS_MAX),
+            flows=Flows.read([fields[key] for key in range(10, 10 + FLOWS_FIELDS)], RESTATED_ROWS_MAX),
         )
 
 
@@ -147,15 +145,17 @@ def flows_digest(flows: Iterable[ParticipantFlow]) -> bytes:
 
 def deeds_of(flows: Iterable[ParticipantFlow], region: Region) -> dict[str, PeriodSums]:
     """What an interval's flows add to everybody's sums of its settlement period."""
-    clean = clean_sources(region)
-    return {flow.participant: _deeds(flow, region, clean) for flow in flows}
+    deeds: dict[str, PeriodSums] = {}
+    for flow in flows:
+        deeds[flow.participant] = deeds.get(flow.participant, PeriodSums()).plus(_deeds(flow, region))
+    return deeds
 
 
-def _deeds(flow: ParticipantFlow, region: Region, clean: frozenset[Source]) -> PeriodSums:
-    used = () if flow.participant in region.outside else flow.origin_wh
+def _deeds(flow: ParticipantFlow, region: Region) -> PeriodSums:
+    is_used = flow.carrier is Carrier.ELECTRICITY and flow.participant not in region.outside
     return PeriodSums(
-        used_wh=sum(energy for _, energy in used),
-        clean_wh=sum(energy for source, energy in used if source in clean),
+        used_wh=flow.imported_wh if is_used else 0,
+        clean_wh=clean_wh(flow.origin_wh, region) if is_used else 0,
         fed_in_wh=flow.exported_wh,
         emitted_mg=flow.emitted_mg,
     )

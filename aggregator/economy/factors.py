@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from config.grid_model import CarbonRule
+from config.rules import CarbonRule
 
 MG_PER_GRAM: Final = 1000
 

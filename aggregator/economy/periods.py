@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from config.grid_model import TimeRule
+from config.rules import TimeRule
 from protocol.units import Interval, UnixMs
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

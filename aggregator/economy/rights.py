@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from config.grid_model import RightPrice
+from config.rules import RightPrice
 from protocol.messages import RightKind
 
 RightKey = tuple[str, int, int]

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from aggregator.economy.factors import Demand, Supply, demand_factor, supply_factor
 from aggregator.economy.tokens import tokens_for
-from config.grid_model import CarbonRule, TokenRule
+from config.rules import CarbonRule, TokenRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from typing import Final
 
-from config.grid_model import TokenRule
+from config.rules import TokenRule
 
 EXACT: Final = Context(prec=80, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999)
 """Decimal arithmetic with 80 digits; `exp` is correctly rounded in it. Never the thread's own context."""

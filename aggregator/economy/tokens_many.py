@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aggregator.economy.factors import Demand, Supply
 from aggregator.economy.settlement import Deeds, factors_of, tokens_of
 from aggregator.economy.tokens import FACTOR_MIN
-from config.grid_model import CarbonRule, TokenRule
+from config.rules import CarbonRule, TokenRule
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -14,19 +14,20 @@ from typing import Final
 import numpy as np
 
 from aggregator.chains.asset import Region
+from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.flows import SOURCES, Balance, BranchFlow, Flows, ParticipantFlow
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
 from aggregator.chains.origin import participant_energy
-from aggregator.chains.results import SOURCES, BranchFlow, Flows, ParticipantFlow
 from aggregator.grid.network import Floats, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
 from aggregator.grid.tracing import mixes
+from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.energy_register import MS_PER_HOUR
 from protocol.units import PPM, Interval
 
 GRID: Final = SOURCES.index(Source.GRID)
 OTHER: Final = SOURCES.index(Source.OTHER)
-FINDING_MAX: Final = 300
 
 
 class IntervalPhysics:
@@ -42,15 +43,15 @@ class IntervalPhysics:
             self._region = region
             self._network = network_of(region.grid)
             self._solver = PowerFlowSolver(self._network)
-        findings: list[str] = []
+        findings: list[Finding] = []
         fed_in_w, taken_w = self._injections(region, interval, energies)
-        flow = self._solve(fed_in_w, taken_w, findings)
+        flow = self._solve(region, fed_in_w, taken_w, findings)
         node_mix = self._node_mixes(flow, fed_in_w, taken_w, findings)
         return Flows(
             participants=tuple(self._origins(region, energies, node_mix)),
             branches=tuple(self._branches(flow)),
-            losses_w=max(0, round(flow.losses_w)) if flow else 0,
-            findings=tuple(finding[:FINDING_MAX] for finding in findings),
+            balances=self._balances(energies, interval, flow),
+            findings=tuple(findings),
         )
 
     def _injections(self, region: Region, interval: Interval, energies: Energies) -> tuple[Floats, Floats]:
@@ -68,19 +69,19 @@ class IntervalPhysics:
             fed_in[node, source] += export_w
         return fed_in, taken
 
-    def _solve(self, fed_in_w: Floats, taken_w: Floats, findings: list[str]) -> PowerFlow | None:
+    def _solve(self, region: Region, fed_in_w: Floats, taken_w: Floats, findings: list[Finding]) -> PowerFlow | None:
         dark = ~self._network.reached & (fed_in_w.any(axis=1) | (taken_w > 0))
         if dark.any():
             names = [name for name, number in self._network.node_number.items() if dark[number]]
-            findings.append(f"no branch leads from the reference node to {', '.join(names[:5])}")
+            findings += [Finding(FindingKind.NO_PATH, name) for name in names]
         consumption = np.where(self._network.reached, taken_w - fed_in_w.sum(axis=1), 0.0)
         try:
             return self._solver.solve(consumption)
-        except PowerFlowError as error:
-            findings.append(f"no power flow: {error}")
+        except PowerFlowError:
+            findings.append(Finding(FindingKind.NO_SOLUTION, region.grid.region))
             return None
 
-    def _node_mixes(self, flow: PowerFlow | None, fed_in_w: Floats, taken_w: Floats, findings: list[str]) -> Floats:
+    def _node_mixes(self, flow: PowerFlow | None, fed_in_w: Floats, taken_w: Floats, findings: list[Finding]) -> Floats:
         """(n, k) mix at every node; the region's average where a node has none."""
         fed_in = fed_in_w.copy()
         shortfall = flow.reference_w if flow else float(taken_w.sum() - fed_in_w.sum())
@@ -96,15 +97,23 @@ class IntervalPhysics:
 
     def _origins(self, region: Region, energies: Energies, node_mix: Floats) -> list[ParticipantFlow]:
         """Everybody's energy, split by source without losing a watt-hour."""
-        wanted = {flow: np.zeros(len(SOURCES)) for flow in participant_energy(region, energies)}
+        wanted = {key: np.zeros(len(SOURCES)) for key in participant_energy(region, energies)}
         for name, energy in energies.items():
-            if energy.imported_wh:
+            if energy.imported_wh and name not in region.meters_apart:
                 meter = region.meters[name].meter
-                wanted[meter.participant] += energy.imported_wh * node_mix[self._network.node_number[meter.node]]
+                mix = node_mix[self._network.node_number[meter.node]]
+                wanted[meter.participant, region.carriers[meter.node]] += energy.imported_wh * mix
         return [
-            replace(flow, origin_wh=split(flow.imported_wh, wanted[name].tolist()))
-            for name, flow in participant_energy(region, energies).items()
+            replace(flow, origin_wh=split(flow.imported_wh, wanted[key].tolist()))
+            for key, flow in participant_energy(region, energies).items()
         ]
+
+    def _balances(self, energies: Energies, interval: Interval, flow: PowerFlow | None) -> tuple[Balance, ...]:
+        losses_wh = max(0, round(flow.losses_w * interval.length_ms / MS_PER_HOUR)) if flow else 0
+        fed_in_wh = sum(energy.exported_wh for energy in energies.values())
+        taken_wh = sum(energy.imported_wh for energy in energies.values())
+        rest_wh = fed_in_wh - taken_wh - losses_wh
+        return (Balance(Carrier.ELECTRICITY, fed_in_wh, taken_wh, losses_wh, rest_wh),)
 
     def _branches(self, flow: PowerFlow | None) -> list[BranchFlow]:
         if flow is None:

@@ -55,7 +55,7 @@ def network_of(grid: Grid) -> Network:
     reference = number[grid.reference_node]
     return Network(
         node_number=number,
-        node_rated_v=np.array([node.voltage_mv for node in grid.nodes]) / 1e3,
+        node_rated_v=np.array([node.voltage_mv or 0 for node in grid.nodes]) / 1e3,
         branch_names=tuple(branch.id for branch in grid.branches),
         branch_from=branch_from,
         branch_to=branch_to,

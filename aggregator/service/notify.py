@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aggregator.chains.five import Five
+from aggregator.chains.origin import clean_wh
 from aggregator.chains.results import IntervalResult
 from aggregator.chains.statements import Made
+from config.carriers import Carrier
 from protocol.crypto import SigningKey
+from protocol.energy_register import MS_PER_HOUR
 from protocol.envelope import seal
 from protocol.messages import RECORDS_PER_RECEIPT_MAX, MessageType, Receipt, Received, Refusal
 from protocol.topics import AGGREGATOR, Kind, Topic
@@ -75,17 +78,18 @@ class Notifier:
 def summary(result: IntervalResult, five: Five) -> Outgoing:
     """The region at a glance, as JSON for dashboards. Not signed: who needs proof reads statements."""
     interval = Interval(start_ms=result.start_ms, end_ms=result.end_ms)  # type: ignore[arg-type]
-    flows = {flow.participant: flow for flow in result.flows.participants}
-    clean = {generator.source for generator in five.asset.region.grid.generators if generator.is_clean}
+    electricity = [flow for flow in result.flows.participants if flow.carrier is Carrier.ELECTRICITY]
+    flows = {flow.participant: flow for flow in electricity}
+    losses_wh = sum(balance.losses_wh for balance in result.flows.balances if balance.carrier is Carrier.ELECTRICITY)
     participants, everybody = {}, five.standings()
     for name in five.asset.region.participants:
         flow, standing = flows.get(name), everybody.of(name)
         used_wh = flow.imported_wh if flow else 0
-        clean_wh = sum(energy for source, energy in flow.origin_wh if source in clean) if flow else 0
+        used_clean_wh = clean_wh(flow.origin_wh, five.asset.region) if flow else 0
         net_wh = used_wh - (flow.exported_wh if flow else 0)
         participants[name] = {
-            "power_w": net_wh * 3_600_000 // interval.length_ms,
-            "clean_ppm": clean_wh * PPM // used_wh if used_wh else None,
+            "power_w": net_wh * MS_PER_HOUR // interval.length_ms,
+            "clean_ppm": used_clean_wh * PPM // used_wh if used_wh else None,
             "balance": standing.balance,
             "restricted": standing.is_restricted,
             "rank": standing.rank,
@@ -106,9 +110,9 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
         "intervals_restated": five.analysis.totals.restatements,
         "periods_settled": payment.periods,
         "tokens": {"minted": payment.minted, "burned": payment.burned, "reserve": payment.reserve},
-        "losses_w": result.flows.losses_w,
+        "losses_w": losses_wh * MS_PER_HOUR // interval.length_ms,
         "branches": {branch.branch: branch.loading_ppm for branch in result.flows.branches},
-        "findings": list(result.flows.findings),
+        "findings": [[f.kind.name.lower(), f.subject, *f.amounts] for f in result.flows.findings],
         "participants": participants,
     }
     topic = Topic(five.ledger.region, AGGREGATOR, Kind.SUMMARY)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from aggregator.chains.data import DataChain
+from aggregator.chains.flows import ParticipantFlow
 from aggregator.chains.interval_energy import Energies, read_metered_leaf
 from aggregator.chains.restatement import Restatement
-from aggregator.chains.results import IntervalResult, ParticipantFlow
+from aggregator.chains.results import IntervalResult
 from aggregator.ledger.record import RECORD_BYTES_MAX
 from protocol.envelope import Envelope
 from protocol.errors import EncodingError

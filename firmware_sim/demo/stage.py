@@ -11,9 +11,9 @@ from typing import Final
 
 import yaml
 
-from config.grid_model import TimeRule
 from config.key_files import create, write_new
 from config.model import Model
+from config.rules import TimeRule
 from config.settings.agent import AgentSettings, Batching, StandingOrder
 from config.settings.broker import Broker
 from config.settings.fleet import FleetSettings

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import grid_model, meter_profile, model, quorum, self_check
+from config import carriers, grid_model, meter_profile, model, quorum, rules, self_check
 from config.settings import agent, aggregator, broker, bus, fleet, places
 from tests.architecture.house import ROOT
 
@@ -62,8 +62,9 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
     ),
     "grid-file.md": (
         *(grid_model.Grid, grid_model.Participant, grid_model.Node, grid_model.Branch, grid_model.Meter),
-        *(grid_model.Generator, grid_model.Device, grid_model.Permit, grid_model.Rules, grid_model.TimeRule),
-        *(grid_model.CarbonRule, grid_model.TokenRule, grid_model.AccountRule, grid_model.RightPrice),
+        *(grid_model.Generator, grid_model.Device, grid_model.Permit, rules.Rules, rules.TimeRule),
+        *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.RightPrice),
+        *(carriers.Pipe, carriers.Converter, carriers.ConverterOutput, carriers.Storage),
     ),
 }
 """Page → the models whose fields it lists, one table each, behind the marker ``<!-- fields of Model -->``."""

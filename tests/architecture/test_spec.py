@@ -11,15 +11,15 @@ import pytest
 
 from aggregator.chains.carbon import FactorRow, PeriodSums
 from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
 from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
-from aggregator.chains.results import SOURCES, BranchFlow, ParticipantFlow
 from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
 from aggregator.service.history import PastBlock, PastEntry
 from aggregator.service.portable import MAGIC, VERSION
-from config import grid_model, meter_profile, self_check
+from config import carriers, grid_model, meter_profile, rules, self_check
 from config.model import Model
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
@@ -137,12 +137,16 @@ def test_the_grammar_names_the_chains_in_their_order() -> None:
 
 PACKED: dict[str, type[Model]] = {
     "grid": grid_model.Grid,
-    "rules": grid_model.Rules,
-    "time-rule": grid_model.TimeRule,
-    "carbon-rule": grid_model.CarbonRule,
-    "token-rule": grid_model.TokenRule,
-    "account-rule": grid_model.AccountRule,
-    "right-price": grid_model.RightPrice,
+    "rules": rules.Rules,
+    "time-rule": rules.TimeRule,
+    "carbon-rule": rules.CarbonRule,
+    "token-rule": rules.TokenRule,
+    "account-rule": rules.AccountRule,
+    "right-price": rules.RightPrice,
+    "grid-pipe": carriers.Pipe,
+    "grid-converter": carriers.Converter,
+    "converter-output": carriers.ConverterOutput,
+    "grid-storage": carriers.Storage,
     "grid-participant": grid_model.Participant,
     "grid-node": grid_model.Node,
     "grid-branch": grid_model.Branch,
@@ -169,7 +173,7 @@ def test_every_class_that_is_packed_is_in_the_grammar() -> None:
     small = {meter_profile.Block, meter_profile.NotAvailable}  # spelled inside the profile's own rule
     packed = {
         thing
-        for module in (grid_model, meter_profile, self_check)
+        for module in (grid_model, carriers, rules, meter_profile, self_check)
         for thing in vars(module).values()
         if isinstance(thing, type) and issubclass(thing, Model) and thing.__module__ == module.__name__
     }
@@ -182,6 +186,8 @@ ROWS: dict[str, type] = {
     "vote": Validator,
     "participant-flow": ParticipantFlow,
     "branch-flow": BranchFlow,
+    "balance": Balance,
+    "converter-flow": ConverterFlow,
     "delta": Delta,
     "sums": PeriodSums,
 }

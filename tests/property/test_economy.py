@@ -15,7 +15,7 @@ from aggregator.economy.periods import Period, period_of
 from aggregator.economy.settlement import factors_of, tokens_of
 from aggregator.economy.tokens import tokens_for
 from aggregator.economy.tokens_many import DeedsOfMany, tokens_of_many
-from config.grid_model import CarbonRule, TimeRule, TokenRule
+from config.rules import CarbonRule, TimeRule, TokenRule
 from protocol.energy_register import EnergyRegister, Place, RegisterLimit
 
 RULE = TokenRule.model_validate(

@@ -10,7 +10,7 @@ import pytest
 from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
 from aggregator.economy.periods import interval_start, period_of
 from aggregator.economy.rights import priority_order
-from config.grid_model import TimeRule
+from config.rules import TimeRule
 
 HOUR_MS = 3_600_000
 

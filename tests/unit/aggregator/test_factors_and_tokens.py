@@ -14,7 +14,7 @@ from aggregator.chains.carbon import FactorRow, factor_leaf, with_factors
 from aggregator.economy.factors import Demand, Supply, demand_factor, supply_factor
 from aggregator.economy.settlement import Factors, tokens_of
 from aggregator.economy.tokens import FACTOR_MIN, tokens_for
-from config.grid_model import CarbonRule, TokenRule
+from config.rules import CarbonRule, TokenRule
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "tokens"
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.results import Flows, IntervalResult, ParticipantFlow, PeriodFactors
+from aggregator.chains.flows import Flows, ParticipantFlow
+from aggregator.chains.results import IntervalResult, PeriodFactors
 from aggregator.ledger.record import RECORD_BYTES_MAX, Record
 from config.grid_model import Grid, Source
 from config.load import check

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from aggregator.chains.correction import DELTA_MAX_WH, INTERVALS_MAX, Correction, Delta
+from aggregator.chains.flows import BranchFlow, Flows, ParticipantFlow
 from aggregator.chains.interval_energy import (
     IntervalEnergy,
     energies_root,
@@ -18,7 +19,6 @@ from aggregator.chains.interval_energy import (
     together,
 )
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
-from aggregator.chains.results import BranchFlow, Flows, ParticipantFlow
 from config.grid_model import Source
 from protocol.canonical import decode, encode
 from protocol.errors import EncodingError, ProofError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aggregator.chains.results import SOURCES
+from aggregator.chains.flows import SOURCES
 from aggregator.grid.interval import split
 from aggregator.grid.network import Network, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from config.grid_model import Grid, Source, TimeRule
+from config.grid_model import Grid, Source
 from config.load import load_profiles
+from config.rules import TimeRule
 from config.settings.agent import AgentSettings
 from config.settings.fleet import FleetSettings
 from firmware_sim.firmware import FIRMWARE

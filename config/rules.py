@@ -1,0 +1,127 @@
+"""What the regulator of a region lays down: how time is cut, what contribution is worth, what an account may hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Final, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, model_validator
+
+from config.model import Exact, Listed, Model, Natural, Positive, mistake
+from protocol.messages import RightKind
+from protocol.units import PPM
+
+DAY_MS: Final = 86_400_000
+
+
+class CarbonRule(Model):
+    """Coefficients of equations (1) and (2)."""
+
+    alpha: Exact
+    beta: Exact
+    gamma: Exact
+    sigma: Exact
+    demand_response: Annotated[tuple[Annotated[tuple[Natural, Exact], Listed], ...], Listed] = ((0, Decimal(0)),)
+    """f of equation (2): points (Wh, value) of a piecewise-linear function, flat beyond its ends."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        starts = [point[0] for point in self.demand_response]
+        if not starts or starts != sorted(set(starts)):
+            raise mistake("demand_response points with rising watt-hours, at least one")
+        if min(self.alpha, self.beta, self.gamma, self.sigma) < 0:
+            raise mistake("coefficients of 0 or more")
+        return self
+
+
+class TokenRule(Model):
+    """Coefficients of equation (3)."""
+
+    penalty: Exact
+    """ϑ: tokens owed for a factor below 0."""
+    reward: Exact
+    """ξ: tokens earned for a factor above `factor_low`."""
+    factor_low: Exact
+    """F1: below it nothing is earned."""
+    factor_high: Exact
+    """F2: from it on, the most is earned."""
+    tokens_max: Natural
+    """N_max: the most that one participant is awarded in a settlement period."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 <= self.factor_low < self.factor_high:
+            raise mistake("0 ≤ factor_low < factor_high", f"{self.factor_low} and {self.factor_high}")
+        if min(self.penalty, self.reward) < 0:
+            raise mistake("coefficients of 0 or more")
+        if self.factor_high > 20 or max(self.penalty, self.reward) > 10**9:
+            raise mistake("factor_high up to 20, and coefficients up to 1,000,000,000")
+        return self
+
+
+class AccountRule(Model):
+    """How much may be held, and what owing means."""
+
+    ceiling: Positive
+    """Tokens above it go to the reserve: an account is not for hoarding."""
+    restricted_ppm: Annotated[int, Field(ge=0, lt=PPM)]
+    """Share of a device's rated power that is left to a participant with a balance below 0."""
+
+
+class RightPrice(Model):
+    """What one right costs for one settlement period."""
+
+    right: str
+    price: Positive
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.right not in (kind.name.lower() for kind in RightKind):
+            raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}")
+        return self
+
+    @property
+    def kind(self) -> RightKind:
+        """The right's number on the wire."""
+        return RightKind[self.right.upper()]
+
+
+class TimeRule(Model):
+    """How time is cut."""
+
+    interval_ms: Annotated[int, Field(ge=1000, le=DAY_MS)]
+    """Metering interval; its boundaries are multiples of it since 1970."""
+    grace_ms: Natural
+    """How long after its end an interval waits for readings before it is closed."""
+    period_ms: Positive | None = None
+    """Settlement period; none means the calendar month of `time_zone`."""
+    time_zone: str = "Etc/UTC"
+    future_max_ms: Natural = 10_000
+    """How far ahead of the block's time a reading may be: clocks differ, but not by more."""
+    restate_after_ms: Natural = 3_600_000
+    """How long late energy of an interval waits for more of it, before the interval is restated."""
+    restate_periods: Annotated[int, Field(ge=0, le=24)] = 2
+    """How many settlement periods that are over may still be restated."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if DAY_MS % self.interval_ms:
+            raise mistake("an interval that divides the day")
+        if self.period_ms is not None and self.period_ms % self.interval_ms:
+            raise mistake("a settlement period of whole intervals")
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise mistake("a time zone of the tz database, such as Europe/Berlin") from error
+        return self
+
+
+class Rules(Model):
+    """What the regulator has laid down."""
+
+    time: TimeRule
+    carbon: CarbonRule
+    tokens: TokenRule
+    accounts: AccountRule
+    rights: Annotated[tuple[RightPrice, ...], Listed] = ()
