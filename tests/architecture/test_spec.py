@@ -221,7 +221,7 @@ def test_the_rows_of_an_interval_are_as_long_as_the_grammar_says(village: Villag
     interval = payloads(village)[MessageType.INTERVAL]
     assert {len(row) for row in interval[7]} == {len(labels("participant-flow"))}
     assert {len(row) for row in interval[8]} == {len(labels("branch-flow"))}
-    assert {len(part) for row in interval[7] for part in row[4]} == {len(labels("origin"))}
+    assert {len(part) for row in interval[7] for part in row[5]} == {2}
 
 
 def test_the_rows_of_a_restatement_are_as_the_grammar_says(village: Village) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aggregator.chains.flows import Flows, ParticipantFlow
 from aggregator.chains.results import IntervalResult, PeriodFactors
 from aggregator.ledger.record import RECORD_BYTES_MAX, Record
+from config.carriers import Carrier
 from config.grid_model import Grid, Source
 from config.load import check
 from protocol.batch import Batch, MeterBlock
@@ -62,8 +63,10 @@ def test_what_is_too_large_for_a_gateway_is_refused_before_its_signature_is_look
 
 
 def test_the_interval_of_a_large_region_is_not_too_large(village: Village) -> None:
-    participants = tuple(ParticipantFlow(f"p{n:06}", 10**9, 0, 0, ((Source.GRID, 10**9),)) for n in range(50_000))
-    flows = Flows(participants, (), losses_w=0, findings=())
+    participants = tuple(
+        ParticipantFlow(f"p{n:06}", Carrier.ELECTRICITY, 10**9, 0, 0, ((Source.GRID, 10**9),)) for n in range(50_000)
+    )
+    flows = Flows(participants, ())
     interval = IntervalResult(village.link("node"), START_MS, START_MS + INTERVAL_MS, flows)
     data = village.sign(interval, MessageType.INTERVAL, "node")
     assert len(data) > ENVELOPE_BYTES_MAX

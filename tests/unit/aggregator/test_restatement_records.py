@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from aggregator.chains.correction import DELTA_MAX_WH, INTERVALS_MAX, Correction, Delta
-from aggregator.chains.flows import BranchFlow, Flows, ParticipantFlow
+from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.flows import (
+    Balance,
+    BranchFlow,
+    ConverterFlow,
+    EventFlow,
+    Flows,
+    Parcel,
+    ParticipantFlow,
+    PipeParcel,
+    StorageContent,
+)
 from aggregator.chains.interval_energy import (
     IntervalEnergy,
     energies_root,
@@ -19,6 +30,7 @@ from aggregator.chains.interval_energy import (
     together,
 )
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
+from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.canonical import decode, encode
 from protocol.errors import EncodingError, ProofError
@@ -27,6 +39,7 @@ from protocol.merkle import verify_inclusion
 from tests.village import START_MS
 
 LINK = Link("village", "node", 3, bytes(32))
+MIX = ((Source.WIND, 20), (Source.GAS, 30))
 ROW = IntervalEnergy(1, 2, 3, 4, 5, 6, 7)
 
 
@@ -35,8 +48,18 @@ def a_correction(*deltas: Delta) -> Correction:
 
 
 def a_restatement(**changes: Any) -> Restatement:
-    home = ParticipantFlow("home", 50, 0, 0, ((Source.WIND, 20), (Source.GAS, 30)))
-    flows = Flows((home,), (BranchFlow("b1", -7, 10),), losses_w=3, findings=("none",))
+    home = ParticipantFlow("home", Carrier.HEAT, 50, 0, 0, MIX, 7)
+    parcel = Parcel(MIX, 9)
+    flows = Flows(
+        participants=(home,),
+        branches=(BranchFlow("b1", -7, 10),),
+        balances=(Balance(Carrier.HEAT, 60, 50, 11, -1),),
+        converters=(ConverterFlow("pump", 20, 60, 0),),
+        storages=(StorageContent("tank", 0, 50, parcel),),
+        sent=(PipeParcel("pipe", False, parcel),),
+        events=(EventFlow(4, 1_200_000, (("home", -1_000_000),)),),
+        findings=(Finding(FindingKind.OVERDRAWN, "tank", (50, 40)),),
+    )
     record = Restatement(LINK, START_MS, START_MS + 5000, {"m-a": ROW, "m-b": ROW}, (home,), bytes(32), flows)
     return replace(record, **changes)
 
@@ -78,7 +101,12 @@ def changed(message: Restatement, key: int, value: Any) -> bytes:
         pytest.param(7, [["m-a", *ROW.amounts], ["m-a", *ROW.amounts]], id="a meter twice"),
         pytest.param(7, [["m-a", -1, *ROW.amounts[1:]]], id="less than no energy"),
         pytest.param(7, [["m-a", *ROW.amounts[1:]]], id="a row too short"),
-        pytest.param(8, [["home", 1, 0, 0, [[0, 1], [0, 1]]]], id="a source twice"),
+        pytest.param(8, [["home", 0, 1, 0, 0, [[0, 1], [0, 1]], 0]], id="a source twice"),
+        pytest.param(8, [["home", 0, 1, 0, 0, [[0, 1], [1, 0]], 0]], id="a source without energy"),
+        pytest.param(8, [["home", 4, 1, 0, 0, [[0, 1]], 0]], id="an unknown carrier"),
+        pytest.param(17, [[99, "tank"]], id="a finding of no kind"),
+        pytest.param(17, [[8]], id="a finding about nothing"),
+        pytest.param(15, [["pipe", 1, [], 0]], id="a way that is no flag"),
         pytest.param(9, bytes(31), id="no digest"),
         pytest.param(10, None, id="no flows"),
     ],

@@ -153,4 +153,7 @@ def test_sources_keep_their_numbers() -> None:
         Source.GAS,
         Source.GRID,
         Source.OTHER,
+        Source.BIOMASS,
+        Source.SOLAR_HEAT,
+        Source.WASTE_HEAT,
     ]

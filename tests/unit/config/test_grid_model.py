@@ -10,6 +10,7 @@ import pytest
 from config.grid_model import Grid, Source
 from config.load import check
 from protocol.messages import RightKind
+from protocol.units import PPM
 from tests.unit.config.documents import Document, a_grid_document, changed, mistakes_in
 
 
@@ -30,10 +31,15 @@ def test_gateways_are_those_that_something_hangs_on_once_each() -> None:
     assert a_grid(devices=[device]).gateways == ("a-gw", "gw")
 
 
-@pytest.mark.parametrize(("grams", "clean"), [(0, True), (1, False)])
-def test_clean_generation_emits_nothing(grams: int, clean: bool) -> None:
+@pytest.mark.parametrize(("grams", "clean_ppm"), [(0, PPM), (1, 0)])
+def test_clean_generation_emits_nothing(grams: int, clean_ppm: int) -> None:
     document = changed(a_grid_document(), "generators.0.emission_g_per_kwh", grams)
-    assert check(document, Grid, "grid.yaml").generators[0].is_clean is clean
+    assert check(document, Grid, "grid.yaml").generators[0].clean_share_ppm == clean_ppm
+
+
+def test_the_regulator_may_say_how_clean_a_source_is() -> None:
+    document = changed(a_grid_document(), "generators.0.clean_ppm", 430_000)
+    assert check(document, Grid, "grid.yaml").generators[0].clean_share_ppm == 430_000
 
 
 def test_a_settlement_period_is_the_calendar_month_unless_the_file_says_otherwise() -> None:
@@ -131,6 +137,6 @@ def test_a_meter_counts_for_one_generator_only() -> None:
     assert any("meters of generators" in mistake for mistake in mistakes.values())
 
 
-def test_generators_of_one_source_are_all_clean_or_none() -> None:
+def test_generators_of_one_source_are_equally_clean() -> None:
     mistakes = mistakes_in(added("generators", id="g2", meter="m-home", emission_g_per_kwh=1), Grid)
-    assert any("all clean or all not" in mistake for mistake in mistakes.values())
+    assert any("to be equally clean" in mistake for mistake in mistakes.values())
