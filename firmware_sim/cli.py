@@ -212,12 +212,32 @@ def inject(
     from firmware_sim.control_port import order
 
     with _told_in_one_sentence():
-        folder = _settings(settings, run_folder=_absolute(run_folder)).run_folder
-        if folder is None:
-            raise OperatorError("command line", "--run-folder", "the run folder of the running fleet", "nothing")
         for_ms = None if for_s is None else round(1000 * for_s)
         what = {"meter": meter, "fault": fault, "for_ms": for_ms, "number": number}
-        typer.echo(asyncio.run(order(folder, what)))
+        typer.echo(asyncio.run(order(_folder_of(settings, run_folder), what)))
+
+
+@app.command()
+def save(
+    meter: Annotated[str, typer.Argument(metavar="METER", help="Name of a household's meter, see este-fleet list.")],
+    for_s: Annotated[float, typer.Option("--for", min=0, help="For how many seconds.")],
+    run_folder: RunFolder = None,
+    settings: Settings = None,
+) -> None:
+    """Have the people behind a meter switch off what they can do without, as when they are called to."""
+    from firmware_sim.control_port import order
+    from firmware_sim.orders import SAVE
+
+    with _told_in_one_sentence():
+        what = {"meter": meter, "fault": SAVE, "for_ms": round(1000 * for_s)}
+        typer.echo(asyncio.run(order(_folder_of(settings, run_folder), what)))
+
+
+def _folder_of(settings: Path | None, run_folder: Path | None) -> Path:
+    folder = _settings(settings, run_folder=_absolute(run_folder)).run_folder
+    if folder is None:
+        raise OperatorError("command line", "--run-folder", "the run folder of the running fleet", "nothing")
+    return folder
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from config.modbus import RTU_UNIT_MAX
 from firmware_sim.chance import between
-from firmware_sim.meter import ENERGIES, UJ_PER_WH, Measured
+from firmware_sim.meter import ENERGIES, FLOWS, UJ_PER_WH, Measured
 from protocol.errors import OperatorError
 
 
@@ -35,6 +35,7 @@ class Fault(StrEnum):
     JUMP = "jump"
     REPLACE = "replace"
     NAN = "nan"
+    BYPASS = "bypass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ KINDS: Final[Mapping[Fault, Kind]] = {
     Fault.JUMP: Kind("shows so much more energy than it had counted", "Wh", 25_567_000, 10**12),
     Fault.REPLACE: Kind("is another meter: a new serial number, and counters that begin at 0"),
     Fault.NAN: Kind("shows no number in any register"),
+    Fault.BYPASS: Kind("shows so much of what really flows, as if a wire led past it", "percent", 40, 100),
 }
 """The default of a jump is the one that evcc booked as 25,567 kWh (issue 29286)."""
 
@@ -188,6 +190,8 @@ def shown(active: Mapping[Fault, Active], measured: Measured) -> Measured:
     """What a meter shows instead of what it measures. A glitch wins over whatever else is wrong with a counter."""
     if Fault.FREEZE in active:
         measured = active[Fault.FREEZE].before
+    if Fault.BYPASS in active:
+        measured = _beside(active[Fault.BYPASS], measured)
     energy_uj = {key: measured[key] for key in ENERGIES & measured.keys()}
     if Fault.REPLACE in active:
         begun = active[Fault.REPLACE].before
@@ -198,6 +202,15 @@ def shown(active: Mapping[Fault, Active], measured: Measured) -> Measured:
     if Fault.ZERO in active:
         energy_uj = dict.fromkeys(energy_uj, 0)
     return {**measured, **energy_uj}
+
+
+def _beside(bypass: Active, measured: Measured) -> Measured:
+    """What a meter shows that a part of the current leads past: its voltage is true, and nothing else is."""
+    seen = {key: value * bypass.number // 100 for key, value in measured.items() if key in FLOWS}
+    for key in ENERGIES & measured.keys():
+        begun = bypass.before[key]
+        seen[key] = begun + (measured[key] - begun) * bypass.number // 100
+    return {**measured, **seen}
 
 
 def serial_of(active: Mapping[Fault, Active], serial: int | None) -> int | None:

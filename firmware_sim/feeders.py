@@ -14,13 +14,24 @@ from typing import Final
 
 from config.grid_model import Branch, Node
 from firmware_sim.chance import between
+from firmware_sim.device import Household
 from firmware_sim.sites import Site
 
 SITES_PER_FEEDER: Final = 8
 REFERENCE_NODE: Final = "n-0"
+WORKS_NODE: Final = "n-works"
 VOLTAGE_MV: Final = 400_000
 _MA_PER_W: Final = 1_000 / (3.0**0.5 * 400)
 """At 400 V, three-phase, power factor 1."""
+
+BEHIND_THIN: Final = 2
+"""Households behind the cable that is too thin."""
+THIN: Final = 0.8
+"""What it carries of their mean evening."""
+EVENING: Final = 1.5
+"""Of a household's mean base load, in the evening."""
+HEAT_PUMP_MEAN: Final = 0.66
+"""Of a heat pump's rated power, at any time."""
 
 RESERVE: Final = 1.2
 """Beyond the sites' active power: reactive power, and a neighbour who buys a car."""
@@ -51,9 +62,22 @@ class Feeders:
     node_of: Mapping[str, str]
     """The node that each site hangs on, by the site's name."""
 
+    @property
+    def last_feeder(self) -> tuple[Branch, ...]:
+        """Its cables, from the busbar on."""
+        feeder = self.branches[-1].id.rsplit("-", 1)[0]
+        return tuple(branch for branch in self.branches if branch.id.rsplit("-", 1)[0] == feeder)
 
-def lay(connection: Site, others: Sequence[Site], seed: int) -> Feeders:
-    """Lay the feeders of a region: `connection` at the busbar, each of the others at a node of its own."""
+
+def lay(sites: Sequence[Site], seed: int, *, is_last_thin: bool = False) -> Feeders:
+    """Lay the feeders of a region: its connection, the first site, at the busbar, and each other at a node of its own.
+
+    Args:
+        sites: with electricity. Heat works have a feeder for themselves.
+        is_last_thin: have the cable that leads to the last households of the last feeder be too thin for their evening.
+    """
+    connection, works = sites[0], [site for site in sites if site.works]
+    others = [site for site in sites[1:] if not site.works]
     nodes = [Node(id=REFERENCE_NODE, voltage_mv=VOLTAGE_MV)]
     branches: list[Branch] = []
     node_of = {connection.name: REFERENCE_NODE}
@@ -67,7 +91,30 @@ def lay(connection: Site, others: Sequence[Site], seed: int) -> Feeders:
             nodes.append(Node(id=node, voltage_mv=VOLTAGE_MV))
             branches.append(_branch(before, node, cable, length_m=between(25, 60, seed, node)))
             node_of[site.name] = before = node
+    if is_last_thin:
+        _thin(branches, node_of, others)
+    for site in works:
+        nodes.append(Node(id=WORKS_NODE, voltage_mv=VOLTAGE_MV))
+        own = _branch(REFERENCE_NODE, WORKS_NODE, _cable_for([site]), length_m=between(25, 60, seed, WORKS_NODE))
+        branches.insert(0, own)
+        node_of[site.name] = WORKS_NODE
     return Feeders(nodes=tuple(nodes), branches=tuple(branches), node_of=node_of)
+
+
+def _thin(branches: list[Branch], node_of: Mapping[str, str], others: Sequence[Site]) -> None:
+    """Put a thin cable before the last households of the last feeder."""
+    behind: list[Household] = []
+    devices = {node_of[site.name]: site.device for site in others}
+    for place in range(len(branches) - 1, -1, -1):
+        device = devices[branches[place].to_node]
+        if not isinstance(device, Household):
+            break
+        behind.append(device)
+        if len(behind) == BEHIND_THIN or branches[place].from_node == REFERENCE_NODE:
+            break
+    evening_w = sum(EVENING * home.habits.base_w + home.habits.heat_pump_w * HEAT_PUMP_MEAN for home in behind)
+    rating_ma = max(1, round(THIN * evening_w * _MA_PER_W))
+    branches[place] = branches[place].model_copy(update={"rating_ma": rating_ma})
 
 
 def _branch(from_node: str, to_node: str, cable: Cable, *, length_m: int) -> Branch:

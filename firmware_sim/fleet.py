@@ -15,10 +15,11 @@ from firmware_sim.device import MILLI, Flow, Household, Storage
 from firmware_sim.feeders import REFERENCE_NODE
 from firmware_sim.heat import HeatCounters, Water, measure_heat
 from firmware_sim.heat_firmware import MODELS
-from firmware_sim.meter import Measured, Shown, measure
+from firmware_sim.heat_works import HeatWorks, WorksPort, water_of
+from firmware_sim.meter import UJ_PER_WH, Measured, Shown, measure
 from firmware_sim.network import RadialNetwork, Solution
 from firmware_sim.scenario import Connection, Scenario
-from firmware_sim.sites import Site
+from firmware_sim.sites import Kind, Site
 
 BEGIN_S: Final = 13 * HOUR_S
 """Simulated time when a fleet begins to live: solar noon in summer, when everybody uses or feeds in something."""
@@ -48,13 +49,19 @@ class Fleet:
         """How many steps were made."""
         self._speed = speed
         self._elapsed_ms = 0
-        self._network = RadialNetwork(scenario.nodes, scenario.branches, REFERENCE_NODE)
+        self._network = RadialNetwork(scenario.power_nodes, scenario.branches, REFERENCE_NODE)
         self._connections = {c.site.meter: c for c in scenario.connections}
-        self._electric = [c for c in scenario.connections if c.site.heat is None]
-        self._counters = {c.site.meter: c.site.counters for c in self._electric}
+        self._electric = [c for c in scenario.connections if c.site.is_electric]
+        self._checks = [c for c in scenario.connections if c.site.kind is Kind.CHECK]
+        self._counters = {c.site.meter: c.site.counters for c in (*self._electric, *self._checks)}
         self._made_uj = {c.site.meter: c.site.made_uj for c in self._electric if c.site.sunspec}
         self._stations = {c.site.meter: station for c in scenario.connections if (station := c.site.heat)}
         self._heat: dict[str, HeatCounters] = {meter: station.counters for meter, station in self._stations.items()}
+        self._ports = {c.site.meter: works for c in scenario.connections if (works := c.site.works)}
+        self._heat |= {meter: p.counters for meter, p in self._ports.items() if p.port is not WorksPort.PUMP}
+        plan = scenario.heat_plan
+        self._works = HeatWorks(plan=plan, content_uj=plan.begin_wh * UJ_PER_WH) if plan else None
+        self._saving_until_ms: dict[str, int] = {}
         self._water: dict[str, Water] = {}
         self._held: dict[str, Measured] = {}
         """What meters go on showing until they renew it."""
@@ -91,6 +98,8 @@ class Fleet:
             self._made_uj[meter] = made_uj + self._made_mw(meter) * span_ms
         for meter, water in self._water.items():
             self._heat[meter] = self._heat[meter].after(water, span_ms)
+        if self._works is not None:
+            self._works = self._works.after(span_ms)
         self._losses_uj += self._solution.losses.active_mw * span_ms
         before_ms = self._elapsed_ms
         self._elapsed_ms += span_ms
@@ -115,6 +124,16 @@ class Fleet:
             KeyError: there is no such limiter.
         """
         return self._limits_w[limiter]
+
+    def save(self, meter: str, for_ms: int) -> None:
+        """Have the household behind a meter switch off, for a while, what it can do without.
+
+        Raises:
+            KeyError: there is no household with something to switch off behind such a meter.
+        """
+        if not isinstance(self._connections[meter].site.device, Household):
+            raise KeyError(meter)
+        self._saving_until_ms[meter] = self._elapsed_ms + for_ms
 
     def measured(self, meter: str) -> Measured:
         """What one meter shows now.
@@ -167,17 +186,35 @@ class Fleet:
     def _settle(self) -> None:
         """Work out the power of every site at this moment, then what the connection has to carry."""
         time_s = self.time_s
-        self._water = {meter: station.water(time_s) for meter, station in self._stations.items()}
+        self._settle_heat(time_s)
         connection, *others = self._electric
-        flows: dict[str, Flow] = {}
-        for other in others:
-            site = other.site
-            assert site.device is not None, f"{site.name} is a site without anything behind it"
-            limit_w = self._limits_w[site.limiter.name] if site.limiter else None
-            flows[site.meter] = site.device.flow(time_s, limit_w)
+        flows = {other.site.meter: self._flow(other.site, time_s) for other in others}
         self._solution = self._network.solve({other.node: flows[other.site.meter] for other in others})
         flows[connection.site.meter] = _what_is_left(flows, self._solution.losses)
+        for check in self._checks:
+            assert check.site.branch is not None, "a check meter stands in a cable"
+            entering = self._solution.entering[check.site.branch]
+            flows[check.site.meter] = Flow(-entering.active_mw, -entering.reactive_mvar)
         self._flows = flows
+
+    def _settle_heat(self, time_s: float) -> None:
+        """Work out what the houses on the heat network take, then what the works do for them."""
+        self._water = {meter: station.water(time_s) for meter, station in self._stations.items()}
+        if self._works is not None:
+            self._works = self._works.at(time_s, sum(water.power_mw for water in self._water.values()))
+            for meter, works in self._ports.items():
+                if works.port is not WorksPort.PUMP:
+                    self._water[meter] = water_of(self._works.heat_mw(works.port))
+
+    def _flow(self, site: Site, time_s: float) -> Flow:
+        """The power of a site with electricity."""
+        if site.works is not None and self._works is not None:
+            return self._works.pump_flow
+        assert site.device is not None, f"{site.name} is a site without anything behind it"
+        limit_w = self._limits_w[site.limiter.name] if site.limiter else None
+        if self._saving_until_ms.get(site.meter, 0) > self._elapsed_ms:
+            limit_w = 0
+        return site.device.flow(time_s, limit_w)
 
 
 def _what_is_left(flows: Mapping[str, Flow], losses: Flow) -> Flow:

@@ -58,6 +58,16 @@ ENERGIES: Final = frozenset(
     (Shown.IMPORTED_UJ, Shown.EXPORTED_UJ, Shown.TOTAL_UJ, Shown.MADE_UJ, Shown.HEAT_UJ, Shown.COOLING_UJ)
 )
 
+FLOWS: Final = frozenset(
+    (
+        *(Shown.ACTIVE_POWER_MW, Shown.ACTIVE_POWER_L1_MW, Shown.ACTIVE_POWER_L2_MW, Shown.ACTIVE_POWER_L3_MW),
+        *(Shown.REACTIVE_POWER_MVAR, Shown.APPARENT_POWER_MVA),
+        *(Shown.CURRENT_L1_MA, Shown.CURRENT_L2_MA, Shown.CURRENT_L3_MA),
+        *(Shown.HEAT_POWER_MW, Shown.HEAT_FLOW_MLPH),
+    )
+)
+"""What passes through a meter, at the moment."""
+
 Measured = Mapping[Shown, int]
 
 Shares = tuple[int, int, int]

@@ -7,19 +7,27 @@ the heat network, of which este knows nothing yet: it stands at the busbar, wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from config.grid_model import Branch
 from firmware_sim.chance import between
 from firmware_sim.curves import BatteryCurve, HeatCurve, HouseholdCurve, PvCurve
 from firmware_sim.device import Household, Storage
 from firmware_sim.heat import HeatCounters, HeatStation
 from firmware_sim.heat_firmware import HEAT_FIRMWARE
+from firmware_sim.heat_works import HeatPlan, WorksMeter, WorksPort
 from firmware_sim.meter import Counters
 from firmware_sim.sites import BALANCED, FUSE_W, THREE_PHASE_W, Kind, Site, counted, shift_s, uneven, with_reserve
 from firmware_sim.sunspec import Chain, Plate
 
 CHAINS: Final = tuple(Chain)
 HEAT_MODELS: Final = tuple(HEAT_FIRMWARE)
+
+WORKS_MODEL: Final = "2flow_mag11"
+"""Counts single watt-hours."""
+WORKS_HOUSE_MODELS: Final = ("diehl_sharky_775",)
+"""Of houses that the works serve: it shows a new value every two seconds."""
 
 LARGE_HEAT_MODELS: Final = ("onicon_system10", "2flow_mag11")
 """Those of a whole block of houses, by their pipes; the others are a house's."""
@@ -33,9 +41,63 @@ def sunspec_sites(count: int, seed: int) -> list[Site]:
     return [_sunspec(seed, number, CHAINS[(number - 1) % len(CHAINS)]) for number in range(1, count + 1)]
 
 
-def heat_sites(count: int, seed: int) -> list[Site]:
+def heat_sites(count: int, seed: int, models: Sequence[str] = HEAT_MODELS) -> list[Site]:
     """So many heat meters, of each model in turn."""
-    return [_heat(seed, number, HEAT_MODELS[(number - 1) % len(HEAT_MODELS)]) for number in range(1, count + 1)]
+    return [_heat(seed, number, models[(number - 1) % len(models)]) for number in range(1, count + 1)]
+
+
+def plan_for(houses: Sequence[Site], speed: int) -> HeatPlan:
+    """The works that such houses need."""
+    return HeatPlan.for_houses(sum(site.heat.curve.rated_w for site in houses if site.heat), speed)
+
+
+def pump_site(plan: HeatPlan, seed: int) -> Site:
+    """The electricity meter of the works' heat pump."""
+    return _works(WorksPort.PUMP, "eastron_sdm630", plan.pump_w, seed)
+
+
+def works_sites(plan: HeatPlan, seed: int) -> list[Site]:
+    """The heat meters of the works."""
+    heat_w = plan.pump_heat_mw // 1_000
+    return [_works(port, WORKS_MODEL, heat_w, seed) for port in WorksPort if port is not WorksPort.PUMP]
+
+
+def check_sites(branches: Sequence[Branch], power_max_w: int, seed: int) -> list[Site]:
+    """A check meter in each of these cables."""
+    return [
+        Site(
+            name=f"check-{branch.id}",
+            kind=Kind.CHECK,
+            model="eastron_sdm630",
+            device=None,
+            branch=branch.id,
+            power_max_w=power_max_w,
+            shares=BALANCED,
+            counters=Counters(
+                imported_uj=counted(1_000, 9_000, seed, branch.id, "imported"),
+                exported_uj=counted(1_000, 9_000, seed, branch.id, "exported"),
+            ),
+        )
+        for branch in branches
+    ]
+
+
+def _works(port: WorksPort, model: str, power_w: int, seed: int) -> Site:
+    name = f"works-{port.value}"
+    counters = HeatCounters(
+        heat_uj=0 if port is WorksPort.PUMP else counted(50_000, 90_000, seed, name, "heat"),
+        passed=between(2_000_000, 7_000_000, seed, name, "litres") * 1_000 * 3_600_000,
+    )
+    return Site(
+        name=name,
+        kind=Kind.WORKS,
+        model=model,
+        device=None,
+        works=WorksMeter(port, counters),
+        power_max_w=with_reserve(2 * power_w),
+        shares=BALANCED,
+        counters=Counters(imported_uj=counted(3_000, 12_000, seed, name, "imported"), exported_uj=0),
+    )
 
 
 def _sunspec(seed: int, number: int, chain: Chain) -> Site:

@@ -29,6 +29,8 @@ class Solution:
     """From line to neutral, per node."""
     losses: Flow
     """What all lines together turn into heat, and take of reactive power."""
+    entering: Mapping[str, Flow]
+    """Power that enters each line at its end towards the reference node, by the line's name."""
 
 
 class RadialNetwork:
@@ -45,6 +47,8 @@ class RadialNetwork:
         self._parents = [0]
         self._impedances_ohm = [0j]
         """Of the line between a node and its parent. The reference node is its own parent, without a line."""
+        self._lines = [""]
+        """Names of the same lines."""
         self._hang(branches)
         if len(self._names) != len(nodes) or len(branches) != len(nodes) - 1:
             raise ValueError(f"the branches are no tree that hangs from {reference_node}")
@@ -63,6 +67,7 @@ class RadialNetwork:
                 seen.add(child)
                 self._names.append(child)
                 self._parents.append(number)
+                self._lines.append(branch.id)
                 self._impedances_ohm.append(_OHM_PER_UOHM * complex(branch.resistance_uohm, branch.reactance_uohm))
 
     def solve(self, flows: Mapping[str, Flow]) -> Solution:
@@ -78,6 +83,7 @@ class RadialNetwork:
         return Solution(
             voltages_mv={name: round(abs(volt) * MILLI) for name, volt in zip(self._names, volts, strict=True)},
             losses=self._losses(amperes),
+            entering=self._entering(volts, amperes),
         )
 
     def _sweep_backward(self, per_phase_va: Sequence[complex], volts: Sequence[complex]) -> list[complex]:
@@ -93,6 +99,14 @@ class RadialNetwork:
         for number in range(1, len(amperes)):
             volts.append(volts[self._parents[number]] - amperes[number] * self._impedances_ohm[number])
         return volts
+
+    def _entering(self, volts: Sequence[complex], amperes: Sequence[complex]) -> dict[str, Flow]:
+        """3 V I*, with the voltage of each node's parent."""
+        entering = {}
+        for number in range(1, len(amperes)):
+            va = 3 * volts[self._parents[number]] * amperes[number].conjugate()
+            entering[self._lines[number]] = Flow(round(MILLI * va.real), round(MILLI * va.imag))
+        return entering
 
     def _losses(self, amperes: Sequence[complex]) -> Flow:
         """3 I² Z of all lines."""

@@ -17,6 +17,9 @@ FOR_MS_MAX: Final = 7 * 86_400_000
 NO_FAULT: Final = "none"
 """The order that mends a meter."""
 
+SAVE: Final = "save"
+"""The order to the people behind a meter to switch off what they can do without."""
+
 
 class Orders:
     """The faults of a fleet, and how they come about."""
@@ -33,18 +36,37 @@ class Orders:
         """
         meter, fault = str(order.get("meter")), str(order.get("fault"))
         number, for_ms = _whole(order, "number"), _whole(order, "for_ms")
+        if fault == SAVE:
+            return self._save(meter, for_ms)
         if fault == NO_FAULT:
             return f"{meter}: {self.faults.lift(meter)} faults lifted"
         if fault not in {kind.value for kind in Fault}:
             known = ", ".join((*Fault, NO_FAULT))
             raise OperatorError("este-fleet inject", "FAULT", f"one of {known}", fault)
-        if for_ms is not None and not 1 <= for_ms <= FOR_MS_MAX:
-            raise OperatorError("este-fleet inject", "--for", "more than nothing and at most a week", f"{for_ms} ms")
+        if for_ms is not None:
+            _see_that_reasonable(for_ms)
         before = self._fleet.measured(meter) if self.faults.knows(meter) else {}
         now_ms = self._fleet.elapsed_ms
         return _told(
             meter, self.faults.inject(meter, Fault(fault), number=number, now_ms=now_ms, for_ms=for_ms, before=before)
         )
+
+    def _save(self, meter: str, for_ms: int | None) -> str:
+        if for_ms is None:
+            raise OperatorError("este-fleet save", "--for", "how long", "nothing")
+        _see_that_reasonable(for_ms)
+        try:
+            self._fleet.save(meter, for_ms)
+        except KeyError as error:
+            raise OperatorError(
+                "este-fleet save", "METER", "a household's meter of the running fleet", meter
+            ) from error
+        return f"{meter}: whatever can be is switched off behind it, for {for_ms / 1000:g} s"
+
+
+def _see_that_reasonable(for_ms: int) -> None:
+    if not 1 <= for_ms <= FOR_MS_MAX:
+        raise OperatorError("este-fleet", "--for", "more than nothing and at most a week", f"{for_ms} ms")
 
 
 def _whole(order: Mapping[str, Any], key: str) -> int | None:

@@ -5,18 +5,32 @@ The same settings give the same region, byte for byte. The simulator serves it; 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from config.carriers import Carrier, Converter, ConverterKind, ConverterOutput, Pipe, Storage
 from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source
 from config.rules import TimeRule
 from config.settings.bus import Bus, DeviceAddress, Framing, MeterAddress, SerialPort
 from config.settings.fleet import FleetSettings, Transport
 from firmware_sim.chance import between
-from firmware_sim.feeders import REFERENCE_NODE, lay
+from firmware_sim.device import Household
+from firmware_sim.feeders import REFERENCE_NODE, Feeders, lay
 from firmware_sim.heat_firmware import MODELS
-from firmware_sim.more_sites import heat_sites, sunspec_sites
+from firmware_sim.heat_network import HeatNetwork, heat_network
+from firmware_sim.heat_works import HeatPlan, WorksPort
+from firmware_sim.more_sites import (
+    HEAT_MODELS,
+    WORKS_HOUSE_MODELS,
+    check_sites,
+    heat_sites,
+    plan_for,
+    pump_site,
+    sunspec_sites,
+    works_sites,
+)
 from firmware_sim.rules import GAS_EMISSION_G_PER_KWH, GRID_EMISSION_G_PER_KWH, permit_g, region_rules
 from firmware_sim.sites import Kind, Limiter, Site, sites
 from firmware_sim.wiring import Place, places
@@ -38,6 +52,8 @@ _NAMES: Final = {
     Kind.PROSUMER: "Household with sun on its roof",
     Kind.BATTERY: "Battery",
     Kind.HEAT: "House on the heat network",
+    Kind.WORKS: "Heat works",
+    Kind.CHECK: "Grid operator",
 }
 
 _SOURCES: Final = {
@@ -83,6 +99,16 @@ class Scenario:
     """The connection to the network outside is the first."""
     nodes: tuple[Node, ...]
     branches: tuple[Branch, ...]
+    pipes: tuple[Pipe, ...] = ()
+    heat_plan: HeatPlan | None = None
+    """Of the heat works, if there are any."""
+    responders: frozenset[str] = frozenset()
+    """Participants who take part in demand response."""
+
+    @property
+    def power_nodes(self) -> tuple[Node, ...]:
+        """Those of the electricity network."""
+        return tuple(node for node in self.nodes if node.carrier is Carrier.ELECTRICITY)
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -95,14 +121,25 @@ class Scenario:
             region=REGION,
             reference_node=REFERENCE_NODE,
             rules=region_rules(time),
-            participants=tuple(_participant(c.site) for c in self.connections),
+            participants=tuple(self._participants()),
             nodes=self.nodes,
             branches=self.branches,
             meters=tuple(_meter(c) for c in self.connections),
             generators=tuple(_generator(c.site) for c in self.connections if c.site.kind in _SOURCES),
             devices=tuple(_device(c, limiter) for c in self.connections if (limiter := c.site.limiter)),
             permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind in PLANTS),
+            pipes=self.pipes,
+            converters=(_pump(self.heat_plan),) if self.heat_plan else (),
+            storages=(_tank(self.heat_plan),) if self.heat_plan else (),
         )
+
+    def _participants(self) -> Iterator[Participant]:
+        """Everybody once, in order."""
+        kinds: dict[str, Kind] = {}
+        for connection in self.connections:
+            kinds.setdefault(connection.site.participant, connection.site.kind)
+        for name, kind in kinds.items():
+            yield Participant(id=name, name=_NAMES[kind], responds=name in self.responders)
 
     def buses(self, gateway: str, fleet: FleetSettings) -> tuple[Bus, ...]:
         """What is on a gateway's wires, as the settings of its agent say it."""
@@ -117,34 +154,57 @@ def compose(settings: FleetSettings) -> Scenario:
     Raises:
         OperatorError: there are too few ports above the first one.
     """
-    electric = sites(settings.meters, settings.seed, sunspec_sites(settings.sunspec, settings.seed))
-    who = (*electric, *heat_sites(settings.heat, settings.seed))
+    seed = settings.seed
+    houses = heat_sites(settings.heat, seed, WORKS_HOUSE_MODELS if settings.heat_works else HEAT_MODELS)
+    plan = plan_for(houses, settings.speed) if settings.heat_works else None
+    electric = sites(
+        settings.meters, seed, (*sunspec_sites(settings.sunspec, seed), *([pump_site(plan, seed)] if plan else []))
+    )
+    feeders = lay(electric, seed, is_last_thin=settings.thin_feeder)
+    thin = feeders.last_feeder if settings.thin_feeder else ()
+    who = (
+        *electric,
+        *houses,
+        *(works_sites(plan, seed) if plan else ()),
+        *check_sites(thin, electric[0].power_max_w, seed),
+    )
     where = places(
         settings.meters,
         first_port=settings.first_port,
         units_per_port=settings.units_per_port,
         more=len(who) - settings.meters,
     )
-    feeders = lay(electric[0], electric[1:], settings.seed)
+    heat = heat_network(houses) if plan else HeatNetwork()
+    at_check = {branch.id: branch.from_node for branch in thin}
     first_serial = 20_000_000 + 100_000 * between(0, 499, settings.seed, "serial")
     connections = tuple(
         Connection(
             site=site,
             place=place,
-            node=feeders.node_of.get(site.name, REFERENCE_NODE),
+            node=_node_of(site, feeders, heat, at_check),
             serial=first_serial + number if _tells_serial(site) else None,
         )
         for number, (site, place) in enumerate(zip(who, where, strict=True), start=1)
     )
-    return Scenario(settings.seed, connections, feeders.nodes, feeders.branches)
+    return Scenario(
+        seed=seed,
+        connections=connections,
+        nodes=(*feeders.nodes, *heat.nodes),
+        branches=feeders.branches,
+        pipes=heat.pipes,
+        heat_plan=plan,
+        responders=frozenset(site.participant for site in electric if thin and isinstance(site.device, Household)),
+    )
+
+
+def _node_of(site: Site, feeders: Feeders, heat: HeatNetwork, at_check: Mapping[str, str]) -> str:
+    if site.branch is not None:
+        return at_check[site.branch]
+    return heat.node_of(site) or feeders.node_of.get(site.name, REFERENCE_NODE)
 
 
 def _tells_serial(site: Site) -> bool:
     return site.sunspec is not None or MODELS[site.model].serial is not None
-
-
-def _participant(site: Site) -> Participant:
-    return Participant(id=site.participant, name=_NAMES[site.kind])
 
 
 def _meter(connection: Connection) -> Meter:
@@ -156,7 +216,30 @@ def _meter(connection: Connection) -> Meter:
         gateway=connection.place.gateway,
         profile=connection.profile,
         power_max_w=site.power_max_w,
+        feeds_in=site.works is not None and site.works.port in (WorksPort.PUMP_HEAT, WorksPort.TANK_OUT),
+        branch=site.branch,
     )
+
+
+def _pump(plan: HeatPlan) -> Converter:
+    heat = ConverterOutput(meter=_works_meter(WorksPort.PUMP_HEAT), efficiency_ppm=plan.performance_ppm)
+    return Converter(
+        id="heat-pump", kind=ConverterKind.HEAT_PUMP, inputs=(_works_meter(WorksPort.PUMP),), outputs=(heat,)
+    )
+
+
+def _tank(plan: HeatPlan) -> Storage:
+    return Storage(
+        id="tank",
+        charge_meter=_works_meter(WorksPort.TANK_IN),
+        discharge_meter=_works_meter(WorksPort.TANK_OUT),
+        capacity_wh=plan.tank_wh,
+        initial_wh=plan.begin_wh,
+    )
+
+
+def _works_meter(port: WorksPort) -> str:
+    return f"m-works-{port.value}"
 
 
 def _generator(site: Site) -> Generator:

@@ -21,6 +21,7 @@ from firmware_sim.chance import between
 from firmware_sim.curves import GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
 from firmware_sim.device import Device, Household, Plant
 from firmware_sim.heat import HeatStation
+from firmware_sim.heat_works import WorksMeter, WorksPort
 from firmware_sim.meter import SINGLE_PHASE, UJ_PER_KWH, UJ_PER_WH, Counters, Shares
 from firmware_sim.sunspec import Plate
 from protocol.units import PPM
@@ -56,6 +57,14 @@ class Kind(StrEnum):
     PROSUMER = "prosumer"
     BATTERY = "battery"
     HEAT = "heat"
+    WORKS = "works"
+    """A port of the heat works: the pump's connection, or one of their heat meters."""
+    CHECK = "check"
+    """The operator's meter in a cable: nobody's use."""
+
+
+_OWNERS: Final = {Kind.GRID: "grid-operator", Kind.CHECK: "grid-operator", Kind.WORKS: "heat-works"}
+"""Who has meters of several kinds, or several of one; everybody else has one, and its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,10 @@ class Site:
     """Of the SunSpec device that is its meter, if it is one."""
     heat: HeatStation | None = None
     """What a heat meter measures. Whoever has it has no electricity here."""
+    works: WorksMeter | None = None
+    """Of the heat works, which of their meters it is."""
+    branch: str | None = None
+    """Of a check meter, the cable that it stands in."""
     limiter: Limiter | None = None
     power_max_w: int
     """What the connection can carry, by its fuses."""
@@ -91,6 +104,12 @@ class Site:
     """What the inverter behind the meter had made before."""
 
     @property
+    def is_electric(self) -> bool:
+        """Whether it takes power from the network or feeds it in; a check meter does neither."""
+        is_heat = self.heat is not None or (self.works is not None and self.works.port is not WorksPort.PUMP)
+        return not is_heat and self.kind is not Kind.CHECK
+
+    @property
     def meter(self) -> str:
         """Name of the meter."""
         return f"m-{self.name}"
@@ -98,7 +117,7 @@ class Site:
     @property
     def participant(self) -> str:
         """Who the meter belongs to."""
-        return "grid-operator" if self.kind is Kind.GRID else self.name
+        return _OWNERS.get(self.kind, self.name)
 
     @property
     def import_max_w(self) -> int:

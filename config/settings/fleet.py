@@ -31,6 +31,10 @@ class FleetSettings(Model):
     """SunSpec devices beside the meters: hybrid inverters that spell integers or floats, and batteries, in turn."""
     heat: Annotated[int, Field(ge=0, le=1000)] = 0
     """Heat meters beside them."""
+    heat_works: bool = False
+    """Whether their houses hang on a heat network of the region's own, with a heat pump and a tank."""
+    thin_feeder: bool = False
+    """Whether a cable of the last feeder is too thin for its evening. The operator's check meters then stand in it."""
     seed: Natural = 1
     host: Host = "127.0.0.1"
     first_port: Port = 15020
@@ -40,6 +44,12 @@ class FleetSettings(Model):
     transport: Annotated[Transport, Field(strict=False)] = Transport.TCP
     run_folder: FilePath | None = None
     """Where este-fleet inject finds a running fleet, and where serial buses are linked: bus-15020, …"""
+
+    @model_validator(mode="after")
+    def _has_houses(self) -> Self:
+        if self.heat_works and not self.heat:
+            raise mistake("heat of at least 1 beside heat_works: somebody to make heat for", "0")
+        return self
 
     @model_validator(mode="after")
     def _linked(self) -> Self:

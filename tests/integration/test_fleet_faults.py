@@ -30,7 +30,7 @@ from firmware_sim.meter import Shown
 from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import compose
-from protocol.errors import DeviceError
+from protocol.errors import DeviceError, OperatorError
 from protocol.units import Quantity
 
 COMMAND = str(Path(sys.executable).with_name("este-fleet"))
@@ -152,6 +152,31 @@ async def test_a_slow_meter_is_late_by_so_much(transport: Transport, tmp_path: P
         begun_s = loop.time()
         await served.read()
         assert loop.time() - begun_s >= 0.08
+
+
+async def test_people_save_when_they_are_told_to(tmp_path: Path) -> None:
+    async with serve(Transport.TCP, tmp_path) as served:
+        before = served.fleet.measured(METER)[Shown.ACTIVE_POWER_MW]
+        said = served.orders.obey({"meter": METER, "fault": "save", "for_ms": 60_000})
+        assert said == f"{METER}: whatever can be is switched off behind it, for 60 s"
+        served.fleet.step(1)
+        saved = (await served.read())[Quantity.ACTIVE_POWER_W]
+        assert saved is not None and saved < before / 1000 - 500
+        for order in ({"meter": "m-gas", "for_ms": 1}, {"meter": METER}, {"meter": METER, "for_ms": 0}):
+            with pytest.raises(OperatorError):
+                served.orders.obey({**order, "fault": "save"})
+
+
+@EACH
+async def test_a_wire_past_a_meter_is_seen_in_its_power_and_not_in_its_voltage(
+    transport: Transport, tmp_path: Path
+) -> None:
+    async with serve(transport, tmp_path) as served:
+        true = served.fleet.measured(METER)
+        served.break_(Fault.BYPASS, number=25)
+        read = await served.read()
+        assert read[Quantity.ACTIVE_POWER_W] == pytest.approx(true[Shown.ACTIVE_POWER_MW] / 4000, abs=1)
+        assert read[Quantity.VOLTAGE_L1_MV] == pytest.approx(true[Shown.VOLTAGE_L1_MV], abs=100)
 
 
 @EACH
