@@ -173,7 +173,7 @@ def accuse(
     wait_s: WaitOption = 30.0,
 ) -> None:
     """End a key that has signed two things that cannot both be honest; both go onto the asset chain, as the proof."""
-    from aggregator.regulator.desk import read_envelope
+    from aggregator.regulator.files import read_envelope
     from config.key_files import load
 
     regulators_key, first, second = load(key), read_envelope(one), read_envelope(other)
@@ -217,7 +217,7 @@ def crl(
     settings: SettingsOption = Path("aggregator.yaml"),
 ) -> None:
     """Print the list of certificates that the broker must not accept: Mosquitto's `crlfile`."""
-    from aggregator.regulator.desk import load_authority
+    from aggregator.regulator.files import load_authority
 
     authority = load_authority(ca, ca_key)
     with open_desk(settings) as (_, regulator):
@@ -237,7 +237,8 @@ def _listen(settings: AggregatorSettings, gateway: str | None = None) -> dict[st
 
 def _find(request: str, settings: AggregatorSettings) -> Request:
     """The request in a file, or the one that the broker keeps under a gateway's name."""
-    from aggregator.regulator.desk import RegulatorError, read_file
+    from aggregator.regulator.desk import RegulatorError
+    from aggregator.regulator.files import read_file
     from protocol.certificates import read_request
     from protocol.fields import is_name
 
@@ -252,7 +253,7 @@ def _find(request: str, settings: AggregatorSettings) -> Request:
 
 def _node_request(request: str) -> bytes | None:
     """What is in a file, if that is the request of a node."""
-    from aggregator.regulator.desk import read_file
+    from aggregator.regulator.files import read_file
     from protocol.node_request import is_node_request
 
     path = Path(request)
@@ -272,7 +273,7 @@ def _checked(payload: bytes, gateway: str) -> Request:
 
 
 def _authority(ca: Path | None, ca_key: Path | None) -> Authority | None:
-    from aggregator.regulator.desk import load_authority
+    from aggregator.regulator.files import load_authority
 
     if (ca is None) != (ca_key is None):
         raise typer.BadParameter("--ca and --ca-key together, or neither")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from aggregator.chains.asset import acquittal
@@ -21,6 +20,7 @@ from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.correcting import deltas_of
+from aggregator.regulator.rehearsal import rehearse
 from aggregator.service.query import LedgerFile
 from aggregator.service.sqlite_port import LOCK_NAME
 from config import lock
@@ -28,8 +28,8 @@ from config.admission import AdmissionSlip
 from config.settings.aggregator import AggregatorSettings
 from protocol.certificates import Authority, Request, issue, revocation_list
 from protocol.crypto import SigningKey, fingerprint
-from protocol.envelope import ENVELOPE_BYTES_MAX, seal
-from protocol.errors import EncodingError, EsteError, OperatorError
+from protocol.envelope import seal
+from protocol.errors import EsteError, OperatorError
 from protocol.evidence import Evidence, evidence_of
 from protocol.link import Link
 from protocol.messages import MessageType
@@ -38,8 +38,6 @@ from protocol.topics import Kind, Topic
 
 FINGERPRINT_DIGITS: Final = 32
 """As many hexadecimal digits as `protocol.crypto.fingerprint` shows."""
-
-PEM_BYTES_MAX: Final = 1 << 20
 
 CERTIFICATE_LASTS: Final = timedelta(days=825)
 
@@ -105,6 +103,12 @@ class Regulator:
     def close(self) -> None:
         """Let go of the ledger's file."""
         self._ledger.close()
+
+    @property
+    def height(self) -> int:
+        """Of the last block in the ledger, now."""
+        head = self._ledger.store.last_block()
+        return head.height if head else 0
 
     # -- Who is there.
 
@@ -274,10 +278,11 @@ class Regulator:
         return self.asset.region.genesis.regulator.name
 
     def seal(self, payload: Payload, type_: MessageType, key: SigningKey) -> Sealed:
-        """Sign the regulator's next record.
+        """Sign the regulator's next record, once it is seen that the ledger would take it.
 
         Raises:
             RegulatorError: `key` is not the regulator's.
+            WouldBeRefusedError: a rule says no.
         """
         author = self.asset.author_of(key.public_key.thumbprint)
         if author is None or author.role is not Role.REGULATOR:
@@ -286,20 +291,8 @@ class Regulator:
         last = self._ledger.five.ledger.last_record(author.name)
         link = Link(self.region, author.name, last.sequence + 1, last.digest)
         envelope = seal(key, region=self.region, type_=type_, payload=payload(link))
+        rehearse(self._ledger.five, envelope)
         return Sealed(link.sequence, envelope, str(Topic(self.region, author.name, Kind.RECORD)))
-
-
-def load_authority(certificate: Path, key: Path) -> Authority:
-    """Read the certificate and key of the authority that the broker trusts.
-
-    Raises:
-        OperatorError: one of them is missing or none, or they do not belong together.
-    """
-    try:
-        return Authority.from_pem(_read(certificate), _read(key))
-    except EncodingError as error:
-        expected = f"the certificate of an authority in PEM, and its unencrypted key in {key}"
-        raise OperatorError(certificate, "", expected, str(error)) from error
 
 
 def certificate_for(request: Request, authority: Authority, now: datetime) -> bytes:
@@ -313,33 +306,7 @@ def is_fingerprint_of(key_id: bytes, told: str) -> bool:
     return digits == key_id.hex()[:FINGERPRINT_DIGITS]
 
 
-def read_envelope(path: Path) -> bytes:
-    """Read an envelope that somebody has kept, as it was sent.
-
-    Raises:
-        OperatorError: there is none.
-    """
-    return _read(path, "an envelope, as it was sent", ENVELOPE_BYTES_MAX)
-
-
-def read_file(path: Path) -> bytes:
-    """Read a request that was carried here.
-
-    Raises:
-        OperatorError: there is none.
-    """
-    return _read(path)
-
-
 def _state(ended: Ended | None) -> State:
     if ended is None:
         return State.LIVE
     return State[ended.cause.name]
-
-
-def _read(path: Path, expected: str = "a file in PEM", bytes_max: int = PEM_BYTES_MAX) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(bytes_max)
-    except OSError as error:
-        raise OperatorError(path, "", expected, error.strerror or str(error)) from error

@@ -87,12 +87,20 @@ def keep(sealed: Sealed, path: Path) -> None:
 
 
 def _send(sealed: Sealed, settings: AggregatorSettings, regulator: Regulator, wait_s: float) -> None:
+    height = regulator.height
     asyncio.run(Visit(settings.broker, settings.region).publish(sealed.topic, sealed.envelope))
     until_s = time.monotonic() + wait_s
     while not regulator.is_taken(sealed):
         if time.monotonic() > until_s:
             raise RegulatorError(
-                f"the node has not taken the record within {wait_s:g} s: see its log, and whether the broker's"
-                f" access list lets it write {sealed.topic}; the command can be repeated"
+                f"the node has not taken the record within {wait_s:g} s: {_why_not(sealed, regulator, height)}; the"
+                " command can be repeated"
             )
         time.sleep(TAKEN_EVERY_S)
+
+
+def _why_not(sealed: Sealed, regulator: Regulator, height: int) -> str:
+    """What may keep a record from the ledger, as far as is seen from beside it."""
+    if regulator.asset.validators() and regulator.height == height:
+        return "no block has been decided meanwhile, so see whether nodes with more than two thirds of the votes run"
+    return f"see its log, and whether the broker's access list lets it write {sealed.topic}"

@@ -19,8 +19,9 @@ from rich.console import Console
 
 from aggregator import cli as main_cli
 from aggregator.founding.region import found
-from aggregator.regulator import cli
+from aggregator.regulator import cli, desk
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, is_fingerprint_of
+from aggregator.regulator.rehearsal import WouldBeRefusedError
 from aggregator.service import mqtt_port
 from aggregator.service.node import Node
 from aggregator.service.query import MeterView
@@ -129,16 +130,32 @@ def test_a_gateway_that_has_a_key_gets_another_only_where_that_is_said(home: Pat
     assert views == [("gw", "live"), ("gw", "replaced")]
 
 
-def test_a_key_that_has_ended_is_refused_by_the_ledger_and_the_regulator_is_told(
-    home: Path, regulators_key: SoftwareKey
-) -> None:
+def test_what_the_ledger_would_refuse_is_not_signed(home: Path, regulators_key: SoftwareKey) -> None:
     admitted(home, regulators_key)
     regulator = anew(home)
-    sealed = regulator.revocation("gw", "stolen", regulators_key)
-    take(home, sealed)
+    take(home, regulator.revocation("gw", "stolen", regulators_key))
     regulator.close()
     regulator = anew(home)
-    back = regulator.admission(a_request(), regulators_key, replace=False)
+    before = regulator.members()
+    with pytest.raises(WouldBeRefusedError, match="the ledger would refuse it: KEY_IN_USE: "):
+        regulator.admission(a_request(), regulators_key, replace=False)
+    assert regulator.members() == before, "nothing of the attempt stays"
+    other = regulator.admission(a_request(OTHER), regulators_key, replace=False)
+    assert other is not None
+    take(home, other)
+    assert regulator.is_taken(other), "and the next record is none the worse for it"
+    regulator.close()
+
+
+def test_a_record_that_the_ledger_refuses_in_the_end_is_told(home: Path, regulators_key: SoftwareKey) -> None:
+    admitted(home, regulators_key)
+    regulator = anew(home)
+    take(home, regulator.revocation("gw", "stolen", regulators_key))
+    regulator.close()
+    regulator = anew(home)
+    with pytest.MonkeyPatch.context() as meanwhile:
+        meanwhile.setattr(desk, "rehearse", lambda five, envelope: None)
+        back = regulator.admission(a_request(), regulators_key, replace=False)
     assert back is not None
     take(home, back)
     with pytest.raises(RegulatorError, match="the ledger refuses it: KEY_IN_USE"):

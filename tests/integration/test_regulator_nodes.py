@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import typer
 
-from aggregator.chains.validators import Validator
+from aggregator.chains.validators import POWER_TOTAL_MAX, Validator
 from aggregator.regulator import runner
-from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, State, read_envelope
+from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, State
+from aggregator.regulator.files import read_envelope
 from aggregator.regulator.nodes.cli import validators
 from aggregator.regulator.nodes.desk import admission_of_node, check_node_request, no_vote, validators_of, vote
+from aggregator.regulator.rehearsal import WouldBeRefusedError
 from aggregator.regulator.runner import SENT_NAME, earlier_than, keep
 from aggregator.service.query import LedgerFile
 from config.key_files import load
@@ -285,6 +287,13 @@ def test_an_envelope_that_is_not_there_is_told(home: Path) -> None:
 # -- no two records of the regulator have one number
 
 
+def another(regulator: Regulator, key: SoftwareKey, name: str = "node-3") -> Sealed:
+    """A record with the same number as the first that these tests sign, and other words."""
+    sealed = admission_of_node(regulator, a_request(name, NODE_2B, VOTES["node-2b"]), key, replace=False)
+    assert sealed is not None
+    return sealed
+
+
 def test_a_command_that_comes_while_another_is_on_its_way_sends_that_one_first(
     home: Path, key: SoftwareKey, regulator: Regulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +308,7 @@ def test_a_command_that_comes_while_another_is_on_its_way_sends_that_one_first(
     monkeypatch.setattr(runner, "_send", send)
     monkeypatch.setattr(Regulator, "check_running", lambda self: None)
     first = admission_of_node(regulator, a_request(), key, replace=False)
-    other = regulator.revocation("node-1", "stolen", key)
+    other = another(regulator, key)
     assert first is not None and first.sequence == other.sequence and first.topic == other.topic
     with pytest.raises(RegulatorError, match="has not taken"):
         runner.bring_about(first, settings, regulator, 0)
@@ -307,29 +316,29 @@ def test_a_command_that_comes_while_another_is_on_its_way_sends_that_one_first(
         runner.bring_about(other, settings, regulator, 0)
     assert sent == [first.envelope, first.envelope]
     again = anew(home)
-    runner.bring_about(again.revocation("node-1", "stolen", key), settings, again, 0)
+    runner.bring_about(another(again, key), settings, again, 0)
     again.close()
     assert len(sent) == 3 and sent[2] != other.envelope
 
 
 def test_a_command_that_is_repeated_sends_the_same_record(home: Path, key: SoftwareKey, regulator: Regulator) -> None:
     path = settings_of(home).data / SENT_NAME
-    sealed = regulator.revocation("node-1", "stolen", key)
+    sealed = another(regulator, key)
     assert earlier_than(sealed, path, REGION) is None
     keep(sealed, path)
     assert earlier_than(sealed, path, REGION) is None
-    found = earlier_than(regulator.revocation("node-1", "lost", key), path, REGION)
+    found = earlier_than(another(regulator, key, "node-4"), path, REGION)
     assert found == sealed
 
 
 def test_a_record_of_another_key_or_number_is_none_of_ours(home: Path, key: SoftwareKey, regulator: Regulator) -> None:
     path = settings_of(home).data / SENT_NAME
-    keep(regulator.revocation("node-1", "stolen", key), path)
+    keep(another(regulator, key), path)
     (home / "agg" / "data" / "other").mkdir()
     desk = Desk(home, key)
     desk.admit(a_request())
     later = anew(home)
-    assert earlier_than(later.revocation("node-1", "stolen", key), path, REGION) is None
+    assert earlier_than(another(later, key), path, REGION) is None
     later.close()
 
 
@@ -339,6 +348,38 @@ def test_a_torn_file_of_what_was_sent_is_told_and_nothing_is_sent(
     path = settings_of(home).data / SENT_NAME
     path.write_bytes(b"torn")
     with pytest.raises(OperatorError, match="the record that was sent last"):
-        earlier_than(regulator.revocation("node-1", "", key), path, REGION)
+        earlier_than(another(regulator, key), path, REGION)
     with pytest.raises(OperatorError, match="a place to keep what the regulator signs"):
-        keep(regulator.revocation("node-1", "", key), path / "no" / "folder")
+        keep(another(regulator, key), path / "no" / "folder")
+
+
+def test_a_vote_that_weighs_more_than_may_be_is_not_signed_and_the_next_command_goes_its_way(desk: Desk) -> None:
+    desk.admit(a_request())
+    with pytest.raises(WouldBeRefusedError, match=r"would refuse it: PAYLOAD_MALFORMED: power: expected an integer"):
+        desk.do(vote, "node-2", POWER_TOTAL_MAX + 1, request=a_request())
+    desk.do(vote, "node-2", POWER_TOTAL_MAX, request=a_request())
+    with pytest.raises(WouldBeRefusedError, match="would refuse it: TOO_MUCH_POWER"):
+        desk.do(
+            vote, "node-1", 1, request=a_request("node-1", load(desk.home / "agg" / "aggregator.key"), VOTES["node-1"])
+        )
+    assert desk.votes()["node-2"].power == POWER_TOTAL_MAX
+
+
+@pytest.mark.parametrize("has_votes", [True, False])
+def test_where_no_block_is_decided_that_is_why_nothing_is_taken(
+    home: Path, desk: Desk, key: SoftwareKey, monkeypatch: pytest.MonkeyPatch, *, has_votes: bool
+) -> None:
+    async def nothing(*_: Any) -> None:
+        """The broker takes it, and that is all that happens."""
+
+    monkeypatch.setattr(runner.Visit, "publish", nothing)
+    monkeypatch.setattr(Regulator, "check_running", lambda self: None)
+    desk.admit(a_request())
+    if has_votes:
+        desk.do(vote, "node-2", 10, request=a_request())
+    regulator = anew(home)
+    with pytest.raises(RegulatorError) as found:
+        runner.bring_about(another(regulator, key), settings_of(home), regulator, 0)
+    regulator.close()
+    assert ("no block has been decided meanwhile" in str(found.value)) is has_votes
+    assert str(found.value).endswith("the command can be repeated")

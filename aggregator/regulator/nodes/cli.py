@@ -53,7 +53,7 @@ def set_(
     wait_s: WaitOption = 30.0,
 ) -> None:
     """Give an aggregator a vote, or its vote another weight or key."""
-    from aggregator.regulator.desk import read_file
+    from aggregator.regulator.files import read_file
     from aggregator.regulator.nodes.desk import vote
     from config.key_files import load
     from protocol.node_request import read_node_request
