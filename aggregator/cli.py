@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +35,8 @@ for verb in (init, invite, join, validators, prove, verify, audit, cosign, expor
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""
+STANDS_STILL_S: Final = 30
+"""Where several nodes agree, a block without records comes every few seconds: this long without one is a standstill."""
 
 
 BALANCES: Final = (
@@ -83,15 +86,25 @@ def run(settings: Annotated[Path, typer.Option(help="aggregator.yaml, as init wr
 @app.command()
 def status(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
     """Show the ledger at a glance."""
+    from aggregator.service.sqlite_port import LOCK_NAME
+    from config import lock
+
     ledger = _open(data)
     found = asdict(ledger.status())
     if as_json:
         _print_json(found)
         return
+    age_s = max(0.0, time.time() - ledger.status().last_block_ms / 1000)
+    runs = lock.is_held(data / LOCK_NAME)
     room = max(map(len, found)) + 2
     for key, value in found.items():
-        said = instant(value) if key == "last_block_ms" else plain(value)
-        out.print(f"{key.replace('_', ' '):{room}}{said}", soft_wrap=True)
+        heading, said = key.replace("_", " "), plain(value)
+        if key == "last_block_ms":
+            heading, said = "last block (UTC)", f"{instant(value)}, {age_s:.0f} s ago"
+        out.print(f"{heading:{room}}{said}", soft_wrap=True)
+    out.print(f"{'node':{room}}{'runs' if runs else 'does not run on this ledger'}", soft_wrap=True)
+    if runs and age_s > STANDS_STILL_S and ledger.five.asset.validators():
+        out.print("No block is decided: that takes nodes with more than two thirds of the votes that reach each other.")
 
 
 @app.command()
@@ -121,16 +134,23 @@ def devices(
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
     acl: Annotated[bool, typer.Option("--acl", help="Print Mosquitto's access list instead.")] = False,
-    aggregator_user: Annotated[str, typer.Option(help="The node's user name at the broker.")] = "node-1",
+    aggregator_user: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A node's user name at the broker; may be repeated.", show_default="all nodes, by their names"
+        ),
+    ] = None,
 ) -> None:
     """Show every meter: where it hangs, what it counted, and when it was last heard."""
+    from aggregator.ledger.record import Role
     from protocol.topics import access_list
 
     ledger = _open(data)
     if acl:
         print(
             access_list(
-                ledger.five.ledger.region, ledger.gateways(), aggregator_user=aggregator_user,
+                ledger.five.ledger.region, ledger.gateways(),
+                aggregators=aggregator_user or [node.name for node in ledger.five.asset.members(Role.AGGREGATOR)],
                 regulator=ledger.regulator(), not_enrolled=ledger.not_enrolled(),
             ),
             end="",

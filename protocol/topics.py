@@ -83,7 +83,7 @@ def access_list(
     region: str,
     gateways: Sequence[str],
     *,
-    aggregator_user: str,
+    aggregators: Sequence[str],
     regulator: str = "regulator",
     not_enrolled: Sequence[str] = (),
 ) -> str:
@@ -92,19 +92,22 @@ def access_list(
     Args:
         region: whose list it is.
         gateways: those with a live key.
-        aggregator_user: the node's user name. The regulator speaks through it, too.
+        aggregators: the nodes' user names. The regulator speaks through any of them.
         regulator: the regulator's name on the asset chain.
         not_enrolled: gateways without a live key, which may leave a request and nothing else.
     """
     lines = [
         "# Written by este-aggregator from the asset chain. Anything not granted here is denied.",
-        "",
-        f"user {aggregator_user}",
-        *(f"topic read {everybody(region, kind)}" for kind in FROM_GATEWAY),
-        *(f"topic write {everybody(region, kind)}" for kind in TO_GATEWAY),
-        f"topic write {Topic(region, AGGREGATOR, Kind.SUMMARY)}",
-        f"topic write {Topic(region, regulator, Kind.RECORD)}",
     ]
+    for aggregator in aggregators:
+        lines += [
+            "",
+            f"user {aggregator}",
+            *(f"topic read {everybody(region, kind)}" for kind in FROM_GATEWAY),
+            *(f"topic write {everybody(region, kind)}" for kind in TO_GATEWAY),
+            f"topic write {Topic(region, AGGREGATOR, Kind.SUMMARY)}",
+            f"topic write {Topic(region, regulator, Kind.RECORD)}",
+        ]
     for gateway in gateways:
         lines += [
             "",

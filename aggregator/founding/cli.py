@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from aggregator.terminal import SettingsOption, out, own_command, plain
+from aggregator.terminal import SettingsOption, err, out, own_command, plain
 
 if TYPE_CHECKING:
     from aggregator.founding.network import Network
+    from protocol.crypto import PublicKey
+
+
+NAME: Final = "node-1"
+VALIDATORS: Final = 4
+FIRST_PORT: Final = 26656
 
 
 class Engine(StrEnum):
@@ -27,7 +35,9 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
     folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
     grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
     gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; others enrol later.")] = None,
-    name: Annotated[str, typer.Option(help="This node's name on the asset chain.")] = "node-1",
+    name: Annotated[
+        str | None, typer.Option(help="This node's name on the asset chain.", show_default="node-1")
+    ] = None,
     broker_host: Annotated[str, typer.Option(help="Where the MQTT broker listens.")] = "127.0.0.1",
     broker_port: Annotated[int, typer.Option(min=1, max=65_535, help="And on which port.")] = 1883,
     profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
@@ -35,26 +45,26 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
         Engine, typer.Option(help="Who orders blocks: this node by itself, or several by consensus.")
     ] = Engine.LOCAL,
     validators: Annotated[
-        int,
-        typer.Option(min=1, max=100, help="With cometbft: how many nodes, the last the regulator's."),
-    ] = 4,
+        int | None,
+        typer.Option(min=1, max=100, help="With cometbft: how many nodes, the last the regulator's.", show_default="4"),
+    ] = None,
     first_port: Annotated[
-        int, typer.Option(min=1, max=65_000, help="With cometbft: the first of two ports for each node.")
-    ] = 26656,
+        int | None,
+        typer.Option(
+            min=1, max=65_000, help="With cometbft: the first of two ports for each node.", show_default="26656"
+        ),
+    ] = None,
 ) -> None:
     """Found a region: make keys and settings, and write the genesis block."""
     from aggregator.founding.region import found, plan
-    from config.key_files import load_public
     from protocol.crypto import fingerprint
 
-    keys = {}
-    for entry in gateway or []:
-        gateway_name, _, path = entry.partition("=")
-        if not path:
-            raise typer.BadParameter(f"expected NAME=PUBLIC_KEY.pem, got {entry!r}", param_hint="--gateway")
-        keys[gateway_name] = load_public(Path(path))
+    if engine is Engine.LOCAL and (validators, first_port) != (None, None):
+        raise typer.BadParameter("--validators and --first-port are for --engine cometbft")
+    if engine is Engine.COMETBFT and name is not None:
+        raise typer.BadParameter("is for one node by itself; several are named by their numbers", param_hint="--name")
     wanted: dict[str, Any] = {
-        "gateways": keys,
+        "gateways": _keys_of(gateway or []),
         "profile_folders": tuple(profile_folder or ()),
         "broker": (broker_host, broker_port),
         "time_ms": time.time_ns() // 1_000_000,
@@ -63,15 +73,14 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
         from aggregator.engine.cometbft.process_port import find_program
         from aggregator.founding.network import found_network, names_of
 
-        names = names_of(validators)
-        _tell_network(
-            found_network(
-                folder, plan(grid, names=names, **wanted), names, program=find_program(), first_port=first_port
-            ),
-            folder,
-        )
+        names = names_of(validators or VALIDATORS)
+        region, program, first = plan(grid, names=names, **wanted), find_program(), first_port or FIRST_PORT
+        with _in_one_go(folder):
+            network = found_network(folder, region, names, program=program, first_port=first)
+        _tell_network(network, folder)
         return
-    founded = found(folder, grid, name=name, **wanted)
+    with _in_one_go(folder):
+        founded = found(folder, grid, name=name or NAME, **wanted)
     out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
@@ -79,6 +88,18 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
     if founded.not_enrolled:
         out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
     out.print(f"Next: {own_command()} run --settings {plain(founded.settings_file)}")
+
+
+def _keys_of(gateways: list[str]) -> dict[str, PublicKey]:
+    from config.key_files import load_public
+
+    keys = {}
+    for entry in gateways:
+        name, _, path = entry.partition("=")
+        if not path:
+            raise typer.BadParameter(f"expected NAME=PUBLIC_KEY.pem, got {entry!r}", param_hint="--gateway")
+        keys[name] = load_public(Path(path))
+    return keys
 
 
 def _tell_network(network: Network, folder: Path) -> None:
@@ -94,6 +115,16 @@ def _tell_network(network: Network, folder: Path) -> None:
     if network.not_enrolled:
         out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
     out.print(f"Next, for each node: {own_command()} run --settings {plain(folder)}/NAME/aggregator.yaml")
+
+
+@contextmanager
+def _in_one_go(folder: Path) -> Iterator[None]:
+    """Make a folder; whoever breaks that off is told that what is in it is of no use."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print(f"Broken off: what is in {plain(folder)} is not complete. Begin again in another folder.")
+        raise
 
 
 def invite(
@@ -148,10 +179,17 @@ def join(
         is_on_one_machine=one_machine,
         snapshot_servers=tuple(snapshot_server or ()),
     )
-    joined = make(folder, read_invitation(region), name, place, program=find_program())
+    invitation, program = read_invitation(region), find_program()
+    with _in_one_go(folder):
+        joined = make(folder, invitation, name, place, program=program)
+    replace = " --replace" if joined.is_known else ""
     out.print(f"{plain(folder)} is a node of region [bold]{joined.region}[/].")
     out.print(f"  the region is the one of the regulator {fingerprint(joined.regulator.thumbprint)}: compare it")
     out.print(f"  this node is {fingerprint(joined.node.thumbprint)}; the regulator admits it:")
-    out.print(f"    {own_command()} regulator admit {plain(joined.request)} --key regulator.key")
-    out.print(f"    {own_command()} regulator validator set {plain(name)} --power 10 --request {plain(joined.request)}")
+    out.print(f"    {own_command()} regulator admit {plain(joined.request)} --key regulator.key{replace}")
+    out.print("  and gives it a vote, once it has caught up:")
+    out.print(
+        f"    {own_command()} regulator validator set {plain(name)} --power 10 --request {plain(joined.request)}"
+        " --key regulator.key"
+    )
     out.print(f"Next: {own_command()} run --settings {plain(joined.settings_file)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,22 @@ from aggregator.chains.genesis import Genesis, open_genesis
 from aggregator.engine.cometbft.home import Peer
 from aggregator.engine.cometbft.process_port import make_keys
 from aggregator.engine.cometbft.rpc_port import ANY_HOST, Rpc
-from aggregator.founding.region import make_folder, write_keys, write_ledger
+from aggregator.founding.region import (
+    DATA_NAME,
+    SETTINGS_NAME,
+    make_folder,
+    names_of_keys,
+    write_keys,
+    write_ledger,
+)
 from aggregator.service.store import Store
 from config.key_files import write_new
-from config.settings.aggregator import AggregatorSettings, CometBft
-from protocol.crypto import PublicKey, SoftwareKey, ValidatorSigner
-from protocol.errors import EsteError, OperatorError
+from config.settings.aggregator import PEER, AggregatorSettings, CometBft
+from protocol.crypto import PublicKey, SoftwareKey, ValidatorSigner, digest_of
+from protocol.errors import EsteError, LinkError, OperatorError
 from protocol.fields import is_name
 from protocol.node_request import request_of_node
+from protocol.topics import AGGREGATOR
 
 FORMAT: Final = "este-region-1"
 INVITATION_BYTES_MAX: Final = 200 << 20
@@ -84,6 +93,8 @@ class Joined:
     node: PublicKey
     regulator: PublicKey
     """Whose genesis it is: to be compared with what the regulator publishes."""
+    is_known: bool
+    """Whether the region was founded with a node of this name, which this one is to replace."""
 
 
 async def invite(settings: AggregatorSettings, cometbft: CometBft, here: str | None) -> Invitation:
@@ -95,8 +106,9 @@ async def invite(settings: AggregatorSettings, cometbft: CometBft, here: str | N
         here: host that others reach it by, where its settings do not say.
 
     Raises:
-        EsteError: there is no ledger, or the node does not run.
+        EsteError: there is no ledger, the node does not run, or nobody elsewhere would reach it.
     """
+    host = _place_of(cometbft, here)
     store = Store.open_read_only(settings.data)
     try:
         genesis = store.entries(1)[0].envelope
@@ -105,12 +117,12 @@ async def invite(settings: AggregatorSettings, cometbft: CometBft, here: str | N
     rpc = Rpc.where_it_listens(cometbft.rpc_host, cometbft.rpc_port)
     try:
         status = await rpc.status()
+    except LinkError as error:
+        raise OperatorError(settings.data, "", "a node that runs: este-aggregator run", str(error)) from error
     finally:
         rpc.close()
-    host = here or cometbft.external_address.rpartition(":")[0] or cometbft.p2p_host
-    if host == ANY_HOST:
-        raise OperatorError(settings.data, "cometbft.external_address", "what others reach this node by, or --host", "")
-    peers = (str(Peer(status.node_id, host, cometbft.p2p_port)), *cometbft.peers)
+    others = [peer for peer in cometbft.peers if _is_here(host) or not _is_here(_host_of(peer))]
+    peers = (str(Peer(status.node_id, host, cometbft.p2p_port)), *others)
     network = json.loads((cometbft.home / "config/genesis.json").read_text(encoding="utf-8"))
     return Invitation(genesis, network, peers, Trust(status.height, status.block_hash.hex().upper()))
 
@@ -151,11 +163,12 @@ def join(folder: Path, invitation: Invitation, name: str, place: Place, *, progr
     """
     genesis = _checked(invitation)
     region = genesis.link.region
-    if not is_name(name):
-        raise OperatorError("command line", "--name", "a name of letters, digits, '_', '.', '-'", name)
+    if not is_name(name) or name in {genesis.regulator.name, AGGREGATOR, *genesis.grid.gateways}:
+        expected = "a name of letters, digits, '_', '.', '-' that is no gateway's or regulator's"
+        raise OperatorError("command line", "--name", expected, name)
     if place.snapshot_servers and invitation.trust is None:
         raise OperatorError("invitation", "trust", "a header to believe, as este-aggregator invite writes it", "none")
-    make_folder(folder)
+    make_folder(folder, (*names_of_keys("aggregator"), SETTINGS_NAME, DATA_NAME, HOME, REQUEST_NAME))
     key = SoftwareKey.generate()
     write_keys(folder, {"aggregator": key})
     identity = make_keys(program, folder / HOME)
@@ -163,11 +176,12 @@ def join(folder: Path, invitation: Invitation, name: str, place: Place, *, progr
     write_ledger(folder, invitation.genesis, name, key)
     peers = [peer for peer in invitation.peers if not peer.startswith(identity.node_id)]
     settings = _settings(region, name, place, peers, invitation.trust)
-    settings_file = folder / "aggregator.yaml"
+    settings_file = folder / SETTINGS_NAME
     write_new(settings_file, yaml.safe_dump(settings, sort_keys=False).encode())
     request = request_of_node(region=region, name=name, key=key, consensus=_consensus_signer(folder / HOME))
     write_new(folder / REQUEST_NAME, request)
-    return Joined(region, settings_file, folder / REQUEST_NAME, key.public_key, genesis.regulator.key)
+    is_known = any(member.name == name for member in genesis.members)
+    return Joined(region, settings_file, folder / REQUEST_NAME, key.public_key, genesis.regulator.key, is_known)
 
 
 def _checked(invitation: Invitation) -> Genesis:
@@ -182,7 +196,36 @@ def _checked(invitation: Invitation) -> Genesis:
         raise OperatorError("invitation", "genesis", "the first record of a region", str(error)) from error
     if invitation.network.get("chain_id") != genesis.link.region:
         raise OperatorError("invitation", "network.chain_id", genesis.link.region, "another")
+    if invitation.network.get("app_state") != {"genesis": digest_of(invitation.genesis).hex()}:
+        raise OperatorError("invitation", "network.app_state", "the digest of the genesis beside it", "another")
+    for peer in invitation.peers:
+        if not re.fullmatch(PEER, peer):
+            raise OperatorError("invitation", "peers", "nodes as ID@HOST:PORT", repr(peer)[:80])
     return genesis
+
+
+def _place_of(cometbft: CometBft, here: str | None) -> str:
+    """The host that others reach this node by.
+
+    Raises:
+        OperatorError: it is not known, or the node listens where only this machine reaches it.
+    """
+    host = here or cometbft.external_address.rpartition(":")[0] or cometbft.p2p_host
+    if host == ANY_HOST:
+        expected = "the host that others reach this node by; or say it with --host"
+        raise OperatorError(SETTINGS_NAME, "cometbft.external_address", expected, "nothing")
+    if _is_here(cometbft.p2p_host) and not _is_here(host):
+        expected = f"{ANY_HOST}, or an address that others reach as {host}"
+        raise OperatorError(SETTINGS_NAME, "cometbft.p2p_host", expected, cometbft.p2p_host)
+    return host
+
+
+def _host_of(peer: str) -> str:
+    return peer.partition("@")[2].rpartition(":")[0]
+
+
+def _is_here(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.")
 
 
 def _settings(region: str, name: str, place: Place, peers: list[str], trust: Trust | None) -> dict[str, Any]:

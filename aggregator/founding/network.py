@@ -29,10 +29,13 @@ from aggregator.engine.cometbft.process_port import make_keys, see_that_free
 from aggregator.engine.cometbft.rpc_port import VALIDATORS_PER_PAGE
 from aggregator.founding.joining import HOME, Invitation
 from aggregator.founding.region import (
+    ACCESS_LIST_NAME,
     REGULATOR,
+    SETTINGS_NAME,
     Plan,
     genesis_of,
     make_folder,
+    names_of_keys,
     settings_text,
     write_access_list,
     write_keys,
@@ -47,6 +50,8 @@ from protocol.quorum import Member, Quorum, more_than_two_thirds
 POWER: Final = 10
 """Of each validator in the beginning: alike, and with room for the regulator to shift."""
 
+KEYS_NAME: Final = "aggregators.pem"
+QUORUM_NAME: Final = "quorum.yaml"
 INVITATION: Final = "region.json"
 
 
@@ -96,7 +101,7 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
             made.
     """
     _check(region.grid.region, len(names), first_port)
-    make_folder(folder)
+    make_folder(folder, (*names, *names_of_keys(REGULATOR), ACCESS_LIST_NAME, KEYS_NAME, QUORUM_NAME, INVITATION))
     regulator = SoftwareKey.generate()
     write_keys(folder, {REGULATOR: regulator})
     nodes = {name: _make_node(folder / name, program, first_port + 2 * n) for n, name in enumerate(names)}
@@ -114,10 +119,10 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
     for name, node in nodes.items():
         write_genesis(node.folder / HOME, network)
         peers = [str(other.peer) for other in nodes.values() if other is not node]
-        write_new(node.folder / "aggregator.yaml", settings_text(region, name, _consensus(node, peers)).encode())
-    write_new(folder / "aggregators.pem", "".join(key.to_pem() for key in keys.values()).encode())
-    write_access_list(folder, region, names[0])
-    write_new(folder / "quorum.yaml", to_yaml(_quorum(region.grid.region, keys, validators)).encode())
+        write_new(node.folder / SETTINGS_NAME, settings_text(region, name, _consensus(node, peers)).encode())
+    write_new(folder / KEYS_NAME, "".join(key.to_pem() for key in keys.values()).encode())
+    write_access_list(folder, region, names)
+    write_new(folder / QUORUM_NAME, to_yaml(_quorum(region.grid.region, keys, validators)).encode())
     everybody = [str(node.peer) for node in nodes.values()]
     network_file = (next(iter(nodes.values())).folder / HOME / "config/genesis.json").read_text(encoding="utf-8")
     invitation = Invitation(genesis, json.loads(network_file), tuple(everybody))

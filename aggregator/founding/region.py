@@ -7,7 +7,8 @@ folder for each node, to be carried to where it runs (`aggregator.founding.netwo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,11 @@ from protocol.messages import MessageType
 from protocol.topics import AGGREGATOR, access_list
 
 REGULATOR: Final = "regulator"
-GENESIS_NAME: Final = "genesis.cbor"
+PRIVATE: Final = ".key"
+PUBLIC: Final = ".pub.pem"
+SETTINGS_NAME: Final = "aggregator.yaml"
+DATA_NAME: Final = "data"
+ACCESS_LIST_NAME: Final = "broker.acl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +128,12 @@ def found(
     )
     regulator, node = SoftwareKey.generate(), SoftwareKey.generate()
     genesis = genesis_of(region, regulator, {name: node.public_key}, {})
-    make_folder(folder)
-    settings_file = folder / "aggregator.yaml"
+    make_folder(folder, (*names_of_keys(REGULATOR, "aggregator"), SETTINGS_NAME, DATA_NAME, ACCESS_LIST_NAME))
+    settings_file = folder / SETTINGS_NAME
     write_new(settings_file, settings_text(region, name).encode())
     write_keys(folder, {REGULATOR: regulator, "aggregator": node})
     write_ledger(folder, genesis, name, node)
-    write_access_list(folder, region, name)
+    write_access_list(folder, region, [name])
     return Founded(region.grid.region, settings_file, node.public_key, regulator.public_key, region.not_enrolled)
 
 
@@ -151,42 +156,50 @@ def genesis_of(
     return seal(regulator, region=region.grid.region, type_=MessageType.GENESIS, payload=genesis.encode())
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, if there is none.
+def make_folder(folder: Path, names: Iterable[str]) -> None:
+    """Make a folder, if there is none, in which nothing bears the names of what is to be written.
 
     Raises:
-        OperatorError: it cannot be made.
+        OperatorError: it cannot be made, or something is there already, perhaps from a founding that was broken off.
     """
+    if found := [name for name in names if os.path.lexists(folder / name)]:
+        raise OperatorError(folder, "", "a folder in which nothing was founded yet: choose another one", found[0])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OperatorError(folder, "", "a folder that can be made", error.strerror or str(error)) from error
 
 
+def names_of_keys(*names: str) -> list[str]:
+    """The files of keys by these names, private and public."""
+    return [name + suffix for name in names for suffix in (PRIVATE, PUBLIC)]
+
+
 def write_keys(folder: Path, keys: Mapping[str, SoftwareKey]) -> None:
     """Write keys by name: the private half for its owner only, the public half as PEM."""
     for name, key in keys.items():
-        keep(folder / f"{name}.key", key)
-        write_new(folder / f"{name}.pub.pem", key.public_key.to_pem().encode())
+        private, public = names_of_keys(name)
+        keep(folder / private, key)
+        write_new(folder / public, key.public_key.to_pem().encode())
 
 
 def write_ledger(folder: Path, genesis: bytes, name: str, key: SoftwareKey) -> None:
     """Begin the ledger of a node in `folder`/data."""
-    data = folder / "data"
+    data = folder / DATA_NAME
     data.mkdir(mode=0o700)
     begin(data, genesis, name, key)
 
 
-def write_access_list(folder: Path, region: Plan, aggregator_user: str) -> None:
+def write_access_list(folder: Path, region: Plan, aggregators: Sequence[str]) -> None:
     """Write Mosquitto's acl_file."""
     acl = access_list(
         region.grid.region,
         sorted(region.gateways),
-        aggregator_user=aggregator_user,
+        aggregators=aggregators,
         regulator=REGULATOR,
         not_enrolled=region.not_enrolled,
     )
-    write_new(folder / "broker.acl", acl.encode())
+    write_new(folder / ACCESS_LIST_NAME, acl.encode())
 
 
 def settings_text(region: Plan, name: str, consensus: str = "") -> str:

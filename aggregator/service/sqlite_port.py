@@ -132,7 +132,8 @@ def connect(folder: Path, mode: str) -> Database:
     """
     path = folder / FILE_NAME
     if not path.is_file():
-        raise OperatorError(path, "", "a ledger", "nothing there; make one with: este-aggregator init")
+        got = "nothing there; it is in the folder `data`, below the one that este-aggregator init or join made"
+        raise OperatorError(path, "", "a ledger", got)
     try:
         db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, check_same_thread=False, timeout=30)
         version = db.execute("PRAGMA user_version").fetchone()[0]

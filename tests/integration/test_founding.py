@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from aggregator.cli import app
+from aggregator.founding import region
 from aggregator.founding.region import Founded, found
 from aggregator.service.query import LedgerFile
 from aggregator.service.sqlite_port import FILE_NAME
@@ -46,6 +49,41 @@ def test_a_name_that_cannot_be_leaves_nothing_behind(tmp_path: Path, name: str) 
 def test_a_key_for_a_gateway_that_nobody_knows_is_told(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"expected a --gateway out of gw, got gw-9"):
         found_in(tmp_path, gateways={"gw-9": some_keys("gw-9")["gw-9"].public_key})
+
+
+@pytest.mark.parametrize("there", ["data", "regulator.key", "aggregator.yaml"])
+def test_a_folder_in_which_something_was_founded_is_left_as_it_is(tmp_path: Path, there: str) -> None:
+    (tmp_path / "region" / there).mkdir(parents=True)
+    with pytest.raises(OperatorError, match=rf"in which nothing was founded yet: choose another one, got {there}"):
+        found_in(tmp_path)
+    assert [path.name for path in (tmp_path / "region").iterdir()] == [there]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--validators=4"], "are for --engine cometbft"),
+        (["--first-port=30000"], "are for --engine cometbft"),
+        (["--engine=cometbft", "--name=north"], "is for one node by itself"),
+    ],
+)
+def test_an_option_of_the_other_engine_founds_nothing(tmp_path: Path, options: list[str], told: str) -> None:
+    command = ["init", str(tmp_path / "region"), f"--grid={a_grid_file(tmp_path)}", *options]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2 and told in " ".join(done.output.replace("│", " ").split())
+    assert not (tmp_path / "region").exists()
+
+
+def test_a_founding_that_is_broken_off_says_that_it_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(region, "write_ledger", interrupted)
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "region"), f"--grid={a_grid_file(tmp_path)}"])
+    assert done.exit_code == 130
+    assert "is not complete. Begin again in another folder." in " ".join(done.output.split())
 
 
 def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_no_topic_can_be_built_from_what_is_no_name(name: str) -> None:
     with pytest.raises(AssertionError):
         everybody(name, Kind.RECORD)
     with pytest.raises(AssertionError):
-        access_list(REGION, [name], aggregator_user="aggregator")
+        access_list(REGION, [name], aggregators=["aggregator"])
 
 
 def granted(acl: str, user: str) -> dict[str, set[str]]:
@@ -74,20 +74,20 @@ def granted(acl: str, user: str) -> dict[str, set[str]]:
 
 
 def test_a_gateway_may_publish_and_read_only_below_its_own_name() -> None:
-    acl = access_list(REGION, ["gw-1", "gw-2"], aggregator_user="hub")
+    acl = access_list(REGION, ["gw-1", "gw-2"], aggregators=["hub"])
     grants = granted(acl, "gw-1")
     assert grants["write"] == {str(Topic(REGION, "gw-1", kind)) for kind in FROM_GATEWAY}
     assert grants["read"] == {str(Topic(REGION, "gw-1", kind)) for kind in (*TO_GATEWAY, Kind.ENROL)}
 
 
 def test_a_gateway_without_a_live_key_may_leave_a_request_and_nothing_else() -> None:
-    acl = access_list(REGION, ["gw-1"], aggregator_user="hub", not_enrolled=["gw-2"])
+    acl = access_list(REGION, ["gw-1"], aggregators=["hub"], not_enrolled=["gw-2"])
     topic = str(Topic(REGION, "gw-2", Kind.ENROL))
     assert granted(acl, "gw-2") == {"read": {topic}, "write": {topic}}
 
 
 def test_the_aggregator_hears_what_gateways_say_and_says_what_they_hear() -> None:
-    grants = granted(access_list(REGION, ["gw-1"], aggregator_user="hub"), "hub")
+    grants = granted(access_list(REGION, ["gw-1"], aggregators=["hub"]), "hub")
     assert grants["read"] == {everybody(REGION, kind) for kind in FROM_GATEWAY}
     assert grants["write"] == {
         *(everybody(REGION, kind) for kind in TO_GATEWAY),
@@ -96,8 +96,14 @@ def test_the_aggregator_hears_what_gateways_say_and_says_what_they_hear() -> Non
     }
 
 
+def test_every_node_of_several_may_say_what_gateways_hear() -> None:
+    acl = access_list(REGION, ["gw-1"], aggregators=["north", "south"])
+    alone = granted(access_list(REGION, ["gw-1"], aggregators=["north"]), "north")
+    assert granted(acl, "north") == granted(acl, "south") == alone
+
+
 def test_nobody_else_is_granted_anything() -> None:
-    acl = access_list(REGION, ["gw-1"], aggregator_user="hub")
+    acl = access_list(REGION, ["gw-1"], aggregators=["hub"])
     first_user = next(n for n, line in enumerate(acl.splitlines()) if line.startswith("user"))
     assert not any(line.startswith(("topic", "pattern")) for line in acl.splitlines()[:first_user])
     assert granted(acl, "gw-2") == {"read": set(), "write": set()}
