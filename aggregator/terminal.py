@@ -5,6 +5,7 @@ A name or a serial number is text, never markup and never a command.
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from config.called import called
+from protocol.errors import OperatorError
 
 if TYPE_CHECKING:
     from protocol.quorum import Quorum
@@ -79,3 +81,33 @@ def load_quorum(path: Path) -> Quorum:
     from config.quorum import QuorumFile  # noqa: PLC0415 - the same
 
     return load(path, QuorumFile).quorum()
+
+
+def load_proof(path: Path, size_max: int) -> object:
+    """Read a proof of at most `size_max` bytes. Nothing in it is trusted yet.
+
+    Raises:
+        OperatorError: there is none.
+    """
+    expected = "a proof, as este-aggregator prove writes it"
+    data = read_bounded(path, expected, size_max)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise OperatorError(path, "", expected, f"no JSON, or not all of it: {error}") from error
+
+
+def read_bounded(path: Path, expected: str, size_max: int) -> bytes:
+    """Read a file that somebody handed over.
+
+    Raises:
+        OperatorError: there is none, or it has more than `size_max` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(size_max + 1)
+    except OSError as error:
+        raise OperatorError(path, "", expected, error.strerror or str(error)) from error
+    if len(data) > size_max:
+        raise OperatorError(path, "", expected, f"more than {size_max} bytes")
+    return data

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aggregator.terminal import AsJson, DataFolder, err, load_quorum, out, own_command, plain
+from aggregator.terminal import AsJson, DataFolder, err, load_proof, load_quorum, out, own_command, plain
 
 if TYPE_CHECKING:
+    from aggregator.service.proof import Proven
     from aggregator.service.replay import AuditReport, Progress
     from protocol.crypto import PublicKey
     from protocol.quorum import Quorum
@@ -21,7 +22,9 @@ DATA = Path("data")
 
 def audit(
     file: Annotated[Path | None, typer.Argument(help="An exported ledger, to be audited instead of a folder.")] = None,
-    data: DataFolder = DATA,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the ledger, where no file is given.", show_default="data")
+    ] = None,
     as_json: AsJson = False,
     second_opinion: Annotated[
         bool, typer.Option("--second-opinion", help="Verify every signature again with python-ecdsa; slow.")
@@ -30,7 +33,12 @@ def audit(
         Path | None, typer.Option(help="The regulator's public key: the genesis must be signed with it.")
     ] = None,
     quorum: Annotated[
-        Path | None, typer.Option(help="Also hold the stored seals against this quorum. Not for an exported ledger.")
+        Path | None,
+        typer.Option(help="Hold the stored seals against this quorum, or, of an exported ledger, that of --proof."),
+    ] = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option(help="With --quorum: the exported ledger must hold the block that this proof ends in."),
     ] = None,
 ) -> None:
     """Replay a whole ledger from its genesis, and re-derive every factor, token and balance."""
@@ -39,12 +47,15 @@ def audit(
     from protocol.crypto import fingerprint
 
     regulator = load_public(regulator_key) if regulator_key else None
+    believed = load_quorum(quorum) if quorum else None
+    proven = _proven(file, data, proof, believed)
     try:
         with err.status("auditing …") as spinner:
             report = _audit(
                 file,
-                data,
-                quorum=load_quorum(quorum) if quorum else None,
+                data or DATA,
+                quorum=believed,
+                proven=proven,
                 second_opinion=second_opinion,
                 regulator=regulator,
                 progress=lambda done, of: spinner.update(f"auditing block {done} of {of}"),
@@ -53,7 +64,7 @@ def audit(
         if as_json:
             _print_json({"audit": "failed", "place": error.place, "finding": error.finding})
         else:
-            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}")
+            out.print(f"[red]audit failed[/] at {plain(error.place)}: {plain(error.finding)}", soft_wrap=True)
         raise typer.Exit(1) from error
     thumbprint = report.regulator.key.thumbprint
     if as_json:
@@ -65,9 +76,14 @@ def audit(
     out.print(f"  {report.intervals} intervals, {report.periods} periods, {tokens}, {report.refused} records refused")
     if report.sealed:
         out.print(f"  {report.sealed} blocks have seals, all by those whose votes counted")
+    if proven is not None:
+        out.print(f"  block {proven.height} is the one that {plain(', '.join(proven.signed_by))} signed")
     out.print(f"  head {report.head_digest.hex()}")
-    known = "as it should" if regulator else "compare it"
-    out.print(f"  all of it rests on the regulator's key {fingerprint(thumbprint)}: {known}")
+    out.print(f"  all of it rests on the regulator's key {fingerprint(thumbprint)}: {_known(regulator)}")
+
+
+def _known(regulator: PublicKey | None) -> str:
+    return "as it should" if regulator else "compare it"
 
 
 def export(
@@ -133,6 +149,7 @@ def _audit(
     data: Path,
     *,
     quorum: Quorum | None,
+    proven: Proven | None,
     second_opinion: bool,
     regulator: PublicKey | None,
     progress: Progress,
@@ -142,7 +159,7 @@ def _audit(
     from aggregator.service.store import Store
 
     if file is not None:
-        return audit_file(file, second_opinion=second_opinion, regulator=regulator, progress=progress)
+        return audit_file(file, second_opinion=second_opinion, regulator=regulator, proven=proven, progress=progress)
     store = Store.open_read_only(data)
     try:
         with store.frozen():
@@ -151,6 +168,26 @@ def _audit(
             )
     finally:
         store.close()
+
+
+def _proven(file: Path | None, data: Path | None, proof: Path | None, quorum: Quorum | None) -> Proven | None:
+    """What a proof shows that an exported ledger is to be held against; what does not go together is told first."""
+    from aggregator.service.proof import PROOF_BYTES_MAX, verify
+    from protocol.errors import OperatorError
+
+    if file is None:
+        if proof is not None:
+            raise typer.BadParameter("is for an exported ledger: a ledger's folder has its seals", param_hint="--proof")
+        return None
+    if data is not None:
+        raise typer.BadParameter("give either an exported ledger or --data")
+    if file.is_dir():
+        raise OperatorError(file, "", "a file that export wrote; a ledger's folder goes with --data", "a folder")
+    if (proof is None) != (quorum is None):
+        raise typer.BadParameter(
+            "an export has no seals: --quorum needs a --proof that the quorum signed, and that needs it"
+        )
+    return verify(load_proof(proof, PROOF_BYTES_MAX), quorum) if proof is not None and quorum is not None else None
 
 
 def _print_json(document: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from rich.console import Console
 
-from aggregator.terminal import console, instant, instant_ms, load_quorum, own_command, plain
+from aggregator.terminal import console, instant, instant_ms, load_proof, load_quorum, own_command, plain, read_bounded
 
 if TYPE_CHECKING:
     from aggregator.service.replay import Progress
@@ -51,7 +50,7 @@ def prove(
 
     if (meter is None) == (balance is None):
         raise typer.BadParameter("say what to prove: either --meter or --balance")
-    cosignatures = [_read(path, "a cosignature") for path in cosignature or ()]
+    cosignatures = [_cosignature(path) for path in cosignature or ()]
     ledger = LedgerFile(data)
     at_ms = None if at is None else instant_ms(at, "--at")
 
@@ -82,7 +81,7 @@ def verify(
     from aggregator.service.proof import verify as verify_proof
 
     trusted = _trusted(key, quorum)
-    document = _read_json(proof, PROOF_BYTES_MAX)
+    document = load_proof(proof, PROOF_BYTES_MAX)
     proven = verify_proof(document, trusted)
     out.print(
         f"[green]proven[/] by block {proven.height} of region {plain(proven.region)}, {instant(proven.time_ms)} UTC:"
@@ -90,6 +89,7 @@ def verify(
     for name, value in proven.claim.items():
         shown = instant(value) if name.endswith("_ms") and isinstance(value, int) else plain(value)
         out.print(f"  {plain(name)}: {shown}")
+    out.print(f"  head {proven.head_digest.hex()}")
     if quorum is not None:
         out.print(f"  signed by {plain(', '.join(proven.signed_by))}")
 
@@ -108,7 +108,7 @@ def cosign(
     from config.key_files import load, write_new
     from protocol.crypto import fingerprint
 
-    own, before = load(key), _read(after, "a cosignature") if after else None
+    own, before = load(key), _cosignature(after) if after else None
     cosignature, report = _while_auditing(
         data, lambda store, told: vouch(store, own, before, second_opinion=second_opinion, progress=told)
     )
@@ -161,21 +161,14 @@ def _trusted(key: Path | None, quorum: Path | None) -> PublicKey | Quorum:
     raise typer.BadParameter("say whom you trust: either --key or --quorum")
 
 
-def _read(path: Path, what: str) -> bytes:
-    from protocol.seal import CHECKPOINT_BYTES_MAX
+def _cosignature(path: Path) -> bytes:
+    from protocol.errors import MessageError, OperatorError
+    from protocol.seal import CHECKPOINT_BYTES_MAX, read_checkpoint
 
+    expected = "a cosignature, as este-aggregator cosign writes it"
+    data = read_bounded(path, expected, CHECKPOINT_BYTES_MAX)
     try:
-        if path.stat().st_size > CHECKPOINT_BYTES_MAX:
-            raise typer.BadParameter(f"{path} is larger than {what}")
-        return path.read_bytes()
-    except OSError as error:
-        raise typer.BadParameter(f"{path} is not readable as {what}: {error}") from error
-
-
-def _read_json(path: Path, size_max: int) -> object:
-    try:
-        if path.stat().st_size > size_max:
-            raise typer.BadParameter(f"{path} is larger than any proof")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"{path} is no readable JSON file: {error}") from error
+        read_checkpoint(data)
+    except MessageError as error:
+        raise OperatorError(path, "", expected, str(error)) from error
+    return data

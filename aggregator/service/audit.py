@@ -17,6 +17,7 @@ from typing import Final
 from aggregator.ledger.block import Block
 from aggregator.service.history import HistoryError
 from aggregator.service.portable import PortableLedger
+from aggregator.service.proof import Proven
 from aggregator.service.replay import AuditError, AuditReport, Progress, Replay, Terms
 from aggregator.service.store import Store
 from aggregator.service.store_history import StoreHistory
@@ -78,20 +79,37 @@ def audit_file(
     *,
     second_opinion: bool = False,
     regulator: PublicKey | None = None,
+    proven: Proven | None = None,
     progress: Progress = lambda _done, _of: None,
 ) -> AuditReport:
     """Replay an exported ledger, on the terms of `audit`.
+
+    Args:
+        path: of the export.
+        second_opinion: see `audit`.
+        regulator: see `audit`.
+        proven: what a verified proof shows: the block that it ends in must be one of this history. An export holds no
+            seals, so nothing else in it says that nodes decided on these blocks and on no others.
+        progress: see `audit`.
 
     Raises:
         OperatorError: there is no such file.
         AuditError: at the first thing that does not fit.
     """
+
+    def same(_: Replay, block: Block) -> None:
+        if proven is not None and block.head.height == proven.height and block.head.digest != proven.head_digest:
+            found = f"the proof ends in another one, {proven.head_digest.hex()}: there are two histories; keep both"
+            raise AuditError(f"block {proven.height}", found)
+
     try:
         with PortableLedger(path) as history, _collecting_seldom():
             ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
-            ledger.run(history)
+            ledger.run(history, same)
     except HistoryError as error:
-        raise AuditError("header", str(error)) from error
+        raise AuditError("header", f"{error}: is this a file that export wrote?") from error
+    if proven is not None and proven.height > ledger.five.ledger.height:
+        raise AuditError("end", f"the proof ends in block {proven.height}, which is not in this file yet: export anew")
     return ledger.report()
 
 

@@ -37,6 +37,12 @@ from protocol.seal import Checkpoints, Commit, Seal
 
 FORMAT: Final = "este-proof-2"
 PROOF_BYTES_MAX: Final = 8 << 20
+FIELDS: Final = frozenset(("format", "region", "head", "seal", "kind"))
+FIELDS_OF: Final = {
+    "balance": frozenset(("row",)),
+    "reading": frozenset(("envelope", "index", "path", "key", "ended", "meter", "reading")),
+}
+"""What a proof of each kind has beside those: a file with anything else in it is not as it was made."""
 
 
 class NothingToProveError(EsteError):
@@ -54,6 +60,8 @@ class Proven:
     region: str
     height: int
     time_ms: int
+    head_digest: bytes
+    """Of the block that the proof ends in: which history it is of."""
     signed_by: tuple[str, ...]
     """Members of the quorum who vouch for it."""
     claim: dict[str, object]
@@ -68,6 +76,8 @@ def prove_balance(five: Five, store: Store, participant: str, cosignatures: Sequ
         ProofError: a cosignature is of another head.
     """
     if participant not in five.payment.accounts:
+        if participant not in five.asset.region.participants:
+            raise NothingToProveError(f"no participant {participant} on the asset chain: see este-aggregator balances")
         raise NothingToProveError(f"{participant} has no account: nothing was ever minted, charged or moved")
     row = five.payment.accounts.change(participant)
     return _document(five, store, cosignatures) | {"kind": "balance", "row": _row_json(_prove_row(five, row))}
@@ -85,7 +95,7 @@ def prove_reading(
     """
     asset = five.asset.region.meters.get(meter)
     if asset is None:
-        raise NothingToProveError(f"no meter {meter} on the asset chain")
+        raise NothingToProveError(f"no meter {meter} on the asset chain: see este-aggregator devices")
     for entry in store.entries_of(asset.meter.gateway):
         if entry.chain is not ChainName.DATA or entry.code or entry.height > five.ledger.height:
             continue
@@ -107,10 +117,11 @@ def prove_reading(
             "meter": meter,
             "reading": place,
         }
+    when = "" if at_ms is None else " at or before that time"
     if (begins_at := store.begins_at()) > 1:
         before = f"this ledger begins at block {begins_at}, with a snapshot: another node's may have it"
-        raise NothingToProveError(f"no reading of {meter} at or before that time since; {before}")
-    raise NothingToProveError(f"no reading of {meter} at or before that time is on the chain")
+        raise NothingToProveError(f"no reading of {meter}{when} since; {before}")
+    raise NothingToProveError(f"no reading of {meter}{when} is on the chain")
 
 
 def verify(document: object, trusted: PublicKey | Quorum) -> Proven:
@@ -132,12 +143,16 @@ def to_json(document: dict[str, Any]) -> str:
 
 def _verify(document: Any, trusted: PublicKey | Quorum) -> Proven:
     if document["format"] != FORMAT:
-        raise EncodingError(f"expected the format {FORMAT}, got {document['format']!r:.40}")
+        raise EncodingError(f"not a proof of este: expected the format {FORMAT}, got {document['format']!r:.40}")
+    if foreign := sorted(set(document) - FIELDS - FIELDS_OF[document["kind"]]):
+        raise EncodingError(f"no part of a proof, so somebody has changed it: {foreign[0]!r:.40}")
     head = BlockHead.decode(bytes.fromhex(document["head"]))
+    if document["region"] != head.region:
+        raise ProofError(f"the head is one of region {head.region}, and the file says {document['region']!r:.80}")
     quorum = trusted if isinstance(trusted, Quorum) else Quorum.of_one(head.region, trusted)
     signed_by = seal.verify(_seal_from_json(document["seal"]), quorum, head)
     claim = {"balance": _verify_balance, "reading": _verify_reading}[document["kind"]](document, head)
-    return Proven(head.region, head.height, head.time_ms, signed_by, claim)
+    return Proven(head.region, head.height, head.time_ms, head.digest, signed_by, claim)
 
 
 def _verify_balance(document: Any, head: BlockHead) -> dict[str, object]:

@@ -6,12 +6,14 @@ import json
 import re
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from aggregator import cli
 from aggregator.cli import app
 from aggregator.engine.cometbft.process_port import find_program
 from aggregator.founding.joining import Joined, Place, invite, join, read_invitation
@@ -165,12 +167,15 @@ def said_by(*command: object) -> str:
     return " ".join(done.output.split())
 
 
-def test_status_says_whether_a_node_runs_and_whether_blocks_are_decided(region: Path) -> None:
+def test_status_says_whether_a_node_runs_and_whether_blocks_are_decided(
+    region: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "time", SimpleNamespace(time=lambda: START_MS / 1000 + 60))
     data = region / "node-1" / "data"
     standstill = "No block is decided: that takes nodes with more than two thirds of the votes"
     told = said_by("status", f"--data={data}")
     assert "node does not run on this ledger" in told and standstill not in told
-    assert "last block (UTC) 2026-" in told and "s ago" in told
+    assert "last block (UTC) 2026-09-21 14:13:20.000, 60 s ago" in told
     held = lock.hold(data / LOCK_NAME, what="a ledger", holder="a test")
     try:
         assert said_by("status", f"--data={data}").partition("node runs ")[2].startswith(standstill)

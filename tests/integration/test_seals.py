@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from aggregator.cli import app
-from aggregator.service.audit import AuditError, audit
+from aggregator.service.audit import AuditError, audit, audit_file
 from aggregator.service.cosigning import ForkedError, cosign
-from aggregator.service.proof import NotSealedError, prove_balance, prove_reading, verify
+from aggregator.service.proof import NothingToProveError, NotSealedError, prove_balance, prove_reading, verify
 from aggregator.service.query import LedgerFile
 from aggregator.service.sqlite_port import FILE_NAME
 from aggregator.service.store import Store
@@ -24,7 +25,7 @@ from config.key_files import keep
 from config.quorum import to_yaml
 from protocol.checkpoint import BlockHead
 from protocol.crypto import SoftwareKey
-from protocol.errors import EsteError, ProofError, SignatureError
+from protocol.errors import EsteError, OperatorError, ProofError, SignatureError
 from protocol.quorum import Member, Quorum
 from protocol.seal import Checkpoints, Commit, encode_seal
 from tests.integration.test_ledger_file import Running
@@ -265,3 +266,106 @@ def test_the_audit_tells_how_many_blocks_the_quorum_sealed(ledger: Path, tmp_pat
     assert done.exit_code == 0, done.output
     assert "1 blocks have seals" in done.stdout
     assert json.loads(este_aggregator("audit", "--data", ledger, "--quorum", quorum, "--json").stdout)["sealed"] == 1
+
+
+def test_an_export_is_held_against_what_a_quorum_has_signed(ledger: Path, tmp_path: Path) -> None:
+    quorum, proof, export = (tmp_path / name for name in ("quorum.yaml", "proof.json", "village.este"))
+    quorum.write_text(to_yaml(VALIDATORS), encoding="utf-8")
+    height = head_of(ledger).height
+    seal_by_validators(ledger, height)
+    assert este_aggregator("prove", "--data", ledger, "--balance", "wind", "-o", proof).exit_code == 0
+    assert este_aggregator("export", "--data", ledger, "-o", export).exit_code == 0
+    held = ("audit", export, "--quorum", quorum, "--proof", proof)
+    done = este_aggregator(*held)
+    assert done.exit_code == 0, done.output
+    assert f"block {height} is the one that " in done.stdout
+    proven = verify(json.loads(proof.read_text()), VALIDATORS)
+    assert audit_file(export, proven=proven).blocks == height
+    with pytest.raises(AuditError, match=f"block {height}: the proof ends in another one, 00.*there are two histories"):
+        audit_file(export, proven=replace(proven, head_digest=bytes(32)))
+    with pytest.raises(AuditError, match=f"end: the proof ends in block {height + 1}, which is not in this file yet"):
+        audit_file(export, proven=replace(proven, height=height + 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--quorum=quorum.yaml"], "an export has no seals: --quorum needs a --proof"),
+        (["--proof=proof.json"], "an export has no seals: --quorum needs a --proof"),
+        (["--data=data"], "give either an exported ledger or --data"),
+    ],
+)
+def test_what_an_audit_of_an_export_cannot_look_at_is_not_passed_over(
+    tmp_path: Path, options: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quorum.yaml").write_text(to_yaml(VALIDATORS), encoding="utf-8")
+    Path("village.este").touch()
+    done = este_aggregator("audit", "village.este", *options)
+    assert done.exit_code == 2 and told in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_folder_is_no_export_and_its_ledger_needs_no_proof(ledger: Path, tmp_path: Path) -> None:
+    done = este_aggregator("audit", ledger)
+    assert done.exit_code == 1 and isinstance(done.exception, OperatorError)
+    assert "a ledger's folder goes with --data, got a folder" in str(done.exception)
+    assert "for an exported ledger" in " ".join(este_aggregator("audit", "--proof", tmp_path).output.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        (b"", "no JSON, or not all of it"),
+        (b'{"format": "este-pr', "no JSON, or not all of it"),
+        (b"\xff\xfe\x00", "no JSON, or not all of it"),
+        (b"[" * 100_000, "no JSON, or not all of it"),
+        (b"{}", "not a proof of este"),
+        (b'{"format": "este-region-1"}', "not a proof of este: expected the format este-proof-2, got 'este-region-1'"),
+    ],
+    ids=["missing", "empty", "cut short", "no text", "nested", "no format", "an invitation"],
+)
+def test_a_file_that_is_no_proof_is_told_in_a_sentence(tmp_path: Path, content: bytes | None, told: str) -> None:
+    proof, quorum = tmp_path / "proof.json", tmp_path / "quorum.yaml"
+    quorum.write_text(to_yaml(VALIDATORS), encoding="utf-8")
+    if content is not None:
+        proof.write_bytes(content)
+    done = este_aggregator("verify", proof, "--quorum", quorum)
+    assert done.exit_code == 1 and isinstance(done.exception, EsteError)
+    assert told in str(done.exception)
+
+
+def test_a_proof_with_something_added_is_not_as_it_was_made(view: LedgerFile, lived: tuple[Path, Running]) -> None:
+    node = lived[1].village.keys["node"].public_key
+    document = prove_balance(view.five, view.store, "wind")
+    assert verify(document, node).height == view.five.ledger.height
+    for change, told in (
+        ({"balance": 1000}, "somebody has changed it: 'balance'"),
+        ({"region": "hill"}, "says 'hill'"),
+    ):
+        with pytest.raises(EsteError, match=told):
+            verify(document | change, node)
+
+
+def test_what_cannot_be_proven_is_told_with_what_can(view: LedgerFile) -> None:
+    with pytest.raises(
+        NothingToProveError, match="no participant wint on the asset chain: see este-aggregator balances"
+    ):
+        prove_balance(view.five, view.store, "wint")
+    with pytest.raises(NothingToProveError, match="no meter m-gax on the asset chain: see este-aggregator devices"):
+        prove_reading(view.five, view.store, "m-gax", None)
+    with pytest.raises(NothingToProveError, match="no reading of m-gas at or before that time is on the chain"):
+        prove_reading(view.five, view.store, "m-gas", 0)
+
+
+def test_a_file_that_is_no_cosignature_is_named(ledger: Path, tmp_path: Path) -> None:
+    key, other = tmp_path / "regulator.key", tmp_path / "other"
+    keep(key, REGULATOR)
+    for command in (
+        ("cosign", "--data", ledger, "--key", key, "-o", tmp_path / "new", "--after", other),
+        ("prove", "--data", ledger, "--balance", "wind", "--cosignature", other),
+    ):
+        done = este_aggregator(*command)
+        assert isinstance(done.exception, OperatorError)
+        assert f"{other}: expected a cosignature, as este-aggregator cosign writes it" in str(done.exception)
+        other.write_bytes(b"something else")
