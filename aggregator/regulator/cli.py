@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from aggregator.regulator.nodes.cli import admit_node
 from aggregator.regulator.nodes.cli import app as validator
@@ -29,6 +28,7 @@ from aggregator.regulator.shared import (
     open_desk,
 )
 from aggregator.terminal import AsJson, SettingsOption, instant_ms, own_command, plain
+from config.tables import Cell, Column, Table, show
 from protocol.errors import EsteError
 
 if TYPE_CHECKING:
@@ -43,6 +43,14 @@ out = Console()
 
 LISTEN_S: Final = 2.0
 """How long to listen for the requests that the broker keeps."""
+
+REQUESTS: Final = (Column(heading="gateway"), Column(heading="fingerprint"), Column(heading=""))
+MEMBERS: Final = (
+    Column(heading="name"),
+    Column(heading="role", drop=1),
+    Column(heading="fingerprint"),
+    Column(heading="state"),
+)
 
 AuthorityOption = Annotated[
     Path | None, typer.Option("--ca", help="Certificate of the authority that the broker trusts.")
@@ -74,10 +82,10 @@ def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    table = Table("gateway", "fingerprint", "", box=None)
-    for row in rows:
-        table.add_row(*map(plain, row.values()))
-    out.print(table if rows else "Nobody asks. A request can be carried here as a file, too.")
+    if not rows:
+        out.print("Nobody asks. A request can be carried here as a file, too.")
+        return
+    show(Table(REQUESTS, [list(row.values()) for row in rows]), out)
 
 
 @app.command()
@@ -88,11 +96,11 @@ def members(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson 
     if as_json:
         print(json.dumps([asdict(view) for view in views], indent=1))
         return
-    table = Table("name", "role", "fingerprint", "", box=None)
+    rows: list[list[Cell]] = []
     for view in views:
         until = f" after block {view.until_block}" if view.until_block is not None else ""
-        table.add_row(plain(view.name), plain(view.role), view.key or "–", f"{view.state}{until}")
-    out.print(table)
+        rows.append([view.name, view.role, view.key or "–", f"{view.state}{until}"])
+    show(Table(MEMBERS, rows), out)
 
 
 @app.command()

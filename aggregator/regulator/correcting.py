@@ -6,6 +6,7 @@ differences are exact: the corrected energy is rounded down to a watt-hour.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -33,9 +34,8 @@ def deltas_of(ledger: LedgerFile, meter: str, from_ms: int, until_ms: int, times
     earliest, latest = data.horizon_ms, data.totals.frozen_until_ms
     starts = range(-(-max(from_ms, earliest) // length) * length, min(until_ms, latest), length)
     if not starts or not region.can_restate:
-        raise CorrectionError(
-            f"no interval there may be corrected; those that begin from {earliest} to {latest} ms may"
-        )
+        may = f"those that begin from {_instant(earliest)} on and before {_instant(latest)} may"
+        raise CorrectionError(f"no interval there may be corrected; {may}")
     found = [delta for start in starts if (delta := _delta(ledger, meter, start, Fraction(times)))]
     if not found:
         raise CorrectionError(f"that changes nothing: {meter} counted nothing there, or the factor is 1")
@@ -44,6 +44,11 @@ def deltas_of(ledger: LedgerFile, meter: str, from_ms: int, until_ms: int, times
             f"{len(found)} intervals where one record holds {INTERVALS_MAX}: correct a part at a time"
         )
     return tuple(found)
+
+
+def _instant(at_ms: int) -> str:
+    """As --from and --until take it."""
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _delta(ledger: LedgerFile, meter: str, start_ms: int, times: Fraction) -> Delta | None:
@@ -64,7 +69,7 @@ def _known(ledger: LedgerFile, meter: str, start_ms: int) -> tuple[IntervalEnerg
         energies = energies_of(ledger.store, data, start_ms)
         if energies is None:
             raise CorrectionError(
-                f"this ledger does not reach back to the interval from {start_ms}: ask another node's"
+                f"this ledger does not reach back to the interval from {_instant(start_ms)}: ask another node's"
             )
         if meter in energies:
             row = prove_row(energies, meter)
