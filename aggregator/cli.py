@@ -74,8 +74,10 @@ def run(settings: Annotated[Path, typer.Option(help="aggregator.yaml, as init wr
 
     loaded = load(settings, AggregatorSettings)
     if loaded.cometbft is not None:
+        from aggregator.engine.cometbft.home import read_identity
         from aggregator.service.consensus.runner import run as run_replica
 
+        read_identity(loaded.cometbft.home)  # where keys are missing, CometBFT makes others, which nobody has admitted
         run_replica(loaded, loaded.cometbft)
         return
     from aggregator.service.runner import run as run_node

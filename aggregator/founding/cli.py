@@ -111,7 +111,7 @@ def _tell_network(network: Network, folder: Path) -> None:
     out.print(f"  regulator  {fingerprint(network.regulator.thumbprint)}   move regulator.key to a safe place")
     out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
     out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
-    out.print("  region.json is for whoever joins later (join)")
+    out.print("  region.json is for whoever joins later on this machine; elsewhere, with what invite writes")
     if network.not_enrolled:
         out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
     out.print(f"Next, for each node: {own_command()} run --settings {plain(folder)}/NAME/aggregator.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,3 +191,14 @@ def test_the_access_list_that_is_printed_later_names_every_node_too(region: Path
     )
     named = said_by("devices", f"--data={data}", "--acl", "--aggregator-user=hub")
     assert "user hub topic read" in named and "user node-1" not in named
+
+
+@pytest.mark.parametrize("key", ["priv_validator_key.json", "node_key.json"])
+def test_a_node_whose_keys_were_left_behind_does_not_run_with_new_ones(region: Path, tmp_path: Path, key: str) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(region / "node-1", moved)
+    (moved / "cometbft/config" / key).unlink()
+    done = CliRunner().invoke(app, ["run", f"--settings={moved / 'aggregator.yaml'}"])
+    assert isinstance(done.exception, OperatorError)
+    assert re.search(rf"{key}: .*: expected a key file of CometBFT's, got No such file", str(done.exception))
+    assert not (moved / "cometbft/config" / key).exists()

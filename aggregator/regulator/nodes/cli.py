@@ -18,7 +18,7 @@ from aggregator.regulator.shared import (
     compare,
     open_desk,
 )
-from aggregator.terminal import AsJson, DataFolder, SettingsOption, plain
+from aggregator.terminal import AsJson, DataFolder, SettingsOption, own_command, plain
 from config.tables import Column, Table, show
 
 if TYPE_CHECKING:
@@ -154,3 +154,4 @@ def admit_node(
             if sealed is not None:
                 bring_about(sealed, read, regulator, wait_s)
     out.print(f"{who} is an aggregator of the region.")
+    out.print(f"For the broker, if it has an access list: {own_command()} devices --acl", soft_wrap=True)
