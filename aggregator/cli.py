@@ -111,7 +111,7 @@ def status(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
 
 @app.command()
 def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
-    """Show everybody's tokens, factors and rights, in the order of priority. Instants are UTC."""
+    """Show everybody's tokens, factors and rights. In the order of priority; instants are UTC."""
     ledger = _open(data)
     standings = ledger.standings()
     if as_json:
@@ -143,7 +143,7 @@ def devices(
         ),
     ] = None,
 ) -> None:
-    """Show every meter: where it hangs, what it counted, and when it was last heard."""
+    """Show every meter: where it is, and what it counted. Also when it was last heard."""
     from aggregator.ledger.record import Role
     from protocol.topics import access_list
 

@@ -41,7 +41,7 @@ def audit(
         typer.Option(help="With --quorum: the exported ledger must hold the block that this proof ends in."),
     ] = None,
 ) -> None:
-    """Replay a whole ledger from its genesis, and re-derive every factor, token and balance."""
+    """Replay a ledger from its genesis, and re-derive all of it. Every factor, token and balance."""
     from aggregator.service.replay import AuditError
     from config.key_files import load_public
     from protocol.crypto import fingerprint
@@ -90,7 +90,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="New file to write.")],
     data: DataFolder = DATA,
 ) -> None:
-    """Write the whole ledger to one file, which anybody can audit offline."""
+    """Write the whole ledger to one file, to be audited anywhere."""
     from aggregator.service.portable import export as write
     from aggregator.service.store import Store
     from aggregator.service.store_history import StoreHistory
@@ -123,7 +123,7 @@ def publish(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the five logs as static tiles, which witnesses and monitors of transparency logs read."""
+    """Write the five logs as static tiles, for witnesses. Monitors of transparency logs read them, too."""
     from aggregator.service.publish import Publisher
     from aggregator.service.store import Store
     from aggregator.service.store_history import StoreHistory

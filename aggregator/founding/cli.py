@@ -55,7 +55,7 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
         ),
     ] = None,
 ) -> None:
-    """Found a region: make keys and settings, and write the genesis block."""
+    """Found a region: keys, settings and the genesis block."""
     from aggregator.founding.region import found, plan
     from protocol.crypto import fingerprint
 
@@ -132,7 +132,7 @@ def invite(
     output: Annotated[Path, typer.Option("--output", "-o", help="New file to write.")] = Path("region.json"),
     host: Annotated[str | None, typer.Option(help="Host that others reach this node by.")] = None,
 ) -> None:
-    """Write what it takes to join this region: public, and made by a node that runs."""
+    """Write what it takes to join this region. It is public, and made by a node that runs."""
     from aggregator.founding.joining import invite as make
     from config.key_files import write_new
     from config.load import load
@@ -159,7 +159,7 @@ def join(
     ] = None,
     one_machine: Annotated[bool, typer.Option("--one-machine", help="All nodes run on this machine.")] = False,
 ) -> None:
-    """Make a node that follows a region, and the request with which the regulator admits it."""
+    """Make a node that follows a region, and its request. With that the regulator admits it."""
     from aggregator.engine.cometbft.process_port import find_program
     from aggregator.founding.joining import Place, read_invitation
     from aggregator.founding.joining import join as make

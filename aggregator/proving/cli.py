@@ -43,7 +43,7 @@ def prove(
         float, typer.Option("--wait-s", min=0, help="How long to wait for the seal of the block, while a node runs.")
     ] = 10.0,
 ) -> None:
-    """Write one file that proves one reading or balance to anybody who has the keys of those who signed the block."""
+    """Write one file that proves one reading or one balance. Who has the keys of those who signed can check it."""
     from aggregator.service.proof import prove_balance, prove_reading, to_json
     from aggregator.service.query import LedgerFile
     from config.key_files import write_new
@@ -76,7 +76,7 @@ def verify(
         Path | None, typer.Option(help="Who has to have signed, and their keys, from a source that you trust.")
     ] = None,
 ) -> None:
-    """Check a proof offline, with nothing but the key of one node, or those of a quorum."""
+    """Check a proof offline, with nothing but public keys. Say whose: one node's, or those of a quorum."""
     from aggregator.service.proof import PROOF_BYTES_MAX
     from aggregator.service.proof import verify as verify_proof
 
@@ -103,7 +103,7 @@ def cosign(
     ] = None,
     second_opinion: SecondOpinion = False,
 ) -> None:
-    """Audit a ledger, then vouch for its newest block with a key of your own. Works on a copy, offline."""
+    """Audit a ledger, then sign for its newest block. With a key of your own; on a copy, offline."""
     from aggregator.service.cosigning import cosign as vouch
     from config.key_files import load, write_new
     from protocol.crypto import fingerprint

@@ -63,7 +63,7 @@ FingerprintOption = Annotated[
 
 @app.command()
 def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson = False) -> None:
-    """Show who asks to be admitted, as far as the broker keeps their requests."""
+    """Show who asks to be admitted. As far as the broker keeps their requests."""
     from protocol.crypto import fingerprint
 
     with open_desk(settings) as (read, regulator):
@@ -90,7 +90,7 @@ def requests(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson
 
 @app.command()
 def members(settings: SettingsOption = Path("aggregator.yaml"), as_json: AsJson = False) -> None:
-    """Show every key that was ever admitted, what became of it, and which gateways have none."""
+    """Show every key that was ever admitted. Also what became of it, and which gateways have none."""
     with open_desk(settings) as (_, regulator):
         views = regulator.members()
     if as_json:
@@ -158,7 +158,7 @@ def revoke(
     reason: Annotated[str, typer.Option(help="For people; it stands on the asset chain for ever.")] = "",
     wait_s: WaitOption = 30.0,
 ) -> None:
-    """End a member's key: from the next block on, nothing that it signs counts."""
+    """End a member's key. From the next block on, nothing that it signs counts."""
     from aggregator.chains.membership import REASON_MAX
     from config.key_files import load
 
@@ -180,7 +180,7 @@ def accuse(
     settings: SettingsOption = Path("aggregator.yaml"),
     wait_s: WaitOption = 30.0,
 ) -> None:
-    """End a key that has signed two things that cannot both be honest; both go onto the asset chain, as the proof."""
+    """End a key that has signed two stories. Both go onto the asset chain, as the proof."""
     from aggregator.regulator.files import read_envelope
     from config.key_files import load
 
@@ -202,7 +202,7 @@ def correct(
     settings: SettingsOption = Path("aggregator.yaml"),
     wait_s: WaitOption = 30.0,
 ) -> None:
-    """Correct what a meter counted; its intervals are restated, and settled periods made up for."""
+    """Correct what a meter counted. Its intervals are restated, and settled periods made up for."""
     from aggregator.chains.correction import REASON_MAX
     from config.key_files import load
 
@@ -224,7 +224,7 @@ def crl(
     ca_key: Annotated[Path, typer.Option("--ca-key", help="And its private key.")],
     settings: SettingsOption = Path("aggregator.yaml"),
 ) -> None:
-    """Print the list of certificates that the broker must not accept: Mosquitto's `crlfile`."""
+    """Print the certificates that the broker must refuse. As Mosquitto's `crlfile`."""
     from aggregator.regulator.files import load_authority
 
     authority = load_authority(ca, ca_key)

@@ -92,7 +92,7 @@ def validators(
         list[str] | None, typer.Option(help="With --quorum: one without whom nothing counts; may be repeated.")
     ] = None,
 ) -> None:
-    """Show who has a vote when blocks are decided, how much of it, and who could stop the region alone."""
+    """Show who votes on blocks, and with how much weight. Names whoever could stop the region alone."""
     from aggregator.regulator.nodes.desk import quorum_of, validators_of
     from aggregator.service.query import LedgerFile
     from config.quorum import to_yaml
