@@ -19,6 +19,7 @@ from aggregator.regulator.nodes.cli import validators
 from aggregator.regulator.nodes.desk import admission_of_node, check_node_request, no_vote, validators_of, vote
 from aggregator.regulator.rehearsal import WouldBeRefusedError
 from aggregator.regulator.runner import SENT_NAME, earlier_than, keep
+from aggregator.service.mqtt_port import Visit
 from aggregator.service.query import LedgerFile
 from config.key_files import load
 from config.load import load as load_file
@@ -372,7 +373,7 @@ def test_where_no_block_is_decided_that_is_why_nothing_is_taken(
     async def nothing(*_: Any) -> None:
         """The broker takes it, and that is all that happens."""
 
-    monkeypatch.setattr(runner.Visit, "publish", nothing)
+    monkeypatch.setattr(Visit, "publish", nothing)
     monkeypatch.setattr(Regulator, "check_running", lambda self: None)
     desk.admit(a_request())
     if has_votes:
