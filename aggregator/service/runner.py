@@ -13,26 +13,22 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
 from aggregator.ledger.record import Record
-from aggregator.service.ingest import Ingest, Opened
+from aggregator.service.door import Door
+from aggregator.service.ingest import Ingest
 from aggregator.service.log import configure, tell_loop_errors
-from aggregator.service.mqtt_port import BrokerPort, Incoming
+from aggregator.service.mqtt_port import BrokerPort
 from aggregator.service.node import Node
-from aggregator.service.notify import Outgoing
-from aggregator.service.repeats import SUM_UP_MS, Repeats
 from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings
 from config.tasks import end, wait_for_any
-from protocol.crypto import digest_of
 from protocol.errors import OperatorError
-from protocol.refusals import RefusalCode, Refused
 
 T = TypeVar("T")
 
@@ -61,20 +57,6 @@ def run(settings: AggregatorSettings) -> None:
         asyncio.run(_Runner(settings, node, broker).run())
 
 
-@dataclass(frozen=True, slots=True)
-class _TurnedAway:
-    """A kind of message that came into no block: from one gateway, if its key says so."""
-
-    event: str
-    code: RefusalCode
-    gateway: str | None = None
-
-    @property
-    def about(self) -> dict[str, str]:
-        """What there is to log of it."""
-        return {"code": self.code.name} | ({"gateway": self.gateway} if self.gateway else {})
-
-
 class _Runner:
     """One node, its broker, and the tasks between them."""
 
@@ -83,7 +65,7 @@ class _Runner:
         self._broker = broker
         self._ingest = Ingest(node.check, settings.verify_threads, settings.pending_max)
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._repeats: Repeats[_TurnedAway] = Repeats()
+        self._door = Door(node)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
 
@@ -118,39 +100,21 @@ class _Runner:
         """Move what was verified into the queue, in order; answer what was refused at the door."""
         while True:
             opened = await self._ingest.next_chunk()
-            answers, turned_away = await self._in_ledger_thread(partial(self._submit, opened))
-            for kind, why in turned_away:
-                if self._repeats.is_news(kind, _now_ms()):
-                    log.warning(kind.event, **kind.about, why=why)
+            answers, turned_away = await self._in_ledger_thread(partial(self._door.sort, opened, self._submit))
+            self._door.tell(turned_away, _now_ms())
             await self._broker.publish(answers)
             self._wake.set()
 
-    def _submit(self, opened: list[tuple[Incoming, Opened]]) -> tuple[list[Outgoing], list[tuple[_TurnedAway, str]]]:
-        """Queue what was opened; the answers to the rest, and what there is to log of it."""
-        answers, turned_away = [], []
-        for incoming, one in opened:
-            if isinstance(one, Record):
-                self._node.submit(one, _now_ms())
-            elif isinstance(one, Refused) and one.code.is_from_known_author:
-                turned_away.append((_TurnedAway("refused", one.code, incoming.gateway), one.detail))
-                answers.append(self._node.refusal(incoming.gateway, digest_of(incoming.payload), one))
-            else:
-                again = self._node.answer_again(incoming.payload) if one.code is RefusalCode.UNKNOWN_KEY else []
-                answers += again
-                if not again:
-                    turned_away.append((_TurnedAway("ignored", one.code), f"came on the topic of {incoming.gateway}"))
-        return answers, turned_away
-
-    def _sum_up(self, now_ms: int) -> None:
-        """Tell how often came what was told once."""
-        for kind, count in self._repeats.summed_up(now_ms):
-            log.warning(kind.event, **kind.about, more=count)
+    def _submit(self, record: Record) -> tuple[()]:
+        """Queue a record: its block says what there is to tell of it."""
+        self._node.submit(record, _now_ms())
+        return ()
 
     async def _close_blocks(self) -> None:
         """Close a block whenever the queue or time alone wants one, until told to stop."""
         while not self._stop.is_set():
             self._wake.clear()
-            self._sum_up(_now_ms())
+            self._door.sum_up(_now_ms())
             due_ms = self._node.due_in_ms(_now_ms())
             if due_ms is None or due_ms > 0:
                 wait_s = IDLE_S if due_ms is None else min(IDLE_S, due_ms / 1000)
@@ -177,7 +141,7 @@ class _Runner:
                 await self._broker.drain()
         except TimeoutError:
             log.warning("the broker did not take everything; receipts will be asked for again")
-        self._sum_up(_now_ms() + SUM_UP_MS)
+        self._door.shut(_now_ms())
         log.info("stopped", height=self._node.five.ledger.height)
 
     async def _in_ledger_thread(self, call: Callable[[], T]) -> T:

@@ -64,6 +64,11 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def test_a_peer_is_read_as_it_is_written() -> None:
+    for peer in (*CONFIG.peers, Peer("ef" * 20, "10.0.0.7", 1)):
+        assert Peer.parse(str(peer)) == peer
+
+
 @pytest.mark.parametrize("version", ["0.38.21", "0.38.25", "v0.38.99", "0.38.25-3-gbaaa61e"])
 def test_a_safe_version_of_our_line_is_taken(version: str) -> None:
     check_version(Path("cometbft"), version)

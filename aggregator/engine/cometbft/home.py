@@ -44,6 +44,17 @@ class Peer:
     def __str__(self) -> str:
         return f"{self.node_id}@{self.host}:{self.port}"
 
+    @classmethod
+    def parse(cls, text: str) -> Peer:
+        """Read what `str` writes.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        node_id, _, place = text.partition("@")
+        host, _, port = place.rpartition(":")
+        return cls(node_id, host, int(port))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pacing:

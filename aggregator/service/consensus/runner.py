@@ -28,23 +28,23 @@ from aggregator.ledger.record import Record
 from aggregator.service.consensus.replica import Replica
 from aggregator.service.consensus.sealing import Sealing
 from aggregator.service.consensus.snapshots import Snapshots
-from aggregator.service.ingest import Ingest, Opened
+from aggregator.service.door import Door
+from aggregator.service.ingest import Ingest
 from aggregator.service.keeper import Keeper, restore
 from aggregator.service.log import configure, tell_loop_errors
-from aggregator.service.mqtt_port import BrokerPort, Incoming
+from aggregator.service.mqtt_port import BrokerPort
 from aggregator.service.notify import Outgoing
 from aggregator.service.store import Store
 from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings, CometBft
 from config.tasks import end, wait_for_any
-from protocol.crypto import digest_of
 from protocol.errors import LinkError, OperatorError
-from protocol.refusals import RefusalCode
 
 T = TypeVar("T")
 
 DISK_PAUSE_S: Final = 5.0
+IDLE_S: Final = 1.0
 SOCKET_NAME: Final = "app.sock"
 LOG_NAME: Final = "cometbft.log"
 TOLD_MAX: Final = 100_000
@@ -87,7 +87,7 @@ def config_of(settings: AggregatorSettings, cometbft: CometBft) -> NodeConfig:
         p2p_host=cometbft.p2p_host,
         p2p_port=cometbft.p2p_port,
         external_address=cometbft.external_address,
-        peers=tuple(map(_peer, cometbft.peers)),
+        peers=tuple(map(Peer.parse, cometbft.peers)),
         is_on_one_machine=cometbft.is_on_one_machine,
         pacing=Pacing(
             propose_ms=cometbft.propose_ms, commit_ms=cometbft.block_pause_ms, empty_every_ms=cometbft.empty_every_ms
@@ -116,6 +116,7 @@ class _Runner:
         self._keeper = keeper
         self._broker = broker
         self._supervisor = supervisor
+        self._door = Door(keeper)
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._pool = ThreadPoolExecutor(settings.verify_threads, thread_name_prefix="check")
         self._told: asyncio.Queue[list[Outgoing]] = asyncio.Queue(TOLD_MAX)
@@ -144,6 +145,7 @@ class _Runner:
             asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive)),
             asyncio.create_task(self._take_in(rpc)),
             asyncio.create_task(self._say()),
+            asyncio.create_task(self._sum_up()),
             asyncio.create_task(sealing.run()),
             asyncio.create_task(self._keep_pair()),
         ]
@@ -155,6 +157,7 @@ class _Runner:
             self._ingest.close()
             self._ledger_thread.shutdown(wait=True)
             self._pool.shutdown(wait=True)
+        self._door.shut(_now_ms())
         log.info("stopped", height=self._keeper.five.ledger.height)
 
     async def _keep_pair(self) -> None:
@@ -181,7 +184,10 @@ class _Runner:
         """Pass on what was verified and may fit; answer what was refused at the door."""
         while True:
             opened = await self._ingest.next_chunk()
-            answers, fit = await self._in_ledger_thread(partial(self._sort, opened))
+            fit = list[bytes]()
+            let_in = partial(self._let_in, fit)
+            answers, turned_away = await self._in_ledger_thread(partial(self._door.sort, opened, let_in))
+            self._door.tell(turned_away, _now_ms())
             await self._broker.publish(answers)
             try:
                 await rpc.broadcast(fit)
@@ -189,21 +195,17 @@ class _Runner:
                 log.warning("consensus takes nothing now; gateways send again", why=str(error), records=len(fit))
                 await asyncio.sleep(LINK_PAUSE_S)
 
-    def _sort(self, opened: list[tuple[Incoming, Opened]]) -> tuple[list[Outgoing], list[bytes]]:
-        answers, fit = list[Outgoing](), list[bytes]()
-        for incoming, one in opened:
-            if isinstance(one, Record):
-                told = self._keeper.at_door(one)
-                if told is None:
-                    fit.append(one.envelope.data)
-                else:
-                    answers += told
-            elif one.code.is_from_known_author:
-                log.warning("refused", gateway=incoming.gateway, code=one.code.name, why=one.detail)
-                answers.append(self._keeper.refusal(incoming.gateway, digest_of(incoming.payload), one))
-            elif one.code is RefusalCode.UNKNOWN_KEY:
-                answers += self._keeper.answer_again(incoming.payload)
-        return answers, fit
+    def _let_in(self, fit: list[bytes], record: Record) -> list[Outgoing]:
+        """Add a record to those that `fit`, or say at once what there is to tell of it."""
+        told = self._keeper.at_door(record)
+        if told is None:
+            fit.append(record.envelope.data)
+        return told or []
+
+    async def _sum_up(self) -> None:
+        while True:
+            await asyncio.sleep(IDLE_S)
+            self._door.sum_up(_now_ms())
 
     def _tell(self, outgoing: list[Outgoing]) -> None:
         """Take what is to be told, in the ledger's thread."""
@@ -219,12 +221,6 @@ class _Runner:
 
     async def _in_ledger_thread(self, call: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._ledger_thread, call)
-
-
-def _peer(text: str) -> Peer:
-    node_id, _, place = text.partition("@")
-    host, _, port = place.rpartition(":")
-    return Peer(node_id, host, int(port))
 
 
 def _now_ms() -> int:
