@@ -15,7 +15,7 @@ from agent.agreement import Agreement
 from agent.inbox import Inbox
 from agent.outbox import queue as outbox
 from agent.outbox.queue import Alive, Forget, LinkDown, LinkUp, Outbox, Paged, SetAside, Signed, Tick
-from agent.standing import Believed, OrderKey, Placed, Verdict, buyers_unknown_to, judge, orders_due
+from agent.standing import Believed, OrderKey, Placed, Verdict, buyers_unknown_to, judge, key_of, orders_due
 from config.settings.agent import StandingOrder
 from protocol.errors import MessageError
 from protocol.messages import Receipt, Refusal, Statement
@@ -136,7 +136,7 @@ class Session:
                 self._buying.discard(placed.key)
                 return []
             case NotBought(order):
-                self._buying.discard((order.participant, order.kind))
+                self._buying.discard(key_of(order))
                 return []
             case _:
                 return [*self._outbox.handle(event, now_ms)]
@@ -167,9 +167,9 @@ class Session:
         if verdict is not Verdict.NEWER:
             return []
         self.believed = new
-        waiting = [order for order in self._orders if (order.participant, order.kind) not in self._buying]
+        waiting = [order for order in self._orders if key_of(order) not in self._buying]
         due = orders_due(waiting, self._placed, new.statement)
-        self._buying.update((order.participant, order.kind) for order in due)
+        self._buying.update(map(key_of, due))
         return [*self._outbox.handle(Alive(), now_ms), Believe(new, data), *map(Buy, due)]
 
     def _after_answers(self, effects: Sequence[Effect]) -> list[Effect]:

@@ -69,6 +69,11 @@ OrderKey = tuple[str, RightKind]
 """Participant and right: one order each."""
 
 
+def key_of(order: StandingOrder) -> OrderKey:
+    """What tells a standing order apart."""
+    return order.participant, order.kind
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
     """The last purchase that was signed for a standing order, and what came of it."""
@@ -110,7 +115,7 @@ def orders_due(
     due = []
     for order in orders:
         standing = standings.get(order.participant)
-        last = placed.get((order.participant, order.kind))
+        last = placed.get(key_of(order))
         if standing is None or (last is not None and not last.is_settled_in(statement)):
             continue
         if _can_afford(order, standing) and not _holds_next(order.kind, standing, statement.time_ms):

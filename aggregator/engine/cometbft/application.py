@@ -25,9 +25,6 @@ VALIDATOR_KEY_BYTES: Final = 32
 CHUNK_BYTES_MAX: Final = 16_000_000 - 1_000
 """The longest snapshot chunk: CometBFT's peers take messages of 16,000,000 bytes (statesync/messages.go)."""
 
-SNAPSHOTS_OFFERED_MAX: Final = 10
-"""How many snapshots CometBFT tells a peer of, newest first (statesync/reactor.go)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Validator:
