@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from aggregator.ledger.table import Journal, Table, flat
 from protocol.canonical import Value, decode, encode, fields_of
+from protocol.crypto import PublicKey, ValidatorKey
 from protocol.errors import EncodingError
 from protocol.fields import name, octets, optional, row, uint
 from protocol.link import Link
+from protocol.quorum import Member, Quorum, more_than_two_thirds
 from protocol.refusals import RefusalCode, Refused
 
 VALIDATORS_TABLE: Final = 13
@@ -138,6 +140,28 @@ class Validators:
         if len(self._rows) == 1:
             raise Refused(RefusalCode.LAST_VALIDATOR, f"{member} is the only validator: set another one first")
         self._rows.remove(member)
+
+
+def quorum_of(
+    region: str,
+    validators: Mapping[str, Validator],
+    node_keys: Mapping[str, PublicKey],
+    required: Iterable[str] = (),
+) -> Quorum:
+    """Who has to have signed what is to be believed: more than two thirds of the power of those who vote.
+
+    Args:
+        region: its name.
+        validators: by name.
+        node_keys: what nodes sign checkpoints with, by name; whoever has no live key has none here.
+        required: validators without whom nothing counts, such as the regulator's.
+    """
+    members = tuple(
+        Member(name=member, power=one.power, node_key=node_keys.get(member), validator_key=ValidatorKey(one.key))
+        for member, one in sorted(validators.items())
+    )
+    threshold = more_than_two_thirds(sum(one.power for one in validators.values()))
+    return Quorum(region=region, members=members, threshold=threshold, required=tuple(required))
 
 
 def changed_powers(before: Mapping[str, Validator], after: Mapping[str, Validator]) -> list[tuple[bytes, int]]:

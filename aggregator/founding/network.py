@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aggregator.chains.validators import Validator
+from aggregator.chains.validators import Validator, quorum_of
 from aggregator.engine.cometbft.home import (
     CHAIN_ID_CHARACTERS_MAX,
     GenesisValidator,
@@ -43,9 +43,8 @@ from aggregator.founding.region import (
 )
 from config.key_files import write_new
 from config.quorum import to_yaml
-from protocol.crypto import PublicKey, SoftwareKey, ValidatorKey, digest_of
+from protocol.crypto import PublicKey, SoftwareKey, digest_of
 from protocol.errors import OperatorError
-from protocol.quorum import Member, Quorum, more_than_two_thirds
 
 POWER: Final = 10
 """Of each validator in the beginning: alike, and with room for the regulator to shift."""
@@ -122,7 +121,7 @@ def found_network(folder: Path, region: Plan, names: list[str], *, program: Path
         write_new(node.folder / SETTINGS_NAME, settings_text(region, name, _consensus(node, peers)).encode())
     write_new(folder / KEYS_NAME, "".join(key.to_pem() for key in keys.values()).encode())
     write_access_list(folder, region, names)
-    write_new(folder / QUORUM_NAME, to_yaml(_quorum(region.grid.region, keys, validators)).encode())
+    write_new(folder / QUORUM_NAME, to_yaml(quorum_of(region.grid.region, validators, keys)).encode())
     everybody = [str(node.peer) for node in nodes.values()]
     network_file = (next(iter(nodes.values())).folder / HOME / "config/genesis.json").read_text(encoding="utf-8")
     invitation = Invitation(genesis, json.loads(network_file), tuple(everybody))
@@ -142,15 +141,6 @@ def _check(region: str, nodes: int, first_port: int) -> None:
     if nodes > VALIDATORS_PER_PAGE:
         raise OperatorError("command line", "--validators", f"at most {VALIDATORS_PER_PAGE} nodes", str(nodes))
     see_that_free(range(first_port, first_port + 2 * nodes))
-
-
-def _quorum(region: str, keys: Mapping[str, PublicKey], validators: Mapping[str, Validator]) -> Quorum:
-    members = tuple(
-        Member(name=name, power=one.power, node_key=keys[name], validator_key=ValidatorKey(one.key))
-        for name, one in sorted(validators.items())
-    )
-    total = sum(one.power for one in validators.values())
-    return Quorum(region=region, members=members, threshold=more_than_two_thirds(total))
 
 
 def _make_node(folder: Path, program: Path, p2p_port: int) -> _Node:

@@ -93,7 +93,7 @@ def validators(
     ] = None,
 ) -> None:
     """Show who votes on blocks, and with how much weight. Names whoever could stop the region alone."""
-    from aggregator.regulator.nodes.desk import quorum_of, validators_of
+    from aggregator.regulator.nodes.desk import current_quorum, validators_of
     from aggregator.service.query import LedgerFile
     from config.quorum import to_yaml
 
@@ -102,7 +102,7 @@ def validators(
     with closing(LedgerFile(data)) as ledger:
         views = validators_of(ledger.five.asset)
         if quorum:
-            print(to_yaml(quorum_of(ledger.five.ledger.region, ledger.five.asset, required or ())), end="")
+            print(to_yaml(current_quorum(ledger.five.ledger.region, ledger.five.asset, required or ())), end="")
             return
     if as_json:
         print(json.dumps([asdict(view) for view in views], indent=1))

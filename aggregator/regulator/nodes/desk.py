@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from aggregator.chains.asset import AssetChain
 from aggregator.chains.membership import Admission
-from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.chains.validators import Validator, ValidatorChange, quorum_of
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
-from protocol.crypto import SigningKey, ValidatorKey, fingerprint
+from protocol.crypto import SigningKey, fingerprint
 from protocol.messages import MessageType
 from protocol.node_request import NodeRequest
-from protocol.quorum import Member, Quorum, more_than_two_thirds
+from protocol.quorum import Quorum
 from protocol.topics import AGGREGATOR
 
 
@@ -55,8 +55,8 @@ def validators_of(asset: AssetChain) -> list[ValidatorView]:
     ]
 
 
-def quorum_of(region: str, asset: AssetChain, required: Collection[str] = ()) -> Quorum:
-    """Who has to have signed what is to be believed, as the chain has it: more than two thirds of the power.
+def current_quorum(region: str, asset: AssetChain, required: Collection[str] = ()) -> Quorum:
+    """Who has to have signed what is to be believed, as the chain has it.
 
     Args:
         region: its name.
@@ -72,12 +72,7 @@ def quorum_of(region: str, asset: AssetChain, required: Collection[str] = ()) ->
     if without := sorted(set(required) - set(votes)):
         raise RegulatorError(f"{without[0]} has no vote, {', '.join(votes)} have")
     keys = {author.name: author.key for author in asset.members(Role.AGGREGATOR)}
-    members = tuple(
-        Member(name=name, power=one.power, node_key=keys.get(name), validator_key=ValidatorKey(one.key))
-        for name, one in votes.items()
-    )
-    threshold = more_than_two_thirds(sum(one.power for one in votes.values()))
-    return Quorum(region=region, members=members, threshold=threshold, required=tuple(required))
+    return quorum_of(region, votes, keys, required)
 
 
 def check_node_request(regulator: Regulator, request: NodeRequest) -> None:
