@@ -177,13 +177,20 @@ class Regulator:
         """
         self.check_request(request)
         self.aggregator()
-        present = self.member(request.gateway)
-        if present is not None and present.key == request.key:
+        return self.admit(Author(request.gateway, Role.GATEWAY, request.key), key, replace=replace)
+
+    def admit(self, member: Author, key: SigningKey, *, replace: bool) -> Sealed | None:
+        """Sign the admission of a member in any role; None if it is admitted with this very key already.
+
+        Raises:
+            RegulatorError: the name is taken and is not to be replaced, or `key` is not the regulator's.
+        """
+        present = self.member(member.name)
+        if present is not None and present.key == member.key:
             return None
         if present is not None and not replace:
             known = fingerprint(present.key.thumbprint)
-            raise RegulatorError(f"{request.gateway} is admitted with the key {known}: say --replace to end that one")
-        member = Author(request.gateway, Role.GATEWAY, request.key)
+            raise RegulatorError(f"{member.name} is admitted with the key {known}: say --replace to end that one")
         replaces = present.key.thumbprint if present else None
         return self.seal(lambda link: Admission(link, member, replaces).encode(), MessageType.ADMISSION, key)
 

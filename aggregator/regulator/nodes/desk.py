@@ -10,11 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from aggregator.chains.asset import AssetChain
-from aggregator.chains.membership import Admission
 from aggregator.chains.validators import Validator, ValidatorChange, quorum_of
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
-from protocol.crypto import SigningKey, fingerprint
+from protocol.crypto import SigningKey
 from protocol.messages import MessageType
 from protocol.node_request import NodeRequest
 from protocol.quorum import Quorum
@@ -99,17 +98,11 @@ def admission_of_node(regulator: Regulator, request: NodeRequest, key: SigningKe
             old key, or `key` is not the regulator's.
     """
     check_node_request(regulator, request)
-    present = regulator.member(request.name)
-    if present is not None and present.key == request.key:
-        return None
-    if present is not None and not replace:
-        known = fingerprint(present.key.thumbprint)
-        raise RegulatorError(f"{request.name} is admitted with the key {known}: say --replace to end that one")
-    if present is not None and request.consensus_key is None and request.name in regulator.asset.validators():
+    present, votes = regulator.member(request.name), regulator.asset.validators()
+    is_replaced = replace and present is not None and present.key != request.key
+    if is_replaced and request.consensus_key is None and request.name in votes:
         raise RegulatorError(f"{request.name} has a vote, and the request names no key to go on voting with")
-    member = Author(request.name, Role.AGGREGATOR, request.key)
-    replaces = present.key.thumbprint if present else None
-    return regulator.seal(lambda link: Admission(link, member, replaces).encode(), MessageType.ADMISSION, key)
+    return regulator.admit(Author(request.name, Role.AGGREGATOR, request.key), key, replace=replace)
 
 
 def vote(
