@@ -8,9 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
-from rich.console import Console
 
-from aggregator.terminal import console, instant, instant_ms, load_proof, load_quorum, own_command, plain, read_bounded
+from aggregator.terminal import (
+    DataFolder,
+    err,
+    instant,
+    instant_ms,
+    load_proof,
+    load_quorum,
+    out,
+    own_command,
+    plain,
+    read_bounded,
+)
 
 if TYPE_CHECKING:
     from aggregator.service.replay import Progress
@@ -23,10 +33,6 @@ T = TypeVar("T")
 SEALED_EVERY_S: Final = 0.2
 """How often the ledger is asked whether the seal is there."""
 
-out = console()
-err = Console(stderr=True)
-
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder of the ledger.")]
 SecondOpinion = Annotated[
     bool, typer.Option("--second-opinion", help="Verify every signature again with python-ecdsa; slow.")
 ]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
 from aggregator.regulator.nodes.cli import admit_node
 from aggregator.regulator.nodes.cli import app as validator
@@ -24,10 +23,9 @@ from aggregator.regulator.shared import (
     WaitOption,
     bring_about,
     compare,
-    err,
     open_desk,
 )
-from aggregator.terminal import AsJson, SettingsOption, instant_ms, own_command, plain
+from aggregator.terminal import AsJson, SettingsOption, err, instant_ms, out, own_command, plain
 from config.tables import Cell, Column, Table, show
 from protocol.errors import EsteError
 
@@ -39,7 +37,6 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Who may sign in the region."
 )
 app.add_typer(validator, name="validator")
-out = Console()
 
 LISTEN_S: Final = 2.0
 """How long to listen for the requests that the broker keeps."""

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from aggregator.terminal import err
 
 if TYPE_CHECKING:
     from aggregator.regulator.desk import Regulator, Sealed
     from config.settings.aggregator import AggregatorSettings
     from protocol.crypto import PublicKey
-
-err = Console(stderr=True)
 
 KeyOption = Annotated[Path, typer.Option("--key", help="The regulator's private key.")]
 WaitOption = Annotated[float, typer.Option("--wait-s", min=0, help="How long to wait until the node has taken it.")]

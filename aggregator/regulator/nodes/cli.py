@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
 from aggregator.regulator.shared import (
     KeyOption,
@@ -18,7 +17,7 @@ from aggregator.regulator.shared import (
     compare,
     open_desk,
 )
-from aggregator.terminal import AsJson, DataFolder, SettingsOption, own_command, plain
+from aggregator.terminal import AsJson, DataFolder, SettingsOption, out, own_command, plain
 from config.tables import Column, Table, show
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Who has a vote when blocks are decided.",
 )
-out = Console()
 
 PowerOption = Annotated[int, typer.Option("--power", min=1, help="How much its vote weighs.")]
 VALIDATORS: Final = (
