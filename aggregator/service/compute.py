@@ -17,7 +17,7 @@ from aggregator.chains.five import Five
 from aggregator.chains.interval_energy import energies_root
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
 from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
-from aggregator.service.stated import History, energies_of, stated_of
+from aggregator.service.stated import LeafSource, energies_of, stated_of
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
 from protocol.link import Link
@@ -42,7 +42,7 @@ class ComputeNode:
     name: str
     key: SigningKey
     physics: Recompute
-    history: History
+    history: LeafSource
     """Where it finds what the state has forgotten."""
 
     def due_record(self, five: Five) -> bytes | None:

@@ -16,33 +16,33 @@ from protocol.errors import EncodingError
 from protocol.messages import MessageType
 
 
-class History(Protocol):
-    """The log, block by block."""
+class LeafSource(Protocol):
+    """Where the leaves of the log are found, block by block. An audit reads records from a `history.History` instead."""
 
     def bodies_of_block(self, height: int) -> Iterable[bytes]:
         """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
 
 
-def energies_of(history: History, data: DataChain, start_ms: int) -> Energies | None:
+def energies_of(source: LeafSource, data: DataChain, start_ms: int) -> Energies | None:
     """With what an interval was closed, or restated last; None where the log does not reach back so far.
 
     It must be an interval that may be restated.
     """
     closed = data.late.closed[start_ms]
     energies: Energies | None = None if closed.meters else {}
-    for body in history.bodies_of_block(closed.height):
+    for body in source.bodies_of_block(closed.height):
         if (found := read_metered_leaf(body, start_ms)) is not None:
             energies = found
     return energies
 
 
-def stated_of(history: History, data: DataChain, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
+def stated_of(source: LeafSource, data: DataChain, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
     """What was stated last of everybody in an interval; None where the log does not reach back so far.
 
     It must be an interval that may be restated.
     """
     stated: tuple[ParticipantFlow, ...] | None = None
-    for body in history.bodies_of_block(data.late.closed[start_ms].height):
+    for body in source.bodies_of_block(data.late.closed[start_ms].height):
         if (found := _stated(body, start_ms)) is not None:
             stated = found
     return stated
