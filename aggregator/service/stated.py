@@ -17,7 +17,7 @@ from protocol.messages import MessageType
 
 
 class LeafSource(Protocol):
-    """Where the leaves of the log are found, block by block. An audit reads records from a `history.History` instead."""
+    """Where the leaves of the log are found, block by block. An audit reads from a `history.History` instead."""
 
     def bodies_of_block(self, height: int) -> Iterable[bytes]:
         """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""

@@ -13,7 +13,8 @@ import pytest
 from aggregator.engine.cometbft.application import Draft, Finalized, Genesis, LastCommit, OrderedBlock
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.service.audit import audit
-from aggregator.service.consensus.replica import AHEAD_MAX, Replica
+from aggregator.service.consensus.mempool import AHEAD_MAX
+from aggregator.service.consensus.replica import Replica
 from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.keeper import Keeper, begin, restore
 from aggregator.service.notify import Outgoing

@@ -41,29 +41,19 @@ from aggregator.engine.order import broken_order, by_number, in_order
 from aggregator.engine.order_note import split_note
 from aggregator.engine.waits import Waits
 from aggregator.ledger.block import Block
-from aggregator.ledger.record import Record, Role
+from aggregator.ledger.record import Record
 from aggregator.service.consensus.drafting import decided, fill
+from aggregator.service.consensus.mempool import check_waits, is_ripe
 from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.keeper import Keeper
 from aggregator.service.notify import Outgoing
-from protocol.batch import Batch
 from protocol.checkpoint import BlockHead
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, OperatorError
-from protocol.refusals import RefusalCode, Refused
+from protocol.refusals import Refused
 
 OPENED_MAX: Final = 8192
 """Records kept open: several blocks' worth, at some ten kilobytes each."""
-
-AHEAD_MAX: Final = 4096
-"""How far a record's number may be ahead of the chain while it waits: more than any gateway has under way."""
-
-STALE_MS: Final = 2000
-"""A block's time is that of the votes for the block before it. Where that lies further back than this, readings wait
-rather than be refused as from the future: the block after has a fresher time."""
-
-WAITS: Final = frozenset((Role.GATEWAY, Role.REGULATOR))
-"""Whose records come through the mempool. A node's own come with its proposals."""
 
 WAITING_MAX: Final = 100_000
 """Of so many records that wait it is remembered since when, at some hundred bytes each."""
@@ -160,7 +150,7 @@ class Replica:
         """Whether an envelope may wait. In any thread."""
         try:
             record = self._opened.open(tx)
-            self._check_waits(record)
+            check_waits(record, self._keeper.five)
         except Refused as refused:
             self._waits.forget([digest_of(tx)])
             return TxResult(refused.code.value, log=refused.detail)
@@ -275,43 +265,16 @@ class Replica:
         """Open an envelope by the chains as they stand: a snapshot may have replaced them."""
         return self._keeper.five.ledger.check(data)
 
-    def _check_waits(self, record: Record) -> None:
-        """See that a record may wait for a block.
-
-        Raises:
-            Refused: its key counts no more, its number is taken or far ahead, or it does not come this way.
-        """
-        five, author = self._keeper.five, record.author
-        if author.role not in WAITS:
-            raise Refused(RefusalCode.NOT_THEIR_TYPE, "a node's own records come with its proposals")
-        if five.asset.author_of(record.envelope.key_id) != author:
-            raise Refused(RefusalCode.UNKNOWN_KEY, f"the key of {author.name} counts no more")
-        last = five.ledger.last_record(author.name).sequence
-        if record.link.sequence <= last:
-            raise Refused(RefusalCode.SEQUENCE_REPLAYED, f"the chain is at {last}")
-        if record.link.sequence > last + AHEAD_MAX:
-            raise Refused(RefusalCode.SEQUENCE_SKIPPED, f"the chain is at {last}")
-
     def _ready(self, draft: Draft) -> Iterable[Record]:
-        """What waits and opens, without readings that only seem to come from the future: see `STALE_MS`."""
+        """What waits, opens, and is ripe."""
         now_ms = self._now_ms()
-        is_stale = now_ms - draft.time_ms > STALE_MS
         for tx in draft.txs:
             try:
                 record = self._opened.open(tx)
             except Refused:
                 continue
-            if not (is_stale and self._is_ahead(record, draft.time_ms, now_ms)):
+            if is_ripe(record, self._keeper.five, block_ms=draft.time_ms, now_ms=now_ms):
                 yield record
-
-    def _is_ahead(self, record: Record, block_ms: int, now_ms: int) -> bool:
-        """Whether a batch would be refused as from the future by a block's time, and not by the time it is."""
-        batch = record.message
-        if not isinstance(batch, Batch):
-            return False
-        latest_ms = batch.clock.epoch_ms + max(block.end_ms for block in batch.meters)
-        future_max_ms = self._keeper.five.asset.region.rules.time.future_max_ms
-        return block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
 
     def _open_decided(self, txs: Sequence[bytes]) -> tuple[dict[bytes, TxResult], list[Record], list[int]]:
         """What is to be said of each transaction of a decided block, by digest; and the records that fit.
