@@ -101,6 +101,11 @@ class MeterBlock(Readings):
         )
 
     @property
+    def latest_ms(self) -> int:
+        """When the last read of all was complete, a slow one or not, on the boot's clock."""
+        return max(self.end_ms, self.slow.end_ms) if self.slow else self.end_ms
+
+    @property
     def told(self) -> tuple[Quantity, ...]:
         """What every reading tells: columns, and behind them energy registers."""
         return (*self.quantities, *self.words)

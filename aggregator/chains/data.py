@@ -203,7 +203,7 @@ class DataChain:
     def _take(self, asset: MeterAsset, block: MeterBlock, batch: Batch, future_ms: int) -> None:
         state = self.meters.get(asset.meter.id)
         epoch, starts, slow = batch.clock.epoch_ms + block.first_ms, block.starts_ms, block.slow
-        if batch.clock.epoch_ms + max(block.end_ms, slow.end_ms if slow else 0) > future_ms:
+        if batch.clock.epoch_ms + block.latest_ms > future_ms:
             raise Refused(RefusalCode.FROM_THE_FUTURE, f"{asset.meter.id}: a reading from after {future_ms} ms")
         same_boot = state is not None and state.boot_id == batch.boot_id
         if state is not None and same_boot and block.first_ms <= state.last_boot_ms:

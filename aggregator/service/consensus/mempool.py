@@ -50,6 +50,6 @@ def is_ripe(record: Record, five: Five, *, block_ms: int, now_ms: int) -> bool:
     batch = record.message
     if now_ms - block_ms <= STALE_MS or not isinstance(batch, Batch):
         return True
-    latest_ms = batch.clock.epoch_ms + max(block.end_ms for block in batch.meters)
+    latest_ms = batch.clock.epoch_ms + max(block.latest_ms for block in batch.meters)
     future_max_ms = five.asset.region.rules.time.future_max_ms
     return not block_ms + future_max_ms < latest_ms <= now_ms + future_max_ms
