@@ -4,7 +4,8 @@ What lies there is verified by whoever fetches it, with no word of este's: tiles
 (c2sp.org/tlog-checkpoint), which witnesses cosign. Every file appears whole, and the checkpoints last, so a reader
 never sees one whose tiles are not there yet. Publishing again adds what is new.
 
-    <folder>/block                          the node's checkpoint, in este's words, of the block that all this is of
+    <folder>/block                          the node's checkpoint, in este's words, of the block that all this is of;
+                                            none where its word did not count, and it has signed nothing for the block
     <folder>/<chain>/checkpoint             the head of that chain's log, as a signed note
     <folder>/<chain>/tile/<level>/<number>  hashes
     <folder>/<chain>/tile/entries/<number>  what was hashed: envelopes, and what blocks brought about
@@ -82,12 +83,19 @@ class Publisher:
                 log = head.log(chain)
                 note = sign_note(LogText(self._origin_of(chain), log.size, log.root), self._key)
                 _write(self._log_folder(chain) / "checkpoint", [note])
-            _write(self._folder / "block", [kept[1]])
+            self._write_block(kept[1])
             for chain in ChainName:
                 self._drop_parts(chain, head.log(chain).size)
         except OSError as error:
             raise OperatorError(self._folder, "", "a place to write to", error.strerror or str(error)) from error
         return [self._published(chain, head, files[chain]) for chain in ChainName]
+
+    def _write_block(self, checkpoint: bytes) -> None:
+        """Publish the node's checkpoint. Where it has none, the one of an earlier block would be of other logs."""
+        if checkpoint:
+            _write(self._folder / "block", [checkpoint])
+        else:
+            (self._folder / "block").unlink(missing_ok=True)
 
     def _check_continues(self, chain: ChainName, log: LogHead) -> None:
         """See that the log goes on from what was signed before, as every log must."""

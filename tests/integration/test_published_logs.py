@@ -35,13 +35,17 @@ class Kept:
         self.village = village or Village()
         self.store = Store.create(folder)
         self.kept = 0
+
+        self.signs = True
+        """Whether the node's word counts, so that it signs for its blocks."""
         self.keep()
 
     def keep(self) -> None:
         for block in self.village.blocks[self.kept :]:
-            key = self.village.keys["node"]
-            head = block.head.encode()
-            checkpoint = seal(key, region=block.head.region, type_=MessageType.CHECKPOINT, payload=head)
+            key, checkpoint = self.village.keys["node"], b""
+            if self.signs:
+                head = block.head.encode()
+                checkpoint = seal(key, region=block.head.region, type_=MessageType.CHECKPOINT, payload=head)
             self.store.write(block, checkpoint, [])
         self.kept = len(self.village.blocks)
 
@@ -196,6 +200,23 @@ def test_the_block_that_all_of_it_is_of_binds_the_five_notes(kept: Kept, tmp_pat
         log = published[chain.name.lower()]
         text = open_note((tmp_path / "public" / log.chain / "checkpoint").read_bytes(), log.origin, KEY.public)
         assert (text.size, text.root) == (head.log(chain).size, head.log(chain).root)
+
+
+def test_whoever_signed_nothing_for_a_block_publishes_the_logs_and_no_word_about_it(kept: Kept, tmp_path: Path) -> None:
+    """A node that follows before it is admitted: there is no checkpoint, and the one of before is of other logs."""
+    folder = tmp_path / "public"
+    kept.signs = False
+    kept.batches(1)
+    assert publish(kept, folder)["data"].size == 1
+    assert not (folder / "block").exists()
+    kept.signs = True
+    kept.batches(1)
+    publish(kept, folder)
+    assert Envelope.parse((folder / "block").read_bytes()).type == MessageType.CHECKPOINT
+    kept.signs = False
+    kept.batches(1)
+    assert publish(kept, folder)["data"].size == 3
+    assert not (folder / "block").exists()
 
 
 # -- What is never signed
