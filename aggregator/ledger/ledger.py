@@ -191,6 +191,7 @@ class Ledger:
         """Take up where a store left off.
 
         Raises:
+            EncodingError: they add up, and another version of este has written one of them.
             ProofError: the rows do not add up to the head's state root, or the logs to its roots.
         """
         stored = [Change(key, value) for key, value in rows]

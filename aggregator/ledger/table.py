@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from protocol.canonical import Value, decode, encode
+from protocol.errors import EncodingError
 
 K = TypeVar("K", str, bytes, int, tuple[str, int], tuple[int, str], tuple[str, int, int])
 V = TypeVar("V")
@@ -182,22 +183,32 @@ def load_rows(tables: Mapping[int, Table[Any, Any]], rows: Iterable[tuple[bytes,
     """Fill tables from the store's rows.
 
     Raises:
-        EncodingError: a row is not what `Table.change` writes.
-        KeyError: a row of no table.
+        EncodingError: a row is not what `Table.change` writes, or one of another table, or with other columns.
     """
     for spelled_key, value in rows:
-        number, key = decode(spelled_key, size_max=ROW_BYTES_MAX)
-        tables[number].load(key, value)
+        try:
+            number, key = decode(spelled_key, size_max=ROW_BYTES_MAX)
+            tables[number].load(key, value)
+        except (EncodingError, LookupError, TypeError, ValueError) as error:
+            finding = f"the state has a row {spelled_key.hex()[:40]} that another version of este has written"
+            raise EncodingError(f"{finding}: {error}") from error
 
 
 def flat(kind: type[V]) -> tuple[Callable[[V], Value], Callable[[Value], V]]:
     """How to spell and read a dataclass that holds nothing but integers, bytes, text and None."""
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    if len(names) == 1:
+    columns = len(names)
+
+    def read(row: Value) -> V:
+        if len(row) != columns:  # where a column has a default, a row without it would be read as another one
+            raise EncodingError(f"{len(row)} columns where {kind.__name__} has {columns}")
+        return kind(*row)
+
+    if columns == 1:
         only = attrgetter(names[0])
-        return lambda value: [only(value)], lambda row: kind(*row)
+        return lambda value: [only(value)], read
     spell = attrgetter(*names)
-    return lambda value: list(spell(value)), lambda row: kind(*row)
+    return lambda value: list(spell(value)), read
 
 
 def _first(row: tuple[K, V]) -> K:

@@ -228,7 +228,7 @@ def restore(store: Store, folder: Path) -> Five:
     logs = {chain: store.log(chain, head.log(chain).size) for chain in ChainName}
     try:
         five.ledger.restore(head, logs, store.state())
-    except ProofError as error:
+    except (EncodingError, ProofError) as error:
         raise OperatorError(
             folder, "", "a ledger that adds up (este-aggregator audit says more)", str(error)
         ) from error

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from aggregator.chains.five import Five, wire
 from aggregator.engine.cometbft.application import ChunkVerdict, OfferVerdict, Snapshot
 from aggregator.grid.interval import IntervalPhysics
-from aggregator.ledger.snapshot import Manifest, join, restore, take
+from aggregator.ledger.snapshot import Manifest, cut, join, restore, take
+from aggregator.ledger.state_tree import StateTree
+from aggregator.ledger.table import Change
 from aggregator.service.consensus.snapshots import FORMAT, Snapshots
+from protocol.canonical import encode
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, ProofError, TruncatedError
 from tests.village import REGION, Village
@@ -180,3 +183,25 @@ def test_a_snapshot_that_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> 
     made = Snapshots(tmp_path / "made", every=1)
     made.take(1, a_village().five.ledger)
     assert list(made.on_offer()) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (encode([99, "somebody"]), encode([1])),
+        (encode([50, "somebody"]), encode([1, 2, 3])),
+        (encode([51, 0]), encode([1, 2])),
+        (encode([50, "somebody"]), encode(7)),
+        (encode("no key"), encode([1])),
+    ],
+)
+def test_rows_of_another_version_of_este_are_refused_and_not_misread(row: tuple[bytes, bytes]) -> None:
+    """A quorum has signed for them, so they add up; but this program has no such table, or not with these columns."""
+    ledger = a_village().five.ledger
+    rows = sorted([*(kept for kept in ledger.rows() if kept.key != row[0]), Change(*row)])
+    manifest, _ = a_snapshot()
+    assert ledger.head is not None
+    head = replace(ledger.head, state_root=StateTree().apply(rows))
+    parts = list(cut(rows, PART_BYTES))
+    with pytest.raises(EncodingError, match="another version of este"):
+        begun_with(replace(manifest, head=head, parts=tuple(map(digest_of, parts))), parts)
