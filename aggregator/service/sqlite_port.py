@@ -141,5 +141,7 @@ def connect(folder: Path, mode: str) -> Database:
         raise OperatorError(path, "", "a ledger that can be opened", str(error)) from error
     if version != SCHEMA_VERSION:
         db.close()
-        raise OperatorError(path, "", f"a ledger of version {SCHEMA_VERSION}", f"version {version}")
+        raise OperatorError(
+            path, "", f"a ledger of version {SCHEMA_VERSION}: use the este that wrote it", f"version {version}"
+        )
     return Database(db)

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from aggregator.service.node import Node
 from aggregator.service.notify import Outgoing
 from aggregator.service.proof import prove_balance, prove_reading, verify
 from aggregator.service.query import LedgerFile
+from aggregator.service.schema import SCHEMA_VERSION
 from aggregator.service.sqlite_port import FILE_NAME
 from aggregator.service.store import Store
 from aggregator.service.stored import StoreError
@@ -137,6 +139,19 @@ def test_statements_are_numbered_and_linked_across_restarts(running: Running) ->
     assert [statement.number for statement in statements] == list(range(2, len(statements) + 2))  # 1 came with genesis
     for envelope, following in zip(envelopes, statements[1:], strict=False):
         assert following.previous == digest_of(envelope.payload)
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_a_file_of_another_version_is_refused_and_left_as_it_is(running: Running, version: int) -> None:
+    running.node.close()
+    with closing(sqlite3.connect(running.folder / FILE_NAME)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+    for open_ in (Store.open, Store.open_read_only):
+        with pytest.raises(OperatorError, match=f"of version {SCHEMA_VERSION}.*the este that wrote it.*{version}"):
+            open_(running.folder)
+    with closing(sqlite3.connect(running.folder / FILE_NAME)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    running.node = running.open()
 
 
 def test_a_full_disk_keeps_everything_waiting(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ GENESIS_ONLY = encode([MAGIC, VERSION, REGION, 1])
 @pytest.mark.parametrize(
     ("lie", "finding"),
     [
-        (b"\x84\x6beste-ledger\x01\x7b\x40\x00\x00\x00\x00\x00\x00\x00", "4611686018427387904 bytes where at most 64"),
+        (b"\x84\x6beste-ledger\x02\x7b\x40\x00\x00\x00\x00\x00\x00\x00", "4611686018427387904 bytes where at most 64"),
         (encode([MAGIC, VERSION, REGION, 1 << 63]), "9223372036854775808 where at most 1099511627776"),
         (encode([MAGIC, VERSION, REGION, 1 << 40]), "the file ends early"),
         (GENESIS_ONLY + b"\x83\x5b\x7f\xff\xff\xff\xff\xff\xff\xff", "9223372036854775807 bytes where at most 4096"),
@@ -203,13 +203,19 @@ def test_a_ledger_without_a_genesis_fails_the_audit(file: Path) -> None:
     assert "the history ends here" in failed(file).finding
 
 
-@pytest.mark.parametrize(
-    "other", [b"", b"SQLite format 3\x00", encode(["este-proofs", 1, REGION, 1]), encode([MAGIC, 2, REGION, 1])]
-)
+@pytest.mark.parametrize("other", [b"", b"SQLite format 3\x00", encode(["este-proofs", VERSION, REGION, 1])])
 def test_another_file_is_told_to_be_another(tmp_path: Path, other: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(other)
     assert failed(path).place == "header"
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+def test_an_export_of_another_version_is_refused_by_its_version(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(encode([MAGIC, version, REGION, 1]))
+    assert f"of version {version} where" in failed(path).finding
+    assert f"of version {VERSION} is read" in failed(path).finding
 
 
 # -- Commands

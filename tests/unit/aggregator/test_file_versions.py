@@ -1,0 +1,111 @@
+"""What a ledger file holds belongs to its version. Whoever changes a row raises the version, or old files are misread.
+
+No file of version 1 or 2 was ever handed out; what they held is not kept here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Final
+
+from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.service.schema import SCHEMA_VERSION, create_schema
+from protocol.canonical import Value, decode
+from protocol.crypto import SoftwareKey
+from protocol.messages import MessageType
+from protocol.rotation import rotate
+from tests.village import INTERVAL_MS, Village
+
+COLUMNS: Final[dict[int, dict[str, str]]] = {
+    3: {
+        "block": "height head checkpoint",
+        "engine": "id height begins_at",
+        "entry": "id author sequence code chain leaf waited envelope",
+        "leaf": "chain idx height body",
+        "node": "chain level position hash",
+        "seal": "height seal",
+        "state": "key value",
+        "statement": "gateway number envelope",
+    },
+}
+"""By version of the file: the columns of every table of SQLite."""
+
+ROWS: Final[dict[int, dict[int, list[str]]]] = {
+    3: {
+        0: ["str [int bytes]"],
+        10: ["int bytes"],
+        11: ["bytes [str int bytes]"],
+        12: ["bytes [int int bytes]"],
+        13: ["str [bytes int]"],
+        20: ["str [bytes int int str int int [int int] [int int]]"],
+        21: ["[int str] [int int int int int int int]"],
+        22: ["int [int int int int int]"],
+        23: ["[int str] [int int int int int int int]"],
+        24: ["int [int]"],
+        25: ["int [int int bytes]"],
+        30: ["int [int int int int bytes int int]"],
+        31: ["str [int int int int]"],
+        32: ["str [str int int int int int int none str]", "str [str int int int int int int str none]"],
+        33: ["int [bytes]"],
+        34: ["int [int int]"],
+        35: ["[int str] [str int int int int int int none str]", "[int str] [str int int int int int int str none]"],
+        36: ["int [int]"],
+        50: ["str [int]"],
+        51: ["int [int int int int int int int int int]"],
+        52: ["[str int int] [int]"],
+        53: ["str [int]"],
+        54: ["[int str] [int int]"],
+        55: ["int [int]"],
+        60: ["str [int bytes bytes]"],
+    },
+}
+"""By version of the file: key and value of the state's rows, by table."""
+
+CHANGED: Final = (
+    "a ledger file holds something else now. Where one of this version may exist elsewhere, raise SCHEMA_VERSION, and"
+    " VERSION of an export if its records or entries have changed; then write down here what the file holds"
+)
+
+
+def shape_of(value: Value) -> str:
+    """What a value is made of, whatever it says."""
+    if isinstance(value, list):
+        return f"[{' '.join(map(shape_of, value))}]"
+    return "none" if value is None else type(value).__name__
+
+
+def a_full_life() -> Village:
+    """Something in every table of the state, at one time or another."""
+    village = Village()
+    vote = ValidatorChange(village.link("regulator"), "node", Validator(bytes(32), 10))
+    village.close([village.record(village.sign(vote, MessageType.VALIDATOR, "regulator"))])
+    village.live(40)
+    village.close([village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))])
+    late = village.a_batch()
+    village.now_ms += 4 * INTERVAL_MS
+    village.close([village.record(village.sign(late, MessageType.BATCH))])
+    village.close_due()
+    village.live(40)
+    step = rotate(village.link(), village.keys["gw"].public_key.thumbprint, SoftwareKey.from_secret(700))
+    village.close([village.record(village.sign(step, MessageType.ROTATION))])
+    return village
+
+
+def test_the_rows_of_the_state_are_those_of_the_files_version() -> None:
+    found: dict[int, set[str]] = {}
+    for block in a_full_life().blocks:
+        for change in block.changes:
+            if change.value is not None:
+                table, key = decode(change.key, size_max=1 << 20)
+                value = decode(change.value, size_max=1 << 24)
+                found.setdefault(table, set()).add(f"{shape_of(key)} {shape_of(value)}")
+    assert {table: sorted(shapes) for table, shapes in sorted(found.items())} == ROWS[SCHEMA_VERSION], CHANGED
+
+
+def test_the_columns_of_the_tables_are_those_of_the_files_version() -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        create_schema(db)
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+        found = {table: " ".join(row[1] for row in db.execute(f"PRAGMA table_info({table})")) for table in tables}
+    assert found == COLUMNS[SCHEMA_VERSION], CHANGED
