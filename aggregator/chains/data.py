@@ -254,7 +254,7 @@ class DataChain:
         booked: dict[int, list[int]] = {}
         for quantity, curve in curves:
             column = 0 if quantity is Quantity.IMPORTED_WH else 1
-            for start, energy_wh in per_interval(curve, interval_ms):
+            for start, energy_wh in per_interval(curve, interval_ms, kept_from):
                 if energy_wh:
                     is_too_late = start < kept_from
                     row = booked.setdefault(open_from if is_too_late else start, [0] * FIELDS)

@@ -94,21 +94,29 @@ def _last_seen(register: EnergyRegister) -> int:
     return register.doubtful_last.at_ms if register.doubtful_last else register.trusted.at_ms
 
 
-def per_interval(curve: Curve, interval_ms: int) -> list[tuple[int, int]]:
+def per_interval(curve: Curve, interval_ms: int, from_ms: int) -> list[tuple[int, int]]:
     """Cut a curve at the boundaries of intervals.
+
+    Args:
+        curve: it may reach back as far as somebody's clock was wrong, decades over.
+        interval_ms: length of an interval.
+        from_ms: one of the boundaries. What lies before it stays in one piece, so that no clock makes endless work.
 
     Returns:
         (start of interval, watt-hours) for every interval that the curve reaches into; they sum to the curve's rise.
+        Before `from_ms` it is one piece, with the start of its first interval.
     """
     if not curve.instants_ms:
         return []
     first_ms, last_ms = curve.instants_ms[0], curve.instants_ms[-1]
     start = first_ms - first_ms % interval_ms
-    if last_ms <= start + interval_ms:
+    cut_from = max(start + interval_ms, from_ms)
+    if last_ms <= cut_from:
         return [(start, curve.rise_wh)]
-    boundaries = range(start, last_ms, interval_ms)
-    levels = [curve.energy_wh[0], *(_level(curve, at) for at in boundaries[1:]), curve.energy_wh[-1]]
-    return [(start, after - before) for start, (before, after) in zip(boundaries, pairwise(levels), strict=True)]
+    boundaries = range(cut_from, last_ms, interval_ms)
+    levels = [curve.energy_wh[0], *(_level(curve, at) for at in boundaries), curve.energy_wh[-1]]
+    starts = [start, *boundaries]
+    return [(start, after - before) for start, (before, after) in zip(starts, pairwise(levels), strict=True)]
 
 
 def power_sums(

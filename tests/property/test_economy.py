@@ -97,13 +97,17 @@ def test_intervals_sum_to_what_was_credited_and_never_to_more_than_flowed(
         values.append(value)
     start = EnergyRegister(trusted=Place(value_wh=5_000_000, at_ms=10_000))
     register, curve = credit(start, instants, values, limit)
-    cut = per_interval(curve, interval_ms)
+    cut = per_interval(curve, interval_ms, 0)
     credited = curve.rise_wh
     assert sum(energy for _, energy in cut) == credited
     assert all(energy >= 0 for _, energy in cut)
     carried = 36_000 * (at_ms - 10_000) // 3_600_000 + len(moves)
     assert credited <= carried
     assert [start for start, _ in cut] == sorted({start for start, _ in cut})
+    middle = at_ms // 2 - at_ms // 2 % interval_ms
+    later = per_interval(curve, interval_ms, middle)
+    assert [one for one in later if one[0] >= middle] == [one for one in cut if one[0] >= middle]
+    assert sum(energy for _, energy in later) == credited
     del register
 
 
@@ -122,10 +126,10 @@ def test_how_readings_are_cut_into_batches_does_not_matter(moves: list[tuple[int
     for part in (slice(0, cut), slice(cut, None)):
         if instants[part]:
             register, curve = credit(register, instants[part], values[part], limit)
-            for interval, energy in per_interval(curve, 5_000):
+            for interval, energy in per_interval(curve, 5_000, 0):
                 total[interval] = total.get(interval, 0) + energy
     assert register == whole
-    in_one = {interval: energy for interval, energy in per_interval(whole_curve, 5_000) if energy}
+    in_one = {interval: energy for interval, energy in per_interval(whole_curve, 5_000, 0) if energy}
     assert {interval: energy for interval, energy in total.items() if energy} == in_one
 
 
