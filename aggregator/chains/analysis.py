@@ -185,21 +185,22 @@ class AnalysisChain:
         raise AssertionError(f"no rule for {record.type}")
 
     def vet(self, record: Record) -> None:
-        """Do the physics of an interval again, and compare within one quantum.
+        """See that an interval is due, do its physics again, and compare within one quantum.
 
         Raises:
-            Refused: this node reckons otherwise.
+            Refused: it is not due, or this node reckons otherwise.
         """
         energies: Energies
         match record.message:
             case IntervalResult() as result:
-                energies = self._data.energy_of(result.start_ms)
+                due, energies = self.due_interval(), self._data.energy_of(result.start_ms)
             case Restatement() as result:
-                energies = self._known_now(result)
+                due, energies = self.due_restatement(), self._known_now(result)
             case _:
                 return
-        interval = Interval(start_ms=UnixMs(result.start_ms), end_ms=UnixMs(result.end_ms))
-        difference = first_difference(result.flows, self._recompute(self._region(), interval, energies))
+        if due is None or (due.start_ms, due.end_ms) != (result.start_ms, result.end_ms):
+            raise Refused(RefusalCode.OUT_OF_TURN, f"the interval due is {due}, not the one from {result.start_ms}")
+        difference = first_difference(result.flows, self._recompute(self._region(), due, energies))
         if difference:
             raise Refused(RefusalCode.RESULT_DIFFERS, difference)
 

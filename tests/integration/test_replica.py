@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aggregator.chains.results import IntervalResult
 from aggregator.engine.cometbft.application import Draft, Finalized, Genesis, LastCommit, OrderedBlock
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.service.audit import audit
@@ -24,7 +25,7 @@ from protocol.envelope import Envelope
 from protocol.errors import OperatorError
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode
-from tests.village import START_MS, Village
+from tests.village import INTERVAL_MS, START_MS, Village
 
 NAMES = ("node", "other")
 NOBODY = LastCommit(0, ())
@@ -181,6 +182,31 @@ def test_a_proposal_with_other_physics_is_voted_down(played: Played) -> None:
     proposal = liar.replica.prepare_proposal(played.draft())
     assert proposal
     assert not honest.replica.process_proposal(played.block(*proposal))
+
+
+@pytest.mark.parametrize(
+    "span_ms",
+    [
+        pytest.param((0, 0), id="of no time"),
+        pytest.param((0, -1), id="that ends before it begins"),
+        pytest.param((INTERVAL_MS, 2 * INTERVAL_MS), id="that is not over"),
+        pytest.param((0, 2 * INTERVAL_MS), id="of two"),
+    ],
+)
+def test_a_result_of_an_interval_that_is_not_due_is_voted_down_and_breaks_nobody(
+    played: Played, span_ms: tuple[int, int]
+) -> None:
+    """One proposer must not end the application of all the others: what raises there is taken for a bug of theirs."""
+    played.round(played.batch())
+    played.village.now_ms += 10_000
+    played.round(played.batch())  # which freezes the first interval
+    liar, honest = played.nodes
+    (own,) = liar.replica.prepare_proposal(played.draft())
+    result = IntervalResult.decode(Envelope.parse(own).payload)
+    start, end = (result.start_ms + at_ms for at_ms in span_ms)
+    lie = played.village.sign(replace(result, start_ms=start, end_ms=end), MessageType.INTERVAL, liar.name)
+    assert honest.replica.process_proposal(played.block(own))
+    assert not honest.replica.process_proposal(played.block(lie))
 
 
 def test_records_that_arrive_out_of_order_are_put_in_order(played: Played) -> None:
