@@ -77,8 +77,9 @@ class Snapshots:
             log.warning("no snapshot could be taken", height=height, why=str(error))
 
     def on_offer(self) -> Sequence[Snapshot]:
-        """What there is, newest first."""
-        return [self._describe(height) for height in reversed(self._heights())]
+        """What there is, newest first; without what the disk has lost, after a power cut for instance."""
+        described = (self._describe(height) for height in reversed(self._heights()))
+        return [snapshot for snapshot in described if snapshot is not None]
 
     def chunk(self, height: int, format_: int, index: int) -> bytes:
         """One part; empty if it is not there any more."""
@@ -141,7 +142,11 @@ class Snapshots:
             return []
         return sorted(int(one.name) for one in self._folder.iterdir() if one.name.isdecimal())
 
-    def _describe(self, height: int) -> Snapshot:
-        data = (self._folder / str(height) / MANIFEST).read_bytes()
-        chunks = len(Manifest.decode(data).parts)
+    def _describe(self, height: int) -> Snapshot | None:
+        try:
+            data = (self._folder / str(height) / MANIFEST).read_bytes()
+            chunks = len(Manifest.decode(data).parts)
+        except (OSError, EncodingError) as error:
+            log.warning("a snapshot that cannot be read any more", height=height, why=str(error))
+            return None
         return Snapshot(height=height, format=FORMAT, chunks=chunks, hash=digest_of(data), metadata=data)

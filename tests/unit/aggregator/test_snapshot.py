@@ -185,6 +185,19 @@ def test_a_snapshot_that_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> 
     assert list(made.on_offer()) == []
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xa1", None])
+def test_a_snapshot_that_a_power_cut_has_emptied_is_not_offered(tmp_path: Path, damage: bytes | None) -> None:
+    """Its folder has the final name, and the disk never got what is in it. The older one still serves."""
+    snapshots = Snapshots(tmp_path, every=1)
+    for height in (1, 2):
+        snapshots.take(height, a_village().five.ledger)
+    if damage is None:
+        (tmp_path / "2/manifest").unlink()
+    else:
+        (tmp_path / "2/manifest").write_bytes(damage)
+    assert [one.height for one in snapshots.on_offer()] == [1]
+
+
 @pytest.mark.parametrize(
     "row",
     [
