@@ -2,7 +2,9 @@
 
 The account is put where it would stand if the period had been settled with its true factors in the first place: its
 settlements are gone through once more, each with the ceiling of its own period, and what moved between them (the prices
-of rights) stays as it was. What that takes is posted as movements of today; nothing that was posted is taken back.
+of rights, what was given and received) stays as it was, as far as the account may hold it: what was above the ceiling
+when it was received went to the reserve, and stays there. What all that takes is posted as movements of today; nothing
+that was posted is taken back.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def settle_again(
     openings = [*(period.opening for period in periods[1:]), balance]
     for i, (period, ceiling) in enumerate(zip(periods, ceilings, strict=True)):
         moved = openings[i] - period.closing(ceiling)
-        opening = again[i].closing(ceiling) + moved
+        opening = min(ceiling, again[i].closing(ceiling) + moved)  # what others gave may be too much now
         if i + 1 < len(periods):
             again.append(Settled(opening, periods[i + 1].tokens))
     return again, opening

@@ -120,13 +120,37 @@ def test_an_account_ends_where_undelayed_settlements_would_have_put_it(
     assert (balance, supply) == (true_balance, true_supply)
 
 
+@given(
+    st.lists(st.tuples(st.integers(-300, 300), st.integers(-300, 100)), min_size=1, max_size=6),
+    st.integers(-300, 300),
+    st.data(),
+    st.integers(200, 400),
+)
+def test_whatever_was_given_and_received_no_account_ends_above_its_ceiling_and_the_reserve_pays_what_it_got(
+    lived: list[tuple[int, int]], restated: int, data: st.DataObject, ceiling: int
+) -> None:
+    """Tokens of a period, and what is paid after it, or received where it is below 0."""
+    settled, balance, supply = history(lived, [ceiling] * len(lived), 0)
+    reserve = supply - balance
+    which = data.draw(st.integers(0, len(lived) - 1))
+    again, after = settle_again(settled[which:], [ceiling] * (len(lived) - which), restated, balance)
+    assert all(period.opening <= ceiling for period in again) and after <= ceiling
+    for movement in adjust(balance, restated - lived[which][0], after, "somebody"):
+        reserve += effect_of(movement.kind, movement.amount).reserve
+        assert reserve >= 0
+
+
 def history(earned: list[tuple[int, int]], ceilings: list[int], opening: int) -> tuple[list[Settled], int, int]:
-    """Settle periods one after another; the price is paid to the reserve. Supply is what all accounts hold."""
+    """Settle periods one after another; the price is paid to the reserve. Supply is what all accounts hold.
+
+    A price below 0 is what somebody else gives.
+    """
     settled, balance, reserve = [], opening, 0
     for (tokens, price), ceiling in zip(earned, ceilings, strict=True):
         settled.append(Settled(balance, tokens))
         for movement in settle(balance, tokens, ceiling, "somebody"):
             effect = effect_of(movement.kind, movement.amount)
             balance, reserve = balance + effect.participant, reserve + effect.reserve
-        balance, reserve = balance - price, reserve + price
+        paid = max(price, balance - ceiling)  # what is received above the ceiling goes to the reserve
+        balance, reserve = balance - paid, reserve + (price if price > 0 else paid - price)
     return settled, balance, balance + reserve

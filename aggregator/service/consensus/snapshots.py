@@ -147,6 +147,6 @@ class Snapshots:
             data = (self._folder / str(height) / MANIFEST).read_bytes()
             chunks = len(Manifest.decode(data).parts)
         except (OSError, EncodingError) as error:
-            log.warning("a snapshot that cannot be read any more", height=height, why=str(error))
+            log.debug("a snapshot that cannot be read any more", height=height, why=str(error))
             return None
         return Snapshot(height=height, format=FORMAT, chunks=chunks, hash=digest_of(data), metadata=data)
