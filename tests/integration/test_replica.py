@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from aggregator.chains.membership import Revocation
 from aggregator.chains.results import IntervalResult
 from aggregator.engine.cometbft.application import Draft, Finalized, Genesis, LastCommit, OrderedBlock
+from aggregator.engine.waits import Waits
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.service.audit import audit
 from aggregator.service.consensus.mempool import AHEAD_MAX
@@ -273,6 +275,24 @@ def test_only_what_may_still_come_waits_in_the_mempool(played: Played) -> None:
     played.round(played.batch())
     (own,) = replica.prepare_proposal(played.draft())
     assert replica.check_tx(own, False).code == RefusalCode.NOT_THEIR_TYPE, "a node's own come with its proposals"
+
+
+def test_whoever_floods_with_numbers_to_come_leaves_room_for_others(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number that comes next is never sent, so nothing of it ever gets into a block."""
+    replica, village = played.nodes[0].replica, played.village
+    monkeypatch.setattr(replica, "_waits", Waits(100, share_records_max=3))
+    flood = [
+        village.sign(village.a_batch(seconds=1, link=village.link(sequence=number)), MessageType.BATCH)
+        for number in range(2, 7)
+    ]
+    assert [replica.check_tx(data, False).code for data in flood] == [0, 0, 0, *[RefusalCode.OVERSIZED] * 2]
+    revocation = Revocation(village.link("regulator"), village.keys["gw"].public_key.thumbprint, "it floods")
+    order = village.sign(revocation, MessageType.REVOCATION, "regulator")
+    assert replica.check_tx(order, False).code == 0
+    assert played.round(order).results[0].code == 0
+    assert {replica.check_tx(data, True).code for data in flood} == {RefusalCode.UNKNOWN_KEY}
 
 
 def test_a_network_of_another_region_or_genesis_is_not_joined(played: Played) -> None:

@@ -50,7 +50,7 @@ from aggregator.service.notify import Outgoing
 from protocol.checkpoint import BlockHead
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, OperatorError
-from protocol.refusals import Refused
+from protocol.refusals import RefusalCode, Refused
 
 OPENED_MAX: Final = 8192
 """Records kept open: several blocks' worth, at some ten kilobytes each."""
@@ -151,10 +151,10 @@ class Replica:
         try:
             record = self._opened.open(tx)
             check_waits(record, self._keeper.five)
+            self._see(record)
         except Refused as refused:
             self._waits.forget([digest_of(tx)])
             return TxResult(refused.code.value, log=refused.detail)
-        self._waits.see(record.envelope.digest, self._height)
         return TxResult()
 
     def prepare_proposal(self, draft: Draft) -> Sequence[bytes]:
@@ -264,6 +264,16 @@ class Replica:
     def _check(self, data: bytes) -> Record:
         """Open an envelope by the chains as they stand: a snapshot may have replaced them."""
         return self._keeper.five.ledger.check(data)
+
+    def _see(self, record: Record) -> None:
+        """Count a record among those that wait.
+
+        Raises:
+            Refused: so much of its author waits that others would not have room.
+        """
+        author, envelope = record.author.name, record.envelope
+        if not self._waits.see(envelope.digest, self._height, author, len(envelope.data)):
+            raise Refused(RefusalCode.OVERSIZED, f"as much of {author} waits as may")
 
     def _ready(self, draft: Draft) -> Iterable[Record]:
         """What waits, opens, and is ripe."""

@@ -203,12 +203,12 @@ def test_a_fee_that_the_account_does_not_hold_buys_nothing(node: Node) -> None:
 def test_waits_are_remembered_up_to_a_bound_and_the_oldest_keep_their_place() -> None:
     waits = Waits(2)
     for n in range(3):
-        waits.see(bytes([n]), 5)
+        waits.see(bytes([n]), 5, "gas", 1)
     assert len(waits) == 2
     for height in range(6, 11):  # asked about again after every block
-        waits.see(b"\x00", height)
-        waits.see(b"\x01", height)
-        waits.see(b"\x02", height)
+        waits.see(b"\x00", height, "gas", 1)
+        waits.see(b"\x01", height, "gas", 1)
+        waits.see(b"\x02", height, "gas", 1)
     assert [waits.waited(bytes([n]), 10) for n in range(3)] == [5, 5, 0]
     waits.forget([b"\x00"])
     assert (len(waits), waits.waited(b"\x00", 10)) == (1, 0)
@@ -218,10 +218,10 @@ def test_waits_are_remembered_up_to_a_bound_and_the_oldest_keep_their_place() ->
 
 def test_what_left_the_mempool_unseen_makes_room_when_room_is_needed() -> None:
     waits = Waits(2)
-    waits.see(b"gone", 5)
+    waits.see(b"gone", 5, "gas", 1)
     for height in range(5, 9):
-        waits.see(b"waits", height)
-    waits.see(b"new", 8)
+        waits.see(b"waits", height, "gas", 1)
+    waits.see(b"new", 8, "gas", 1)
     assert [waits.waited(digest, 9) for digest in (b"gone", b"waits", b"new")] == [0, 4, 1]
 
 

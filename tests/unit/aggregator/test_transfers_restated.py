@@ -2,7 +2,7 @@
 
 The numbers are those of `test_restatement`: with the wind the home earns 64 tokens in a period (65 in the first, which
 lacks its first second) and the wind 171; without it, none. The first period is settled 50 s after the region began, the
-second after 80 s, the third after 110 s. Where the wind comes late, that is after 120 s, and two periods are made up for.
+second after 80 s, the third after 110 s. Where the wind comes late, it comes after 120 s, and two are made up for.
 """
 
 from __future__ import annotations
