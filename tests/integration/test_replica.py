@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from aggregator.chains.membership import Revocation
 from aggregator.chains.results import IntervalResult
-from aggregator.engine.cometbft.application import Draft, Finalized, Genesis, LastCommit, OrderedBlock
+from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.engine.cometbft.application import (
+    Draft,
+    Finalized,
+    Genesis,
+    LastCommit,
+    Misbehaviour,
+    Offence,
+    OrderedBlock,
+)
+from aggregator.engine.cometbft.home import address_of
 from aggregator.engine.waits import Waits
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.service.audit import audit
@@ -293,6 +304,21 @@ def test_whoever_floods_with_numbers_to_come_leaves_room_for_others(
     assert replica.check_tx(order, False).code == 0
     assert played.round(order).results[0].code == 0
     assert {replica.check_tx(data, True).code for data in flood} == {RefusalCode.UNKNOWN_KEY}
+
+
+def test_whoever_voted_twice_is_named_and_the_ledger_stays_alike_everywhere(played: Played) -> None:
+    change = ValidatorChange(played.village.link("regulator"), "other", Validator(bytes(32), 10))
+    played.round(played.village.sign(change, MessageType.VALIDATOR, "regulator"))
+    caught = Misbehaviour(
+        offence=Offence.DUPLICATE_VOTE, address=address_of(bytes(32)), power=10, height=1, time_ms=0, total_power=10
+    )
+    with capture_logs() as lines:
+        heads = {
+            node.replica.finalize_block(replace(played.block(), misbehaviour=(caught,))).app_hash
+            for node in played.nodes
+        }
+    assert [(line["validator"], line["kind"]) for line in lines] == [("other", "DUPLICATE_VOTE")] * 2
+    assert heads == {played.nodes[0].replica.info().app_hash}
 
 
 def test_a_network_of_another_region_or_genesis_is_not_joined(played: Played) -> None:

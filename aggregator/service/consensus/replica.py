@@ -14,12 +14,13 @@ the proposer its block.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 import structlog
 
+from aggregator.chains.validators import Validator as Voter
 from aggregator.chains.validators import changed_powers
 from aggregator.engine.cometbft.application import (
     ChunkApplied,
@@ -36,6 +37,7 @@ from aggregator.engine.cometbft.application import (
     TxResult,
     Validator,
 )
+from aggregator.engine.cometbft.home import address_of
 from aggregator.engine.cometbft.opened import Opened
 from aggregator.engine.order import broken_order, by_number, in_order
 from aggregator.engine.order_note import split_note
@@ -191,6 +193,7 @@ class Replica:
         self._forget_finalized()
         five = self._keeper.five
         before = five.asset.validators()
+        _tell_offences(block, before)
         results, records, waited = self._open_decided(block.txs)
         made = five.ledger.finalize(block.time_ms, records, waited)
         for outcome in made.outcomes:
@@ -319,3 +322,11 @@ class Replica:
         if self._finalized is not None and self._finalized[1] is not None:
             self._keeper.five.ledger.abandon()
         self._finalized = None
+
+
+def _tell_offences(block: OrderedBlock, voters: Mapping[str, Voter]) -> None:
+    """Name whoever CometBFT proves to have voted twice. No key ends by itself: it was no word to the ledger."""
+    names = {address_of(voter.key): name for name, voter in voters.items()}
+    for one in block.misbehaviour:
+        who = names.get(one.address, one.address.hex())
+        log.error("voted twice: the regulator may take its vote", validator=who, at=one.height, kind=one.offence.name)
