@@ -8,10 +8,10 @@ still be made to answer for it, and both end with more than two thirds of the la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from protocol.cometbft.block import LightBlock, Validator
+from protocol.cometbft.block import LightBlock, Validator, Vote
 from protocol.errors import ProofError, SignatureError
 
 _NS_PER_MS: Final = 1_000_000
@@ -37,14 +37,34 @@ def signers(block: LightBlock) -> tuple[Validator, ...]:
     for vote, validator in zip(block.commit.votes, block.validators.validators, strict=True):
         if vote is None:
             continue
-        try:
-            validator.key.verify(vote.signature, block.sign_bytes(vote))
-        except SignatureError as error:
+        if not _is_signed(block, vote, validator):
             raise ProofError(
                 f"the vote of validator {validator.address.hex()} at height {block.header.height} is not signed by it"
-            ) from error
+            )
         signed.append(validator)
     return tuple(signed)
+
+
+def without_unsigned(block: LightBlock) -> LightBlock:
+    """The block without the votes that do not verify here: for whoever fetches a commit, and keeps it for others.
+
+    CometBFT takes a signature in more spellings than RFC 8032 has (https://zips.z.cash/zip-0215), so whoever holds a
+    validator's key can sign votes that count there, and verify nowhere else. One such vote must not spoil a commit that
+    is decided without it. What is kept is held to all of its votes ever after.
+    """
+    votes = tuple(
+        vote if vote is not None and _is_signed(block, vote, validator) else None
+        for vote, validator in zip(block.commit.votes, block.validators.validators, strict=True)
+    )
+    return replace(block, commit=replace(block.commit, votes=votes))
+
+
+def _is_signed(block: LightBlock, vote: Vote, validator: Validator) -> bool:
+    try:
+        validator.key.verify(vote.signature, block.sign_bytes(vote))
+    except SignatureError:
+        return False
+    return True
 
 
 def verify_commit(block: LightBlock) -> tuple[Validator, ...]:

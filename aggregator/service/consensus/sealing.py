@@ -15,7 +15,7 @@ import structlog
 from aggregator.engine.cometbft.rpc_port import Rpc
 from aggregator.service.consensus.replica import Replica, Unsealed
 from aggregator.service.store import Store
-from protocol.cometbft.light import verify_commit
+from protocol.cometbft.light import verify_commit, without_unsigned
 from protocol.cometbft.rpc import read_light_block
 from protocol.errors import EsteError, ProofError
 from protocol.seal import Commit, encode_seal
@@ -62,7 +62,7 @@ class Sealing:
         validators = await self._rpc.validators(unsealed.engine_height)
         number = str(unsealed.engine_height)
         document = {"block_height": number, "validators": validators, "total": str(len(validators))}
-        block = read_light_block({"signed_header": signed, "canonical": True}, document)
+        block = without_unsigned(read_light_block({"signed_header": signed, "canonical": True}, document))
         verify_commit(block)
         if block.header.app_hash != unsealed.digest:
             raise ProofError(f"the header at {number} does not carry the head of block {unsealed.height}")

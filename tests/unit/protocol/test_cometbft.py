@@ -12,7 +12,7 @@ import pytest
 
 from protocol.canonical import decode, encode
 from protocol.cometbft.block import BlockId, Header, LightBlock, ValidatorSet, vote_sign_bytes
-from protocol.cometbft.light import Trusting, signers, verify_commit, verify_next
+from protocol.cometbft.light import Trusting, signers, verify_commit, verify_next, without_unsigned
 from protocol.cometbft.rpc import _time, read_light_block, read_signed_header, read_validators
 from protocol.cometbft.spelling import LIGHT_BLOCK_BYTES_MAX, decode_light_block, encode_light_block
 from protocol.crypto import digest_of
@@ -248,6 +248,20 @@ def test_more_than_two_thirds_are_needed_and_two_thirds_are_too_few(signing: int
         return
     with pytest.raises(ProofError, match=f"signed by {signing} of {of} power"):
         verify_commit(block)
+
+
+def test_one_vote_that_verifies_nowhere_else_does_not_spoil_a_commit_that_is_decided_without_it() -> None:
+    block = a_light_block(4)
+    first, *others = block.commit.votes
+    assert first is not None
+    odd = replace(block, commit=replace(block.commit, votes=(replace(first, signature=bytes(64)), *others)))
+    with pytest.raises(ProofError, match="is not signed by it"):
+        verify_commit(odd)
+    assert len(verify_commit(without_unsigned(odd))) == 3
+    assert without_unsigned(block) == block
+    two = replace(odd, commit=replace(odd.commit, votes=(odd.commit.votes[0], None, *others[1:])))
+    with pytest.raises(ProofError, match="signed by 2 of 4 power"):
+        verify_commit(without_unsigned(two))
 
 
 def test_the_next_height_is_signed_by_those_whom_the_trusted_header_names() -> None:
