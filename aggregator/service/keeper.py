@@ -125,6 +125,12 @@ class Keeper:
             return self._answers(self.five.ledger.height, (), [refused])
         return None
 
+    def saw(self, record: Record) -> None:
+        """Take note of a record that came for a number of before: if the chain has another one, its author has lied."""
+        stored = self.store.entry_of(record.link.author, record.link.sequence)
+        if stored is not None:
+            self._watch.saw(stored.envelope, record)
+
     def refusal(self, gateway: str, digest: bytes, refused: Refused) -> Outgoing:
         """Tell a gateway that a record did not even get into the queue."""
         expected = self.five.ledger.last_record(gateway).sequence + 1
@@ -168,8 +174,7 @@ class Keeper:
             if again is not None:
                 answers.append(again)
                 continue
-            if (stored := self.store.entry_of(link.author, link.sequence)) is not None:
-                self._watch.saw(stored.envelope, record)
+            self.saw(record)
             if refused.code.is_from_known_author:
                 expected = refused.expected_sequence
                 answers.append(self._refusal(link, record.envelope, refused.code, expected, refused.detail))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aggregator.chains.membership import Revocation
+from aggregator.chains.membership import Cause, Revocation
 from aggregator.chains.results import IntervalResult
 from aggregator.chains.validators import Validator, ValidatorChange
 from aggregator.engine.cometbft.application import (
@@ -304,6 +304,21 @@ def test_whoever_floods_with_numbers_to_come_leaves_room_for_others(
     assert replica.check_tx(order, False).code == 0
     assert played.round(order).results[0].code == 0
     assert {replica.check_tx(data, True).code for data in flood} == {RefusalCode.UNKNOWN_KEY}
+
+
+def test_two_records_with_one_number_convict_their_gateway_also_where_both_waited(played: Played) -> None:
+    """Neither came again at the door, once the other was on the chain: only the mempool has seen both."""
+    village = played.village
+    batch = village.a_batch()
+    honest, lie = (village.sign(one, MessageType.BATCH) for one in (batch, replace(batch, boot_id=bytes(16))))
+    for data in (honest, lie):
+        assert [node.replica.check_tx(data, False).code for node in played.nodes] == [0, 0]
+    played.round(honest, lie)
+    for node in played.nodes:
+        assert node.replica.check_tx(lie, True).code == RefusalCode.SEQUENCE_REPLAYED
+    assert [result.code for result in played.round().results] == [0]
+    ended = played.nodes[1].keeper.five.asset.membership.ended(village.keys["gw"].public_key.thumbprint)
+    assert ended is not None and ended.cause is Cause.EQUIVOCATED
 
 
 def test_whoever_voted_twice_is_named_and_the_ledger_stays_alike_everywhere(played: Played) -> None:

@@ -60,6 +60,9 @@ OPENED_MAX: Final = 8192
 WAITING_MAX: Final = 100_000
 """Of so many records that wait it is remembered since when, at some hundred bytes each."""
 
+REPLAYED_MAX: Final = 256
+"""Of so many records with a number of before it is looked up, for a proposal, whether the chain has others."""
+
 UNSEALED_MAX: Final = 1024
 """A seal that is missed is missed: one of a later block proves all before it."""
 
@@ -111,6 +114,8 @@ class Replica:
         self._finalized: tuple[int, Block | None] | None = None
         """What waits for `commit`: height, and the ledger's block if there is one."""
         self._waits = Waits(waiting_max)
+        self._replayed: deque[Record] = deque(maxlen=REPLAYED_MAX)
+        """Records that may wait no longer since their number is taken: by another one, if their author has lied."""
         self._decided: list[bytes] = []
         """Digests of the transactions of the block that was finalized last: they wait no longer."""
         self.unsealed: deque[Unsealed] = deque(maxlen=UNSEALED_MAX)
@@ -150,17 +155,22 @@ class Replica:
 
     def check_tx(self, tx: bytes, is_recheck: bool) -> TxResult:
         """Whether an envelope may wait. In any thread."""
+        record = None
         try:
             record = self._opened.open(tx)
             check_waits(record, self._keeper.five)
             self._see(record)
         except Refused as refused:
             self._waits.forget([digest_of(tx)])
+            if record is not None and refused.code is RefusalCode.SEQUENCE_REPLAYED:
+                self._replayed.append(record)
             return TxResult(refused.code.value, log=refused.detail)
         return TxResult()
 
     def prepare_proposal(self, draft: Draft) -> Sequence[bytes]:
         """What is due from this node, then what waits, in order; before them, how long each has waited."""
+        while self._replayed:
+            self._keeper.saw(self._replayed.popleft())
         five, own = self._keeper.five, self._keeper.due_record()
         records = [] if own is None else [self._opened.open(own)]
         records += by_number(self._ready(draft))
