@@ -274,6 +274,20 @@ def test_a_proposal_is_cut_where_the_block_is_full(played: Played) -> None:
     assert list(proposal) == batches[:2]
 
 
+def test_a_result_too_large_for_any_block_stops_no_record_of_others(played: Played) -> None:
+    """A region can be larger than the network's blocks. Then its intervals stay open, loudly; readings go on."""
+    played.round(played.batch())
+    played.village.now_ms += 10_000
+    played.round(played.batch())  # which freezes the first interval
+    replica = played.nodes[0].replica
+    order = played.village.sign(played.village.a_purchase(), MessageType.PURCHASE)
+    own, *others = replica.prepare_proposal(played.draft(order))
+    assert others == [order] and len(order) + 10 < len(own)
+    with capture_logs() as lines:
+        assert list(replica.prepare_proposal(played.draft(order, txs_bytes_max=len(order) + 10))) == [order]
+    assert [line["log_level"] for line in lines] == ["error"]
+
+
 def test_only_what_may_still_come_waits_in_the_mempool(played: Played) -> None:
     replica, village = played.nodes[0].replica, played.village
     first = played.batch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aggregator.chains.five import Five
+from aggregator.engine.waits import Waits
 from aggregator.ledger.record import Record, Role
 from protocol.batch import Batch
 from protocol.refusals import RefusalCode, Refused
@@ -36,6 +37,17 @@ def check_waits(record: Record, five: Five) -> None:
         raise Refused(RefusalCode.SEQUENCE_REPLAYED, f"the chain is at {last}")
     if record.link.sequence > last + AHEAD_MAX:
         raise Refused(RefusalCode.SEQUENCE_SKIPPED, f"the chain is at {last}")
+
+
+def see_waiting(record: Record, waits: Waits, height: int) -> None:
+    """Count a record among those that wait, the engine being at `height`.
+
+    Raises:
+        Refused: so much of its author waits that others would not have room.
+    """
+    author, envelope = record.author.name, record.envelope
+    if not waits.see(envelope.digest, height, author, len(envelope.data)):
+        raise Refused(RefusalCode.OVERSIZED, f"as much of {author} waits as may")
 
 
 def is_ripe(record: Record, five: Five, *, block_ms: int, now_ms: int) -> bool:

@@ -36,6 +36,7 @@ from aggregator.engine.cometbft.application import (
     Standing,
     TxResult,
     Validator,
+    size_in_block,
 )
 from aggregator.engine.cometbft.home import address_of
 from aggregator.engine.cometbft.opened import Opened
@@ -45,7 +46,7 @@ from aggregator.engine.waits import Waits
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Record
 from aggregator.service.consensus.drafting import decided, fill
-from aggregator.service.consensus.mempool import check_waits, is_ripe
+from aggregator.service.consensus.mempool import check_waits, is_ripe, see_waiting
 from aggregator.service.consensus.snapshots import Snapshots
 from aggregator.service.keeper import Keeper
 from aggregator.service.notify import Outgoing
@@ -159,7 +160,7 @@ class Replica:
         try:
             record = self._opened.open(tx)
             check_waits(record, self._keeper.five)
-            self._see(record)
+            see_waiting(record, self._waits, self._height)
         except Refused as refused:
             self._waits.forget([digest_of(tx)])
             if record is not None and refused.code is RefusalCode.SEQUENCE_REPLAYED:
@@ -171,7 +172,7 @@ class Replica:
         """What is due from this node, then what waits, in order; before them, how long each has waited."""
         while self._replayed:
             self._keeper.saw(self._replayed.popleft())
-        five, own = self._keeper.five, self._keeper.due_record()
+        five, own = self._keeper.five, self._own(draft.txs_bytes_max)
         records = [] if own is None else [self._opened.open(own)]
         records += by_number(self._ready(draft))
         fit, _ = five.ledger.propose(records)
@@ -274,19 +275,17 @@ class Replica:
 
     # -- Steps
 
+    def _own(self, bytes_max: int) -> bytes | None:
+        """What is due from this node; not where it fits into no block: it would go first, and nothing would follow."""
+        own = self._keeper.due_record()
+        if own is None or size_in_block(own) <= bytes_max:
+            return own
+        log.error("a result is larger than a block may be", size=len(own), bytes_max=bytes_max)
+        return None
+
     def _check(self, data: bytes) -> Record:
         """Open an envelope by the chains as they stand: a snapshot may have replaced them."""
         return self._keeper.five.ledger.check(data)
-
-    def _see(self, record: Record) -> None:
-        """Count a record among those that wait.
-
-        Raises:
-            Refused: so much of its author waits that others would not have room.
-        """
-        author, envelope = record.author.name, record.envelope
-        if not self._waits.see(envelope.digest, self._height, author, len(envelope.data)):
-            raise Refused(RefusalCode.OVERSIZED, f"as much of {author} waits as may")
 
     def _ready(self, draft: Draft) -> Iterable[Record]:
         """What waits, opens, and is ripe."""

@@ -38,6 +38,7 @@ class Node:
             due_record=lambda: None,
             keep=lambda block, height: self.kept.append(block),
             answers=lambda block: [],
+            saw=lambda record: None,
         )
         limits = {"entries_max": 100, "blocks_kept": 0} | settings
         self.replica = Replica(
