@@ -182,7 +182,9 @@ def _verify_reading(document: Any, head: BlockHead) -> dict[str, object]:
         raise ProofError("the row is proven, but it does not admit the gateway's key")
     envelope.verify(PublicKey(point), head.region)
     batch = Batch.decode(envelope.payload)
-    block = next(block for block in batch.meters if block.meter == document["meter"])
+    block = next((block for block in batch.meters if block.meter == document["meter"]), None)
+    if block is None:
+        raise ProofError("the batch is proven, but it holds no reading of that meter")
     claim = {"gateway": gateway, "meter": block.meter} | _reading(batch, block, document["reading"])
     return claim | _verify_end(document.get("ended"), envelope.key_id, head)
 

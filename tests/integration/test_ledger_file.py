@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import sqlite3
 from array import array
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -382,6 +384,35 @@ def test_a_changed_proof_proves_nothing(ledger: Path, running: Running) -> None:
             changed[field] = document[field][:place] + digit + document[field][place + 1 :]
             with pytest.raises(EsteError):
                 verify(changed, key)
+
+
+def paths_of(document: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to every part of a document."""
+    parts = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    for key, part in parts:
+        yield (*path, key)
+        yield from paths_of(part, (*path, key))
+
+
+def test_whatever_a_proof_holds_instead_is_told_in_words(ledger: Path, running: Running) -> None:
+    view = LedgerFile(ledger)
+    documents = [prove_balance(view.five, view.store, "wind"), prove_reading(view.five, view.store, "m-gas", None)]
+    view.close()
+    key = running.village.keys["node"].public_key
+    for document in documents:
+        for path in paths_of(document):
+            for other in (None, -1, 1 << 200, 0.5, True, "", "m-nobody", "ab", [], [None], {}, {"kind": 1}):
+                changed: Any = copy.deepcopy(document)
+                part = changed
+                for key_ in path[:-1]:
+                    part = part[key_]
+                part[path[-1]] = other
+                with suppress(EsteError):  # anything else is a bug, and the only proof there is may still hold
+                    assert verify(changed, key).claim.items() <= verify(document, key).claim.items() or path == (
+                        "reading",
+                    )
 
 
 # -- commands
