@@ -1,6 +1,6 @@
 """A node that orders blocks by itself: a keeper under the embedded engine, behind four verbs. Handed time.
 
-    check        open an envelope (in any thread)
+    check        open an envelope from elsewhere (in any thread)
     submit       queue it for a block
     close_block  make a block durable, and say what is to be told about it
     due_in_ms    when the next block is wanted
@@ -17,14 +17,15 @@ from typing import Final
 
 from aggregator.chains.five import Five
 from aggregator.engine.local import LocalEngine
-from aggregator.ledger.record import Record
+from aggregator.ledger.record import Record, Role
 from aggregator.service.keeper import Keeper, restore
 from aggregator.service.notify import Outgoing
 from aggregator.service.store import Store
 from config.settings.aggregator import Blocks
 from protocol.crypto import SoftwareKey
 from protocol.errors import OperatorError
-from protocol.refusals import Refused
+from protocol.messages import MessageType
+from protocol.refusals import RefusalCode, Refused
 
 OWN_BLOCKS_MAX: Final = 64
 """Blocks in a row for what is due: between them receipts go out, however long a backlog there is to restate."""
@@ -66,12 +67,16 @@ class Node:
         return self._keeper.five
 
     def check(self, data: bytes) -> Record:
-        """Open an envelope, in any thread.
+        """Open an envelope from elsewhere, in any thread.
 
         Raises:
-            Refused: with the first rule that it breaks.
+            Refused: with the first rule that it breaks. Of another aggregator only evidence is taken: nobody votes here
+                on what it has reckoned, and a lie would stand for every audit to find.
         """
-        return self.five.ledger.check(data)
+        record = self.five.ledger.check(data)
+        if record.author.role is Role.AGGREGATOR and record.type is not MessageType.EVIDENCE:
+            raise Refused(RefusalCode.NOT_THEIR_TYPE, "results are the word of the node that orders the blocks")
+        return record
 
     def submit(self, record: Record, now_ms: int) -> bool:
         """Queue a record for a block; False if the queue is full."""
@@ -101,7 +106,7 @@ class Node:
         for _ in range(OWN_BLOCKS_MAX):
             if is_leaving() or (data := self._keeper.due_record()) is None:
                 return outgoing
-            outgoing += self._close_one(now_ms, self.check(data))
+            outgoing += self._close_one(now_ms, self.five.ledger.check(data))
         self._is_more_due = True
         return outgoing
 

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from aggregator.chains.results import IntervalResult
 from aggregator.cli import app
 from aggregator.service.audit import AuditError, audit
 from aggregator.service.keeper import begin
@@ -29,15 +30,15 @@ from aggregator.service.sqlite_port import FILE_NAME
 from aggregator.service.store import Store
 from aggregator.service.stored import StoreError
 from config.settings.aggregator import Blocks
-from protocol.crypto import digest_of
+from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope
 from protocol.errors import EsteError, OperatorError
 from protocol.messages import MessageType, Receipt, Refusal, Statement
 from protocol.readings import Readings
-from protocol.refusals import RefusalCode
+from protocol.refusals import RefusalCode, Refused
 from protocol.topics import Kind
-from protocol.units import Quantity
-from tests.village import INTERVAL_MS, START_MS, Village
+from protocol.units import Interval, Quantity, UnixMs
+from tests.village import INTERVAL_MS, START_MS, Village, some_keys
 
 BLOCKS = Blocks(entries_max=10, age_max_ms=100)
 
@@ -45,9 +46,9 @@ BLOCKS = Blocks(entries_max=10, age_max_ms=100)
 class Running:
     """A node beside the village, which here only signs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, village: Village | None = None) -> None:
         self.folder = folder
-        self.village = Village()
+        self.village = village or Village()
         self.sent: list[Outgoing] = []
         begin(folder, self.village.genesis, "node", self.village.keys["node"])
         self.node = self.open()
@@ -197,6 +198,25 @@ def audited(folder: Path, **options: bool) -> object:
         return audit(store, **options)
     finally:
         store.close()
+
+
+def test_another_aggregators_physics_do_not_come_in_by_the_door(tmp_path: Path) -> None:
+    """Where one node orders the blocks, nobody votes on them: a lie that got in would stand, and fail every audit."""
+    running = Running(tmp_path, Village(keys=some_keys("gw") | {"other": SoftwareKey.from_secret(77)}))
+    village = running.village
+    running.live(5)
+    five, interval = running.node.five, Interval(start_ms=UnixMs(START_MS), end_ms=UnixMs(START_MS + INTERVAL_MS))
+    flows = village.physics(five.asset.region, interval, five.data.energy_of(START_MS))
+    lie = IntervalResult(village.link("other"), interval.start_ms, interval.end_ms, replace(flows, losses_w=10**6))
+    village.now_ms += INTERVAL_MS  # the next block freezes the interval, and then it is due
+    with pytest.raises(Refused) as refused:
+        running.send(village.sign(lie, MessageType.INTERVAL, "other"))
+    assert refused.value.code is RefusalCode.NOT_THEIR_TYPE
+    running.node.close_block(village.now_ms)
+    running.node.close()
+    store = Store.open_read_only(tmp_path)
+    assert audit(store).intervals == 1
+    store.close()
 
 
 def test_the_audit_re_derives_everything(ledger: Path) -> None:
