@@ -18,10 +18,15 @@ from protocol.crypto import digest_of
 class Opened:
     """The records that were opened last, by the digest of their bytes."""
 
-    def __init__(self, check: Callable[[bytes], Record], records_max: int) -> None:
-        """`check` opens an envelope, in any thread, or raises `Refused`."""
+    def __init__(self, check: Callable[[bytes], Record], records_max: int, bytes_max: int) -> None:
+        """Remember so many records, and envelopes of so many bytes; a record takes a few times those of its envelope.
+
+        `check` opens an envelope, in any thread, or raises `Refused`.
+        """
         self._check = check
         self._records_max = records_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
         self._records: OrderedDict[bytes, Record] = OrderedDict()
         self._lock = Lock()
 
@@ -38,7 +43,10 @@ class Opened:
             return known
         record = self._check(data)
         with self._lock:
-            self._records[digest] = record
-            while len(self._records) > self._records_max:
-                self._records.popitem(last=False)
+            if digest not in self._records:
+                self._records[digest] = record
+                self._bytes += len(data)
+            while len(self._records) > self._records_max or self._bytes > self._bytes_max:
+                _, oldest = self._records.popitem(last=False)
+                self._bytes -= len(oldest.envelope.data)
         return record

@@ -56,7 +56,10 @@ from protocol.errors import EncodingError, OperatorError
 from protocol.refusals import RefusalCode, Refused
 
 OPENED_MAX: Final = 8192
-"""Records kept open: several blocks' worth, at some ten kilobytes each."""
+"""Records kept open: several blocks' worth, at some ten kilobytes each; and"""
+
+OPENED_BYTES_MAX: Final = 96 << 20
+"""what their envelopes come to, or whoever is admitted could have a node hold 8 GiB of theirs."""
 
 WAITING_MAX: Final = 100_000
 """Of so many records that wait it is remembered since when, at some hundred bytes each."""
@@ -110,7 +113,7 @@ class Replica:
         self._blocks_kept = blocks_kept
         self._tell = tell
         self._snapshots = snapshots
-        self._opened = Opened(self._check, OPENED_MAX)
+        self._opened = Opened(self._check, OPENED_MAX, OPENED_BYTES_MAX)
         self._height = keeper.store.engine_height()
         self._finalized: tuple[int, Block | None] | None = None
         """What waits for `commit`: height, and the ledger's block if there is one."""
