@@ -24,7 +24,7 @@ def lie() -> None:
 
     def reckon(self: IntervalPhysics, *arguments: Any) -> Any:
         flows = honest(self, *arguments)
-        return replace(flows, losses_w=flows.losses_w + 1_000_000)
+        return replace(flows, branches=tuple(replace(one, flow_w=one.flow_w + 10**6) for one in flows.branches))
 
     IntervalPhysics.__call__ = reckon  # type: ignore[method-assign]
     Replica.process_proposal = lambda self, block: True  # type: ignore[method-assign]
