@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import Annotated, Final, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import Field, model_validator
 
 from config.model import Exact, Listed, Model, Natural, Positive, mistake
+from config.time_zone import zone_of
 from protocol.messages import RightKind
 from protocol.units import PPM
 
@@ -111,8 +112,8 @@ class TimeRule(Model):
         if self.period_ms is not None and self.period_ms % self.interval_ms:
             raise mistake("a settlement period of whole intervals")
         try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+            zone_of(self.time_zone)
+        except ZoneInfoNotFoundError as error:
             raise mistake("a time zone of the tz database, such as Europe/Berlin") from error
         return self
 

@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from config.rules import TimeRule
+from config.time_zone import zone_of
 from protocol.units import Interval, UnixMs
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,7 +44,7 @@ def period_of(instant_ms: int, rule: TimeRule, begin_ms: int) -> Period:
     if rule.period_ms is not None:
         start = instant_ms - (instant_ms - begin_ms) % rule.period_ms
         return Period(Interval(start_ms=UnixMs(start), end_ms=UnixMs(start + rule.period_ms)), rule.period_ms)
-    zone = ZoneInfo(rule.time_zone)
+    zone = zone_of(rule.time_zone)
     local = datetime.fromtimestamp(instant_ms // 1000, tz=UTC).astimezone(zone)
     month, following = (local.year, local.month), _month_after(local.year, local.month)
     if instant_ms >= _midnight(*following, zone, rule):

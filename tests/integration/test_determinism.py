@@ -24,7 +24,7 @@ from tests.architecture.house import ROOT
 from tests.integration.lived import exported, live_through_everything
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-NEEDED = ("cbor2", "cryptography", "numpy", "pydantic")
+NEEDED = ("cbor2", "cryptography", "numpy", "pydantic", "tzdata")
 """What the pure rooms stand on."""
 
 INSTALL_S = 300
