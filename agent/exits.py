@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
-
-import typer
 
 from protocol.errors import EsteError, PinRefused
 
@@ -24,5 +23,5 @@ def expected_errors() -> Iterator[None]:
     try:
         yield
     except EsteError as error:
-        typer.echo(f"este-agent: {error}", err=True)
-        raise typer.Exit(EXIT_PIN_REFUSED if isinstance(error, PinRefused) else EXIT_EXPECTED) from error
+        sys.stderr.write(f"este-agent: {error}\n")
+        raise SystemExit(EXIT_PIN_REFUSED if isinstance(error, PinRefused) else EXIT_EXPECTED) from error

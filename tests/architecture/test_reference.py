@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agent.cli import app as agent
+from agent.commands.cli import app as agent
 from aggregator.cli import app as aggregator
 from firmware_sim.cli import app as fleet
 from firmware_sim.demo.cli import app as demo

@@ -201,7 +201,7 @@ class TestRead:
 def test_a_status_does_not_load_a_modbus_stack(home: Home) -> None:
     OutboxFile.open(home.folder / "data", region=REGION, gateway=GATEWAY).close()
     program = (
-        "import sys; from agent.cli import app; "
+        "import sys; from agent.commands.cli import app; "
         f"app(['status', '--settings', {str(home.settings)!r}], standalone_mode=False); "
         "print(sorted({'pymodbus', 'aiomqtt', 'paho', 'numpy', 'rich', 'structlog'} & set(sys.modules)))"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agent import cli
+from agent.commands import cli
 from agent.exits import EXIT_EXPECTED, EXIT_PIN_REFUSED
 from config import load
 from protocol.errors import EsteError, OperatorError, PinRefused

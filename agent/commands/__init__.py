@@ -1,0 +1,1 @@
+"""The commands of ``este-agent``, for people and for scripts."""
