@@ -141,7 +141,8 @@ class Clerk:
             is_time = any(isinstance(event, Tick | CloseAll) for event in events)
             await self._do_what_can_be_done(sender, keep=is_time or self._journal.is_laden)
             if is_time:
-                await self._take_stock()
+                with contextlib.suppress(StorageError):
+                    await self._take_stock()
             await self._tell(sender)
 
     def close(self) -> None:
@@ -330,9 +331,10 @@ class Clerk:
             for name, text in self.state.notes().items():
                 if text != self._told.notes()[name]:
                     await self._disk.do(self._memory.keep_note, name, text)
-        totals = await self._disk.do(self._books.totals)
-        sender.publish_status(status_message(self.state, totals, ignored=self._session.ignored))
-        self._told, self._told_ms = self.state, now_ms
+        with contextlib.suppress(StorageError):  # a disk that cannot be read either: told when it can
+            totals = await self._disk.do(self._books.totals)
+            sender.publish_status(status_message(self.state, totals, ignored=self._session.ignored))
+            self._told, self._told_ms = self.state, now_ms
 
     def _tell_once(self, about: str, **what: object) -> None:
         """Log something that may come again and again, when it is new."""
@@ -342,9 +344,5 @@ class Clerk:
 
 
 def _about(refusal: Refusal) -> dict[str, object]:
-    return {
-        "sequence": refusal.sequence,
-        "code": refusal.code.name,
-        "expected_sequence": refusal.expected_sequence,
-        "detail": refusal.detail,
-    }
+    told = {"sequence": refusal.sequence, "code": refusal.code.name}
+    return {**told, "expected_sequence": refusal.expected_sequence, "detail": refusal.detail}

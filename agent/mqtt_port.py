@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
@@ -296,7 +297,14 @@ class BrokerAccess:
     async def reason_of(self, error: aiomqtt.MqttError) -> str:
         """Why there is no connection: as the library says, unless it is one that speaks another language."""
         is_answer = isinstance(error, aiomqtt.MqttCodeError)
-        return str(error) if is_answer else await misunderstanding(self._broker) or str(error)
+        found = None if is_answer else await misunderstanding(self._broker)
+        return found or f"{self._broker.host}:{self._broker.port}: {_plainly(str(error))}"
+
+
+def _plainly(text: str) -> str:
+    """What a library says of a broken link, without what is for programmers."""
+    text = re.sub(r"^\[Errno -?\d+\] ", "", text)
+    return "the connection has ended" if text.startswith("Disconnected during") else text
 
 
 def _spread(gateway: str) -> float:

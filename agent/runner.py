@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from agent.agreement import Agreement, enough
-from agent.bus.control import DevicePlan, device_plan_for
-from agent.bus.metering import MeterPlan, plan_for
+from agent.bus.control import DevicePlan, device_plan_for, see_that_each_has_its_own_limit
+from agent.bus.metering import MeterPlan, plan_for, see_that_none_counts_twice
 from agent.bus.modbus_port import ModbusBus
 from agent.bus.polling import BusPoller
 from agent.clerk import Clerk
@@ -84,7 +84,7 @@ def plan_of(settings: AgentSettings) -> Plan:
     """Read the files that the settings name, and plan every bus.
 
     Raises:
-        OperatorError: a key or a profile is missing or wrong.
+        OperatorError: a key or a profile is missing or wrong, or one counter would be signed for two meters.
         SettingsError: a profile file is wrong.
     """
     profiles = load_profiles(settings.profile_folders)
@@ -99,6 +99,9 @@ def plan_of(settings: AgentSettings) -> Plan:
         )
         for bus in settings.buses
     )
+    for bus in buses:
+        see_that_none_counts_twice(bus.meters)
+        see_that_each_has_its_own_limit(bus.devices)
     key, aggregators = open_key(settings), key_files.load_public_keys(settings.aggregator_key_file)
     if (settings.aggregators_agree or 1) > len(aggregators):
         expected = f"at least {settings.aggregators_agree} keys, as aggregators_agree says"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
@@ -14,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from config import yaml_text
 from config.meter_profile import MeterProfile
-from config.model import Model
+from config.model import Model, guess
 from protocol.errors import EsteError, OperatorError
 
 M = TypeVar("M", bound=Model)
@@ -122,8 +121,10 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SettingsError((OperatorError(path, "", "a settings file", "no such file"),)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError((OperatorError(path, "", "a readable text file", str(error)),)) from error
+    except OSError as error:
+        raise SettingsError((OperatorError(path, "", "a readable text file", error.strerror or str(error)),)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError((OperatorError(path, "", "a text file in UTF-8", str(error)),)) from error
 
 
 def _document(text: str, path: Path) -> yaml_text.Document:
@@ -147,6 +148,8 @@ def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model], documen
     match detail["type"]:
         case "missing":
             expected, got = "a value", "nothing"
+        case "model_type":
+            expected, got = "keys and their values, such as `key: value`", _shown(detail["input"])
         case "extra_forbidden":
             expected, got = f"a known key{_nearest(kind, detail['loc'])}", "one that is unknown"
         case "este":
@@ -159,6 +162,8 @@ def _mistake(place: Path | str, detail: ErrorDetails, kind: type[Model], documen
 def _shown(given: object) -> str:
     """What a file says somewhere, in short."""
     match given:
+        case None:
+            return "nothing"
         case dict():
             return f"a section with {', '.join(map(str, given)) or 'nothing in it'!s:.60}"
         case Decimal():
@@ -169,9 +174,7 @@ def _shown(given: object) -> str:
 
 def _nearest(kind: type[Model], loc: tuple[int | str, ...]) -> str:
     """A guess at the key that was meant."""
-    known = _keys_below(kind) - {str(loc[-1])}
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return guess(str(loc[-1]), _keys_below(kind) - {str(loc[-1])})
 
 
 def _keys_below(kind: type[Model]) -> set[str]:

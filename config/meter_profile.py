@@ -15,9 +15,9 @@ from itertools import pairwise
 from math import ceil
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from config.model import Exact, Listed, Model, Name, Positive, mistake
+from config.model import Exact, Listed, Model, Name, Positive, guess, mistake
 from config.self_check import LAW_NEEDS, Address, FixedWord, SelfCheck
 from protocol.canonical import encode
 from protocol.crypto import digest_of
@@ -92,10 +92,21 @@ class Block(Model):
         return self
 
 
+def _to_quantity(name: str) -> str:
+    known = [quantity.name.lower() for quantity in Quantity]
+    if name not in known:
+        raise mistake(f"a quantity of docs/reference/meter-profile.md{guess(name, known)}", name)
+    return name
+
+
+QuantityName = Annotated[str, AfterValidator(_to_quantity)]
+"""A quantity as people write it."""
+
+
 class Register(Model):
     """Where one quantity stands."""
 
-    quantity: str
+    quantity: QuantityName
     address: Address
     type: Annotated[WordType, Field(strict=False)]
     unit: str
@@ -104,8 +115,6 @@ class Register(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.quantity not in (q.name.lower() for q in Quantity):
-            raise mistake(f"a quantity out of {', '.join(q.name.lower() for q in Quantity)}", self.quantity)
         if self.unit not in BASE_UNITS_PER_UNIT:
             raise mistake(f"a unit out of {', '.join(BASE_UNITS_PER_UNIT)}", self.unit)
         if BASE_UNITS_PER_UNIT[self.unit][0] != self.id.base_unit:
@@ -252,11 +261,14 @@ class MeterProfile(Model):
             yield f"only quantities among the fast ones, not {unknown[0]!r}"
 
     def _overlaps(self) -> Iterator[str]:
-        """Registers that share words without being the same: one of them is at a wrong address."""
-        places = {(r.address, r.last): r for r in self.registers}
-        in_order = [places[place] for place in sorted(places)]
-        for one, other in pairwise(in_order):
-            if other.address <= one.last:
+        """Registers that share words: one of them is at a wrong address.
+
+        Two quantities of one unit may be one register, as the power of a meter and that of its only phase; what is
+        counted never is another quantity too.
+        """
+        for one, other in pairwise(sorted(self.registers, key=lambda register: (register.address, register.last))):
+            is_same = (one.address, one.type, one.id.base_unit) == (other.address, other.type, other.id.base_unit)
+            if other.address <= one.last and not (is_same and {one.id, other.id}.isdisjoint(ALWAYS)):
                 yield f"{one.quantity} and {other.quantity} not to share words at {other.address:#06x}"
 
     def _is_readable(self, first: int, last: int) -> bool:

@@ -7,7 +7,9 @@ order in which the class declares them. So a grid can be signed, and a profile h
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, Any, Self
 
@@ -23,6 +25,12 @@ def mistake(expected: str, got: str = "") -> PydanticCustomError:
     Without `got`, whoever tells it shows what the file says there.
     """
     return PydanticCustomError("este", "{expected}", {"expected": expected, "got": got})
+
+
+def guess(given: str, known: Iterable[str]) -> str:
+    """What was probably meant by a word that is not among the known ones, to stand behind "expected …"."""
+    near = get_close_matches(given, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class Model(BaseModel):

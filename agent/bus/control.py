@@ -9,7 +9,7 @@ the port does, and reads back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -76,6 +76,20 @@ def device_plan_for(address: DeviceAddress, profiles: Mapping[str, MeterProfile]
     if not is_spelled:
         raise OperatorError(f"device {address.id}", "power_max_w", "what its register can hold", str(plan.power_max_w))
     return plan
+
+
+def see_that_each_has_its_own_limit(devices: Iterable[DevicePlan]) -> None:
+    """See that no two devices of one bus would be told different things through one register.
+
+    Raises:
+        OperatorError: two share theirs.
+    """
+    owners: dict[tuple[int, int], str] = {}
+    for device in devices:
+        owner = owners.setdefault((device.unit, device.limit.address), device.device)
+        if owner != device.device:
+            expected = f"another unit than that of {owner}, which has the same register"
+            raise OperatorError(f"device {device.device}", "unit", expected, str(device.unit))
 
 
 @dataclass(frozen=True, slots=True)

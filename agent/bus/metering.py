@@ -9,14 +9,14 @@ travels with the reading after it. Never asks a meter, reads a clock or guesses.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Final
 
 from agent.bus.planner import Groups, ReadRequest, plan, plan_groups
 from agent.bus.reading import Part, Reading, SlowReading
-from config.meter_profile import MeterProfile, Register
+from config.meter_profile import MeterProfile, Register, Table
+from config.model import guess
 from config.settings.bus import MeterAddress
 from protocol.batch import Quality
 from protocol.energy_register import EnergyRegister, StepKind, advance, first
@@ -93,9 +93,8 @@ def plan_for(
     """
     profile = profiles.get(address.profile)
     if profile is None or not profile.registers:
-        near = get_close_matches(address.profile, sorted(profiles.keys() - {address.profile}), n=1)
-        guess = f" (did you mean {near[0]!r}?)" if near else ""
-        expected = f"the profile of a meter, as este-agent profiles list has them{guess}"
+        near = guess(address.profile, profiles.keys() - {address.profile})
+        expected = f"the profile of a meter, as este-agent profiles list has them{near}"
         raise OperatorError(f"meter {address.id}", "profile", expected, repr(address.profile))
     quantities = tuple(sorted({*wanted, *profile.always} & profile.codecs.keys()))
     groups = plan_groups(profile, quantities) if is_split else Groups(plan(profile, quantities))
@@ -112,6 +111,24 @@ def plan_for(
         slow_requests=groups.slow,
         brought=brought,
     )
+
+
+def see_that_none_counts_twice(meters: Iterable[MeterPlan]) -> None:
+    """See that no counter of one bus would be signed for two meters: somebody would be paid for both.
+
+    One unit may hold several, as a SunSpec inverter does that has a grid meter: then their registers are others.
+
+    Raises:
+        OperatorError: two meters would show one and the same register.
+    """
+    owners: dict[tuple[int, Table, int], str] = {}
+    for meter in meters:
+        for quantity in meter.profile.always:
+            place = (meter.unit, meter.profile.table, _register(meter.profile, quantity).address)
+            owner = owners.setdefault(place, meter.meter)
+            if owner != meter.meter:
+                expected = f"another unit than that of {owner}, whose {quantity.name.lower()} would be counted twice"
+                raise OperatorError(f"meter {meter.meter}", "unit", expected, str(meter.unit))
 
 
 def _brought(profile: MeterProfile, requests: Sequence[ReadRequest], quantities: Sequence[Quantity]) -> Brought:

@@ -274,15 +274,17 @@ async def survey(settings: Bus, unit: int) -> tuple[Found, ...]:
 
 
 def write_profiles(chain: Sequence[Found], folder: Path) -> Iterator[str]:
-    """Write a profile for each model of a device that measures energy, and say what was done.
+    """Write a profile for each model of a device that measures energy, and say what was done. Makes the folder.
 
     Raises:
         DeviceError: the chain is none, or a model in it is shorter than its standard.
-        OperatorError: the folder is none, or a file of that name says something else.
+        OperatorError: there can be no such folder, or a file of that name says something else.
         SettingsError: what the device says makes no profile.
     """
-    if not folder.is_dir():
-        raise OperatorError(folder, "", "a folder to write to", "no such folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error
     yield f"models {', '.join(str(found.number) for found in chain)}"
     batteries = [found for found in chain if found.number == STORAGE]
     if len(batteries) > 1:

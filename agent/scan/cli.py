@@ -94,6 +94,7 @@ async def _scan(
     from agent.scan.report import Surveyed, progress_of
     from agent.scan.survey import Found, survey
 
+    told: set[str] = set()
     async for bus in buses:
         found: list[Found] = []
         surveys.append(Surveyed(bus, found))
@@ -106,7 +107,9 @@ async def _scan(
                 _tell(progress_of(bus, unit, len(found)))
         except DeviceError as error:
             _tell("")
-            typer.echo(f"este-agent: {error}", err=True)
+            if str(error) not in told:  # a port that is missing is so at every speed
+                typer.echo(f"este-agent: {error}", err=True)
+            told.add(str(error))
         finally:
             port.close()
     _tell("")

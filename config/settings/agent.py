@@ -8,13 +8,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.meter_profile import QuantityName
 from config.model import Listed, Model, Name, Natural, Positive, mistake
 from config.settings.broker import Broker
 from config.settings.bus import Bus
 from config.settings.places import FilePath, Port
 from protocol.messages import RightKind
 from protocol.topics import AGGREGATOR
-from protocol.units import Quantity
 
 
 class StandingOrder(Model):
@@ -103,7 +103,7 @@ class AgentSettings(Model):
     than a third lie: 1 of up to 3, 2 of up to 6, and so on."""
     broker: Broker
     poll_every_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1000
-    quantities: Annotated[tuple[str, ...], Listed] = ("active_power_w", "reactive_power_var", "voltage_l1_mv")
+    quantities: Annotated[tuple[QuantityName, ...], Listed] = ("active_power_w", "reactive_power_var", "voltage_l1_mv")
     """What leaves the house beside the energy registers, as far as a meter has it: no more than the rules need."""
     batch: Batching = Batching()
     resend_after_ms: Annotated[int, Field(ge=500, le=3_600_000)] = 10_000
@@ -138,9 +138,6 @@ class AgentSettings(Model):
         names += [device.id for bus in self.buses for device in bus.devices]
         if twice := _first_twice(names):
             raise mistake("each meter and device once", f"{twice} twice")
-        for quantity in self.quantities:
-            if quantity not in (q.name.lower() for q in Quantity):
-                raise mistake(f"quantities out of {', '.join(q.name.lower() for q in Quantity)}", quantity)
         if twice := _first_twice([bus.place for bus in self.buses]):
             raise mistake("each bus once, with all its meters", f"{twice} twice")
         return self

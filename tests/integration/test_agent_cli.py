@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agent.outbox.file import OutboxFile
 from config import key_files
@@ -131,6 +132,15 @@ class TestRun:
         done = este_agent("run", "--settings", home.settings)
         assert is_one_sentence(done)
         assert "meter m-1: profile: expected the profile of a meter" in done.stderr
+
+    def test_one_counter_under_two_names(self, home: Home) -> None:
+        settings = yaml.safe_load(home.settings.read_text())
+        meters = settings["buses"][0]["meters"]
+        meters.append(meters[0] | {"id": "m-2"})
+        home.settings.write_text(yaml.safe_dump(settings))
+        done = este_agent("run", "--settings", home.settings)
+        assert is_one_sentence(done)
+        assert "meter m-2: unit: expected another unit than that of m-1" in done.stderr
 
     def test_an_outbox_that_another_agent_holds(self, home: Home) -> None:
         file = OutboxFile.open(home.folder / "data", region=REGION, gateway=GATEWAY)

@@ -171,9 +171,16 @@ class StandingClock:
         return BootMs(0)
 
 
-def test_a_folder_that_is_not_there_is_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
     with pytest.raises(OperatorError, match="expected a folder to write to"):
-        list(write_profiles((), tmp_path / "nowhere"))
+        list(write_profiles((), tmp_path / "taken"))
+
+
+def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="does not begin with model 1"):
+        list(write_profiles((), tmp_path / "my" / "profiles"))
+    assert (tmp_path / "my" / "profiles").is_dir()
 
 
 # -- Profiles of one's own

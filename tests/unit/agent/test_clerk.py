@@ -21,7 +21,7 @@ from agent.outbox.queue import LinkDown, LinkUp, Outbox, Tick
 from agent.session import Arrived, Session
 from agent.standing import Believed
 from config.settings.bus import DeviceAddress
-from config.tasks import end
+from config.tasks import end, wait_for_any
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
 from protocol.refusals import RefusalCode
@@ -176,6 +176,23 @@ class TestFullDisk:
         assert not world.clerk.is_paused
         assert world.books.totals().readings_read == 2
         assert world.sender.records == [1, 2]
+
+    async def test_a_disk_that_cannot_be_read_either_ends_nothing(self, world: World, full: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> None:
+            raise StorageError("disk I/O error")
+
+        full.setattr(world.books.file, "rows", refuse)
+        working = asyncio.create_task(world.clerk.run(world.sender))
+        for event in (LinkUp(), read(0), Tick(), Tick()):
+            world.clocks.ms += STATUS_EVERY_MS
+            await world.clerk.hand(event)
+            while world.clerk.dealt_ms < world.clocks.ms and isinstance(event, Tick):
+                await wait_for_any([], tasks=[working], timeout_s=0.01)
+        assert world.clerk.is_paused
+        await end(working)
+        full.undo()
+        await world.deal()
+        assert world.books.totals().readings_read == 1
 
     async def test_a_confirmation_is_counted_when_there_is_room(self, world: World, full: pytest.MonkeyPatch) -> None:
         await world.deal(Confirmed("heat-pump", 1000), Confirmed("heat-pump", None))

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from agent.bus.control import DevicePlan, StatementAge, command_for, device_plan_for, granted_w, is_obeyed
+from agent.bus.control import (
+    DevicePlan,
+    StatementAge,
+    command_for,
+    device_plan_for,
+    granted_w,
+    is_obeyed,
+    see_that_each_has_its_own_limit,
+)
 from config.load import load_profiles
 from config.settings.bus import DeviceAddress
 from protocol.batch import ClockState
@@ -118,3 +126,9 @@ class TestPlan:
             device_plan_for(
                 DeviceAddress(id="d", unit=1, profile="abb_b23", power_min_w=0, power_max_w=1), load_profiles()
             )
+
+
+def test_no_two_devices_are_told_different_things_through_one_register() -> None:
+    see_that_each_has_its_own_limit([a_device(), a_device(id="charger", unit=10)])
+    with pytest.raises(OperatorError, match="charger: unit: expected another unit than that of heat-pump"):
+        see_that_each_has_its_own_limit([a_device(), a_device(id="charger")])

@@ -6,7 +6,15 @@ import struct
 
 import pytest
 
-from agent.bus.metering import Watch, plan_for, reading_of, serial_of, value_of, watched
+from agent.bus.metering import (
+    Watch,
+    plan_for,
+    reading_of,
+    see_that_none_counts_twice,
+    serial_of,
+    value_of,
+    watched,
+)
 from agent.bus.reading import Reading
 from config.load import load_profiles
 from config.settings.bus import MeterAddress
@@ -99,6 +107,23 @@ def test_a_reading_of_every_quantity_fits_the_journal() -> None:
     """Numbers above 23 are no keys of a map."""
     reading = a_reading(values=dict.fromkeys(Quantity, -(2**31)))
     assert Reading.decode(reading.encode()) == reading
+
+
+@pytest.mark.parametrize("profile", ["eastron_sdm630", "eastron_sdm630_full", "eastron_sdm120"])
+def test_one_counter_is_never_signed_for_two_meters(profile: str) -> None:
+    meters = [
+        plan_for(MeterAddress(id=id_, unit=5, profile=name), load_profiles(), ())
+        for id_, name in (("m-1", "eastron_sdm630"), ("m-2", profile))
+    ]
+    with pytest.raises(OperatorError, match="m-2: unit: expected another unit than that of m-1, whose imported_wh"):
+        see_that_none_counts_twice(meters)
+
+
+def test_one_unit_may_hold_two_meters_with_registers_of_their_own() -> None:
+    places = (("inverter", 5, "eastron_sdm630"), ("grid", 5, "abb_b23"), ("next", 6, "eastron_sdm630"))
+    see_that_none_counts_twice(
+        plan_for(MeterAddress(id=id_, unit=unit, profile=profile), load_profiles(), ()) for id_, unit, profile in places
+    )
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="readable text file"):
+    with pytest.raises(SettingsError, match="expected a readable text file, got Is a directory"):
         load(tmp_path, FleetSettings)
+
+
+@pytest.mark.parametrize(("text", "got"), [("", "nothing"), ("- a\n", "['a']"), ("hello\n", "'hello'")])
+def test_a_file_of_anything_but_keys_is_told_in_plain_words(file: Path, text: str, got: str) -> None:
+    assert told(file, text) == [f"expected keys and their values, such as `key: value`, got {got}"]
 
 
 def test_a_file_without_end_is_not_read(file: Path) -> None:

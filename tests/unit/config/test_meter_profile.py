@@ -32,7 +32,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a block that ends before it begins": ("blocks", [{"first": 5, "last": 4}], "last address is not below its first"),
     "an address of 17 bits": ("blocks", [{"first": 0, "last": 0x10000}], "less than or equal to 65535"),
     "no power": ("power_max_w", 0, "greater than 0"),
-    "a quantity that does not exist": ("registers.0.quantity", "volts", "a quantity out of active_power_w"),
+    "a quantity that does not exist": (
+        "registers.0.quantity",
+        "volts",
+        "a quantity of docs/reference/meter-profile.md",
+    ),
     "a unit that does not exist": ("registers.0.unit", "hp", "a unit out of W, kW"),
     "a unit of another quantity": ("registers.0.unit", "V", "a unit that turns into W for active_power_w"),
     "a type that does not exist": ("registers.0.type", "u24", "'u16', 'i16'"),
@@ -45,6 +49,16 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         "active_power_w at 0x004f to lie inside one block",
     ),
     "a quantity that stands twice": ("registers.2.quantity", "imported_wh", "each quantity once"),
+    "a register of energy that is one of power too": (
+        "registers.0",
+        {"quantity": "active_power_w", "address": 0x48, "type": "f32", "unit": "W"},
+        "active_power_w and imported_wh not to share words at 0x0048",
+    ),
+    "a counter for both directions": (
+        "registers.2",
+        {"quantity": "exported_wh", "address": 0x48, "type": "f32", "unit": "kWh"},
+        "imported_wh and exported_wh not to share words at 0x0048",
+    ),
     "no energy register": (
         "registers",
         [{"quantity": "active_power_w", "address": 0, "type": "f32", "unit": "W"}],
