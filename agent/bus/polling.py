@@ -19,11 +19,15 @@ from agent.bus.isolation import Health, Patience, ProbeCredit, impatient_ms, nex
 from agent.bus.metering import Block, Blocks, MeterPlan, Watch, reading_of, serial_of, slow_reading_of, watched
 from agent.bus.modbus_port import BusError
 from agent.bus.planner import ReadRequest, serial_request
-from agent.bus.reading import SlowReading
+from agent.bus.reading import Reading, SlowReading
 from agent.clock_port import Clocks
 from agent.events import Confirmed, Event, Failing, Read, Recovered
+from agent.log import Log
 from protocol.batch import Quality
 from protocol.errors import DeviceError
+
+
+log = Log("bus")
 
 
 class Port(Protocol):
@@ -90,7 +94,11 @@ class BusPoller:
         """What the clerk knows to fail, and why: meters and devices by name, or the bus alone."""
         self._serials: dict[str, str] = {}
         """Serial numbers as told since the meter last failed or did what no counter may: it may be another by now."""
+        self._identity: dict[str, str] = {}
+        """Serial numbers as told last."""
         self._watch: dict[str, Watch] = {}
+        self._stepping: set[str] = set()
+        """Meters of which a counter does what no counter may."""
         self._renewed_ms: dict[str, int] = {}
         """When a meter that renews its registers seldom will have done so, to the nearest cycle."""
         self._slow_due_ms = {meter.meter: 0 for meter in meters if meter.slow_requests}
@@ -200,6 +208,7 @@ class BusPoller:
         self._watch[meter.meter] = watch
         if reading.quality & Quality.UNEXPLAINED_STEP:
             self._serials.pop(meter.meter)  # it may be another meter, which came without missing a cycle
+        self._log_step(reading)
         if meter.profile.refresh_ms is not None:
             self._renewed_ms[meter.meter] = reading.start_ms + meter.profile.refresh_ms - self._every_ms // 2
         await self._desk.hand(Read(reading))
@@ -253,7 +262,22 @@ class BusPoller:
                     raise
         if meter.serial is not None and told != meter.serial:
             raise DeviceError(f"serial number {told or 'untold'} where the settings name {meter.serial}", retry=True)
+        before = self._identity.setdefault(meter.meter, told)
+        if told != before:
+            log.warning("another meter answers", meter=meter.meter, serial=told or "none", before=before or "none")
+            self._identity[meter.meter] = told
         return told
+
+    def _log_step(self, reading: Reading) -> None:
+        """Log when counters of a meter begin to do what none may, and when they go on as they should."""
+        name, is_stepping = reading.meter, bool(reading.quality & Quality.UNEXPLAINED_STEP)
+        if is_stepping and name not in self._stepping:
+            self._stepping.add(name)
+            shown = {quantity.name.lower(): reading.values[quantity] for quantity in reading.words}
+            log.warning("a counter did what none may: flagged, and no energy", meter=name, **shown)
+        elif not is_stepping and name in self._stepping:
+            self._stepping.remove(name)
+            log.info("its counters are believed again", meter=name)
 
     async def _hold(self, device: DevicePlan, timeout_ms: int) -> None:
         command = command_for(device, self._desk.granted_w(device))

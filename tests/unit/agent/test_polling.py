@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent import log
 from agent.bus.control import DevicePlan, device_plan_for
 from agent.bus.isolation import PATIENCE_MIN_MS, REST_CYCLES_MAX, next_slot_ms
 from agent.bus.metering import MeterPlan
@@ -190,6 +191,23 @@ class TestMeters:
         await world.cycle()
         serials = {e.reading.meter: e.reading.serial for e in await world.cycle() if isinstance(e, Read)}
         assert set(serials.values()) == {"815"}
+
+    async def test_a_step_and_an_exchange_are_logged_once_each(self, capfd: pytest.CaptureFixture[str]) -> None:
+        log.configure()
+        world = World()
+        world.bus.shown = {Quantity.ACTIVE_POWER_W: 3600, Quantity.IMPORTED_WH: 4_000_000}
+        await world.settled()
+        world.bus.serial = [0, 815]
+        world.bus.shown = {Quantity.ACTIVE_POWER_W: 3600, Quantity.IMPORTED_WH: 3}
+        for _ in range(12):
+            await world.cycle()
+        told = [line.partition(" ")[2] for line in capfd.readouterr().err.splitlines() if "meter=m-2" in line]
+        assert told == [
+            'level=warning event="a counter did what none may: flagged, and no energy"'
+            " meter=m-2 imported_wh=3 exported_wh=0",
+            'level=warning event="another meter answers" meter=m-2 serial=815 before=4711',
+            'level=info event="its counters are believed again" meter=m-2',
+        ]
 
     async def test_while_reading_pauses_no_meter_is_asked_but_devices_are(self) -> None:
         world = await World().settled()
