@@ -26,7 +26,6 @@ from agent.log import Log
 from protocol.batch import Quality
 from protocol.errors import DeviceError
 
-
 log = Log("bus")
 
 
