@@ -133,6 +133,9 @@ def sunspec(
     line: Annotated[str, typer.Option(help="Speed and format of the serial port.")] = "9600-8N1",
     unit: UnitOption = 1,
     timeout_ms: TimeoutOption = 1000,
+    energy_only: Annotated[
+        bool, typer.Option("--energy-only", help="For a device that changes its powers of ten as it goes.")
+    ] = False,
 ) -> None:
     """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
     from agent.library.sunspec import survey, write_profiles
@@ -140,5 +143,5 @@ def sunspec(
 
     with expected_errors():
         bus = bus_at(host, port, device, framing=framing, line=line, timeout_ms=timeout_ms)
-        for told in write_profiles(asyncio.run(survey(bus, unit)), folder):
+        for told in write_profiles(asyncio.run(survey(bus, unit)), folder, energy_only=energy_only):
             typer.echo(told)

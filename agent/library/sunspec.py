@@ -126,8 +126,12 @@ async def _words(read: WordReader, address: int, count: int) -> list[int]:
     return words
 
 
-def profiles_of(chain: Sequence[Found]) -> Iterator[str]:
+def profiles_of(chain: Sequence[Found], *, energy_only: bool = False) -> Iterator[str]:
     """A profile file for each model that measures energy.
+
+    Args:
+        chain: the models of a device.
+        energy_only: leave out all else, and with it the powers of ten that a device may change as it goes.
 
     Raises:
         DeviceError: the chain does not begin with model 1, or a model is shorter than its standard.
@@ -140,8 +144,11 @@ def profiles_of(chain: Sequence[Found]) -> Iterator[str]:
         if not any(point.quantity in ENERGIES for point in _points(found)):
             continue
         seen[found.number] += 1
-        parts = [found, *(storage if found.number in WITH_STORAGE else [])]
-        yield "\n".join(_spelled(chain[0], parts, seen[found.number])) + "\n"
+        parts = [found, *(storage if found.number in WITH_STORAGE and not energy_only else [])]
+        points = [(part, point) for part in parts for point in _points(part)]
+        if energy_only:
+            points = [(part, point) for part, point in points if point.quantity in ENERGIES]
+        yield "\n".join(_spelled(chain[0], parts, points, seen[found.number])) + "\n"
 
 
 def _storage_of(chain: Sequence[Found]) -> list[Found]:
@@ -161,10 +168,11 @@ def _points(found: Found) -> list[SunspecPoint]:
     return [point for point in layout.points if _is_there(found, point)]
 
 
-def _spelled(common: Found, parts: Sequence[Found], copy: int) -> Iterator[str]:
+def _spelled(
+    common: Found, parts: Sequence[Found], points: Sequence[tuple[Found, SunspecPoint]], copy: int
+) -> Iterator[str]:
     """The lines of one profile file."""
     maker, kind, serial = (common.text(place) for place in (MANUFACTURER, MODEL, SERIAL))
-    points = [(found, point) for found in parts for point in _points(found)]
     numbers = ", ".join(str(found.number) for found in parts)
     name = _name(kind or maker, serial, str(parts[0].number), str(copy) if copy > 1 else "")
     yield f"# {_plain(maker)} {_plain(kind)}, serial number {_plain(serial)}, SunSpec model {numbers}."
@@ -191,8 +199,9 @@ def _spelled(common: Found, parts: Sequence[Found], copy: int) -> Iterator[str]:
         yield _fixed(found, 0, "number of the model")
         yield _fixed(found, 1, "length of the model")
     yield from _fixed_factors(points)
-    yield "self_checks:"
-    yield from (f"  - {{law: {law}}}" for law in _laws({point.quantity for _, point in points}))
+    laws = list(_laws({point.quantity for _, point in points}))
+    yield f"self_checks:{'' if laws else ' []'}"
+    yield from (f"  - {{law: {law}}}" for law in laws)
 
 
 def _fixed_factors(points: Sequence[tuple[Found, SunspecPoint]]) -> Iterator[str]:
@@ -230,7 +239,8 @@ def _fixed(found: Found, offset: int, meaning: str) -> str:
 
 def _laws(quantities: set[str]) -> Iterator[str]:
     by_phase = {f"active_power_l{n}_w" for n in (1, 2, 3)}
-    yield "mains"
+    if quantities & {"voltage_l1_mv", "frequency_mhz"}:
+        yield "mains"
     if by_phase | {"active_power_w"} <= quantities:
         yield "phases"
     if {"voltage_l1_mv", "current_l1_ma", "apparent_power_va"} <= quantities:
@@ -273,7 +283,7 @@ async def survey(settings: Bus, unit: int) -> tuple[Found, ...]:
         bus.close()
 
 
-def write_profiles(chain: Sequence[Found], folder: Path) -> Iterator[str]:
+def write_profiles(chain: Sequence[Found], folder: Path, *, energy_only: bool = False) -> Iterator[str]:
     """Write a profile for each model of a device that measures energy, and say what was done. Makes the folder.
 
     Raises:
@@ -287,9 +297,9 @@ def write_profiles(chain: Sequence[Found], folder: Path) -> Iterator[str]:
         raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error
     yield f"models {', '.join(str(found.number) for found in chain)}"
     batteries = [found for found in chain if found.number == STORAGE]
-    if len(batteries) > 1:
+    if len(batteries) > 1 and not energy_only:
         yield f"{len(batteries)} batteries (model {STORAGE}): the state of charge of none of them is read"
-    texts = {_path_of(text, folder): text for text in profiles_of(chain)}
+    texts = {_path_of(text, folder): text for text in profiles_of(chain, energy_only=energy_only)}
     for path, text in texts.items():
         read_profile(text, path)
     if not texts:

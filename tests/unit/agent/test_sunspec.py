@@ -23,8 +23,8 @@ async def chain_of(device: Device) -> tuple[Found, ...]:
     return await walk(device.read)
 
 
-async def profile_of(device: Device, folder: Path) -> MeterProfile:
-    list(write_profiles(await chain_of(device), folder))
+async def profile_of(device: Device, folder: Path, *, energy_only: bool = False) -> MeterProfile:
+    list(write_profiles(await chain_of(device), folder, energy_only=energy_only))
     (name,) = names_in(folder)
     return load_profile(folder / f"{name}.yaml")
 
@@ -36,6 +36,11 @@ def names_in(folder: Path, pattern: str = "*.yaml") -> list[str]:
 def value(profile: MeterProfile, device: Device, quantity: Quantity) -> int | None:
     register = next(register for register in profile.registers if register.id is quantity)
     return profile.codecs[quantity].decode(device.words(register.address, register.type.words))
+
+
+def holds(profile: MeterProfile, device: Device) -> bool:
+    """Whether every word that the profile rests on is as it was."""
+    return all(device.words(word.address, 1) == [word.value] for word in profile.fixed_words)
 
 
 @pytest.mark.parametrize("base", [40_000, 0, 50_000])
@@ -105,6 +110,27 @@ async def test_every_power_of_ten_that_the_profile_rests_on_is_fixed(tmp_path: P
     assert {"number of the model", "power of ten of exported_wh", "power of ten of active_power_w"} <= told
 
 
+async def test_a_device_that_changes_the_power_of_ten_of_its_power_is_read_for_its_energy_all_the_same(
+    tmp_path: Path,
+) -> None:
+    device = a_meter()
+    whole, energy = await profile_of(device, tmp_path), await profile_of(device, tmp_path / "e", energy_only=True)
+    (power,) = (word for word in whole.fixed_words if word.meaning == "power of ten of active_power_w")
+    device.set(power.address, power.value + 1)
+    assert not holds(whole, device)
+    assert holds(energy, device)
+    assert {register.quantity for register in energy.registers} == {"imported_wh", "exported_wh"}
+    assert value(energy, device, Quantity.EXPORTED_WH) == value(whole, device, Quantity.EXPORTED_WH)
+
+
+async def test_not_so_when_the_power_of_ten_of_energy_changes(tmp_path: Path) -> None:
+    device = a_meter()
+    profile = await profile_of(device, tmp_path, energy_only=True)
+    (power,) = (word for word in profile.fixed_words if word.meaning.startswith("power of ten"))
+    device.set(power.address, power.value + 1)
+    assert not holds(profile, device)
+
+
 async def test_the_profile_can_be_held_to_its_laws(tmp_path: Path) -> None:
     profile = await profile_of(a_meter(), tmp_path)
     assert {check.law for check in profile.self_checks} == {Law.MAINS, Law.PHASES, Law.APPARENT, Law.SLOPE}
@@ -140,7 +166,7 @@ async def test_of_several_batteries_none_is_taken_for_the_state_of_charge(tmp_pa
 async def test_what_makes_no_profile_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(sunspec.profiles_of(await chain_of(a_meter(copies=2))))
     wrong = texts[1].replace("grade: one_source", "grade: perfect")
-    monkeypatch.setattr(sunspec, "profiles_of", lambda chain: [texts[0], wrong])
+    monkeypatch.setattr(sunspec, "profiles_of", lambda _, **__: [texts[0], wrong])
     with pytest.raises(SettingsError, match="grade"):
         list(write_profiles(await chain_of(a_meter()), tmp_path))
     assert not names_in(tmp_path, "*")
