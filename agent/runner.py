@@ -280,3 +280,5 @@ def _log_start(plan: Plan) -> None:
         devices=sum(len(bus.devices) for bus in plan.buses),
         key=fingerprint(plan.key.public_key.thumbprint),
     )
+    if not any(bus.meters for bus in plan.buses):
+        log.warning("there is nothing to read: enter the meters under buses", remedy="este-agent scan finds them")

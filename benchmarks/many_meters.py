@@ -38,6 +38,7 @@ METERS: Final = 1000
 WARM_UP_S: Final = 30
 WATCHED_S: Final = 60
 PLAIN_S: Final = 15
+SERVED_MAX_S: Final = 60
 PORTS: Final = METERS // 50
 """More than the fleet's buses, each of which is a port; they follow each other."""
 GATEWAY: Final = "gw-1"
@@ -65,7 +66,7 @@ async def _watch(folder: Path) -> tuple[float, float, float, float]:
     try:
         for name, command in commands.items():
             children.append(await start(name, command, folder))
-        await asyncio.sleep(5)
+        await _until_served(_buses(scenario, fleet))
         plain_rate, plain_core = await _plainly(_buses(scenario, fleet))
         children.append(await start("agent", [program("este-agent"), "run", f"--settings={settings_file}"], folder))
         rate, core = await _agent_at_work(children[-1].process.pid, settings_file)
@@ -73,6 +74,20 @@ async def _watch(folder: Path) -> tuple[float, float, float, float]:
     finally:
         for child in reversed(children):
             await child.stop(patience_s=30)
+
+
+async def _until_served(buses: tuple[Bus, ...]) -> None:
+    """Wait for every bus of the fleet: how long a thousand meters take to come depends on the machine."""
+    async with asyncio.timeout(SERVED_MAX_S):
+        for bus in buses:
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(bus.host, bus.port)
+                except OSError:
+                    await asyncio.sleep(0.1)
+                else:
+                    writer.close()
+                    break
 
 
 async def _agent_at_work(pid: int, settings_file: Path) -> tuple[float, float]:

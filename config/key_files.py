@@ -161,7 +161,7 @@ def load_public_keys(path: Path) -> tuple[PublicKey, ...]:
     Raises:
         OperatorError: there is none, one is no P-256 public key in PEM, or one stands there twice.
     """
-    pem = _read(path, "public keys, as their owners hand them out")
+    pem = _read(path, "public keys, as their owners hand them out; a gateway's come with its slip (este-agent enrol)")
     try:
         keys = PublicKey.all_from_pem(pem.decode("ascii", errors="replace"))
     except SignatureError as error:

@@ -200,6 +200,15 @@ class TestTheLink:
                 await eventually(lambda: heard)
                 assert heard == [("record", b"record 2")]
 
+    async def test_the_reason_names_the_broker_and_nothing_that_is_for_programmers(self, broker: Mosquitto) -> None:
+        async with a_gateway(broker).running() as gateway:
+            await gateway.up()
+            broker.stop()
+            await eventually(lambda: gateway.count(LinkDown) == 2)
+            reasons = [event.reason for event in gateway.events if isinstance(event, LinkDown)]
+            place = f"{HOST}:{broker.port}"
+            assert reasons == [f"{place}: the connection has ended", f"{place}: Connection refused"]
+
     async def test_one_reason_is_told_once(self) -> None:
         async with Gateway(Broker(host=HOST, port=free_ports())).running() as gateway:
             await eventually(lambda: gateway.count(LinkDown))

@@ -306,6 +306,11 @@ class TestStopping:
             assert await world.home.end(signal.SIGINT) == 0
             assert "Traceback" not in world.home.log
 
+    async def test_an_agent_without_meters_says_so_and_runs(self, tmp_path: Path, broker: Mosquitto) -> None:
+        async with a_world(tmp_path, broker, units=0) as world:
+            await eventually(lambda: "linked to the broker" in world.home.log)
+            assert "enter the meters under buses" in world.home.log
+
     async def test_without_a_link_nobody_waits(self, tmp_path: Path, broker: Mosquitto) -> None:
         broker.stop()
         async with a_world(tmp_path, broker) as world:
