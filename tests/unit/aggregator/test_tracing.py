@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aggregator.chains.flows import SOURCES
-from aggregator.grid.interval import split
+from aggregator.grid.quantize import split
 from aggregator.grid.network import Network, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver
 from aggregator.grid.tracing import mixes
