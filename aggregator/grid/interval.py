@@ -106,6 +106,7 @@ class IntervalPhysics:
         self._pipe_solver = PipeFlowSolver(self._networks.pipes)
         self._plan = MeterPlan(region, self._networks)
         self._electric = np.flatnonzero(self._plan.carrier == ELECTRICITY)
+        self._electric_names = tuple(self._plan.names[meter] for meter in self._electric.tolist())
         self._converters = ConverterPlan(region.grid.converters, self._plan)
         self._stores = StorePlan(region.grid, self._networks, self._plan)
         self._relief = Relief(self._networks.electricity, self._plan, self._solver)
@@ -114,7 +115,7 @@ class IntervalPhysics:
     def _measurements(self, metered: Metered) -> Measurements:
         plan, electric = self._plan, self._electric
         return Measurements(
-            names=tuple(plan.names[meter] for meter in electric.tolist()),
+            names=self._electric_names,
             node=plan.node[electric],
             branch=plan.line[electric],
             import_w=metered.import_w[electric],

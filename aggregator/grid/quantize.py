@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -53,13 +54,9 @@ def split_many(whole_wh: Ints, parts: Floats) -> Ints:
 def mixes_of(split_up: Ints) -> list[Mix]:
     """Rows of integers as mixes: sources without energy are left out."""
     row, source = np.nonzero(split_up)
-    pairs = [(SOURCES[k], amount) for k, amount in zip(source.tolist(), split_up[row, source].tolist(), strict=True)]
-    ends = np.searchsorted(row, np.arange(len(split_up)), side="right").tolist()
-    mixes, begin = [], 0
-    for end in ends:
-        mixes.append(tuple(pairs[begin:end]))
-        begin = end
-    return mixes
+    pairs = list(zip(map(SOURCES.__getitem__, source.tolist()), split_up[row, source].tolist(), strict=True))
+    ends = np.searchsorted(row, np.arange(len(split_up) + 1)).tolist()
+    return [tuple(pairs[begin:end]) for begin, end in pairwise(ends)]
 
 
 def parcel_of(energy_wh: int, contents: Floats) -> Parcel:

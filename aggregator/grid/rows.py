@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 
 import numpy as np
 
@@ -40,16 +41,10 @@ def participants(solved: Solved) -> tuple[ParticipantFlow, ...]:
     present = np.unique(row)
     origins = mixes_of(split_many(imported[present], wanted[present, :NUMBERS]))
     carbon = np.rint(wanted[present, NUMBERS]).astype(np.int64)
-    columns = zip(
-        [plan.rows[number] for number in present.tolist()],
-        imported[present].tolist(),
-        exported[present].tolist(),
-        emitted[present].tolist(),
-        origins,
-        carbon.tolist(),
-        strict=True,
-    )
-    return tuple([ParticipantFlow(*key, *amounts) for key, *amounts in columns])
+    keys = [plan.rows[number] for number in present.tolist()]
+    amounts = (imported[present].tolist(), exported[present].tolist(), emitted[present].tolist())
+    names, carriers = map(itemgetter(0), keys), map(itemgetter(1), keys)
+    return tuple(map(ParticipantFlow, names, carriers, *amounts, origins, carbon.tolist()))
 
 
 def branches(solved: Solved) -> tuple[BranchFlow, ...]:
@@ -61,8 +56,8 @@ def branches(solved: Solved) -> tuple[BranchFlow, ...]:
     else:
         from_w = np.concatenate([solved.power.from_w, solved.pipes.from_w])
         loading = np.concatenate([solved.power.loading, solved.pipes.loading])
-    columns = zip(names, np.rint(from_w).astype(int).tolist(), np.rint(loading * PPM).astype(int).tolist(), strict=True)
-    return tuple([BranchFlow(*amounts) for amounts in columns])
+    flow_w, loading_ppm = np.rint(from_w).astype(np.int64), np.rint(loading * PPM).astype(np.int64)
+    return tuple(map(BranchFlow, names, flow_w.tolist(), loading_ppm.tolist()))
 
 
 def balances(solved: Solved, interval: Interval) -> tuple[tuple[Balance, ...], list[Finding]]:
