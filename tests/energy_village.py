@@ -52,7 +52,8 @@ def a_meter(name: str, node: str, **changes: Any) -> dict[str, Any]:
 def a_generator(meter: str, source: Source, emission: int = 0, **changes: Any) -> dict[str, Any]:
     """What feeds in through a meter."""
     name = "g" + meter.removeprefix("m")
-    return {"id": name, "meter": meter, "source": source.value, "rated_w": 10**6, "emission_g_per_kwh": emission, **changes}
+    default = {"rated_w": 10**6, "emission_g_per_kwh": emission}
+    return {"id": name, "meter": meter, "source": source.value, **default, **changes}
 
 
 def a_region(meters: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]], **parts: Any) -> Region:

@@ -63,7 +63,7 @@ class IntervalPhysics:
         """
         solved = self.solve(region, interval, energies, carried)
         balances, unbalanced = rows.balances(solved, interval)
-        storages, impossible = self._stores.storages(solved.metered, solved.mix, carried, interval)
+        storages, impossible = self._stores.storages(solved.metered, solved.mix_taken, carried, interval)
         return Flows(
             participants=rows.participants(solved),
             branches=rows.branches(solved),
@@ -91,12 +91,12 @@ class IntervalPhysics:
         stored = self._stores.stored(metered, pipes, carried, interval)
         known = plan.fed_in(metered, networks.nodes) + stored.discharged
         known[:, OTHER] += converted.unknown_w
-        given = self._correct(known, converted.arcs + stored.arcs, metered, believed, pipes)
+        given, unseen = self._correct(known, converted.arcs + stored.arcs, metered, believed, pipes)
         known += stored.arrived
         findings += [*converted.findings, *stored.findings]
         arcs = self._along_lines(power, pipes, stored) + given
         mix = self._mixes(known, arcs, metered, power)
-        return Solved(networks, plan, metered, believed, power, pipes, arcs, mix, stored, tuple(findings))
+        return Solved(networks, plan, metered, believed, power, pipes, arcs, mix, unseen, stored, tuple(findings))
 
     def _prepare(self, region: Region) -> None:
         if region is self._region:
@@ -145,29 +145,44 @@ class IntervalPhysics:
         net_w = summed(self._plan.node, np.where(counts, metered.export_w - metered.import_w, 0.0), nodes)
         return self._pipe_solver.solve(net_w[first:], self._plan.variance(metered, nodes)[first:])
 
-    def _correct(self, known: Floats, arcs: Arcs, metered: Metered, believed: Estimate, pipes: PipeFlow) -> Arcs:
-        """Let what is fed in follow the estimate: where more power came in than meters say, they were off.
+    def _correct(
+        self, known: Floats, arcs: Arcs, metered: Metered, believed: Estimate, pipes: PipeFlow
+    ) -> tuple[Arcs, Floats]:
+        """Let what is fed in and taken follow the estimate: where it differs from what meters say, they were off.
 
-        As far as the meters' accuracy explains it, there was more of the same; beyond that its origin is unknown.
+        As far as the meters' accuracy explains it, more of the same was fed in, or less of it was taken; beyond that the
+        origin is unknown.
 
         Args:
             known: (n, k + 1) what is fed in at each node, changed in place.
             arcs: what converters and storages pass on to each node.
+
+        Returns:
+            The arcs, corrected, and (n) the share of what is taken that has not come from anywhere.
         """
         nodes, first, plan = self._networks.nodes, self._networks.electricity.nodes, self._plan
         counts = ~plan.is_check & ~plan.is_slack
-        taken = summed(plan.node, np.where(counts, metered.import_w, 0.0), nodes)
-        fed_in = summed(plan.node, np.where(counts, metered.export_w, 0.0), nodes)
-        wanted = np.concatenate([believed.fed_in_w, (fed_in - taken)[first:] + pipes.correction_w])
-        missing = (wanted - fed_in).clip(min=0.0)
-        missing[missing < ROUNDING * (fed_in + taken)] = 0.0
-        off = summed(plan.node, np.where(counts, metered.export_w * plan.accuracy, 0.0), nodes)
-        own = np.where(fed_in > 0, np.minimum(missing, off), 0.0)
+        taken, fed_in, taken_off, fed_in_off = (
+            summed(plan.node, np.where(counts, power_w, 0.0), nodes)
+            for power_w in (
+                metered.import_w,
+                metered.export_w,
+                metered.import_w * plan.accuracy,
+                metered.export_w * plan.accuracy,
+            )
+        )
+        correction = np.concatenate([believed.fed_in_w - (fed_in - taken)[:first], pipes.correction_w]).clip(min=0.0)
+        correction[correction < ROUNDING * (fed_in + taken)] = 0.0
+        less = np.minimum(correction, taken)
+        missing = correction - less
+        own = np.where(fed_in > 0, np.minimum(missing, fed_in_off), 0.0)
         factor = 1 + np.divide(own, fed_in, out=np.zeros(nodes), where=fed_in > 0)
         known *= factor[:, None]
         known[:, OTHER] += missing - own
         there = factor[arcs.receiver]
-        return Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * there, arcs.carbon_w * there)
+        corrected = Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * there, arcs.carbon_w * there)
+        unseen = np.divide((less - taken_off).clip(min=0.0), taken, out=np.zeros(nodes), where=taken > 0)
+        return corrected, unseen
 
     def _along_lines(self, power: PowerFlow | None, pipes: PipeFlow, stored: Stored) -> Arcs:
         """What branches and pipes carry; of what arrives through a delaying pipe, only what was sent just now."""

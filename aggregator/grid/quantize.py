@@ -88,4 +88,4 @@ def evenly(amount: float, number: int) -> int:
     The state holds no fractions; so the interval's number decides, and every tenth interval loses one.
     """
     offset = (number * GOLDEN % (1 << 64)) / (1 << 64)
-    return int(np.floor(amount + offset))
+    return int(np.floor(round(amount, 6) + offset))

@@ -30,7 +30,7 @@ def participants(solved: Solved) -> tuple[ParticipantFlow, ...]:
     np.add.at(imported, row, metered.imported_wh[counts])
     np.add.at(exported, row, metered.exported_wh[counts])
     np.add.at(emitted, row, metered.exported_wh[counts] * plan.emission_mg[counts])
-    mix = solved.mix[plan.node[counts]]
+    mix = solved.mix_taken[plan.node[counts]]
     if solved.believed.disbelieved:
         wrong = [
             place for place, meter in enumerate(counts.tolist()) if plan.names[meter] in solved.believed.disbelieved

@@ -16,6 +16,7 @@ from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Networks
 from aggregator.grid.pipe_flow import PipeFlow
 from aggregator.grid.power_flow import PowerFlow
+from aggregator.grid.quantize import OTHER
 from aggregator.grid.storing import Stored
 from aggregator.grid.tracing import Arcs, users
 
@@ -35,8 +36,17 @@ class Solved:
     """What carried energy from node to node, lines before converters and storages."""
     mix: Floats
     """(n, k + 1) share by source at every node, and mg of carbon per Wh."""
+    unseen: Floats
+    """(n) share of what is taken at every node that has not come from anywhere."""
     stored: Stored
     findings: tuple[Finding, ...]
+
+    @property
+    def mix_taken(self) -> Floats:
+        """(n, k + 1) the mix of what is taken at every node: what has not come from anywhere is of unknown origin."""
+        taken: Floats = self.mix * (1 - self.unseen)[:, None]
+        taken[:, OTHER] += self.unseen
+        return taken
 
     def line_shares(self, participants: Sequence[str]) -> Floats:
         """Each participant's share of what flowed through every branch and pipe, in the end.
