@@ -150,8 +150,8 @@ class IntervalPhysics:
     ) -> tuple[Arcs, Floats]:
         """Let what is fed in and taken follow the estimate: where it differs from what meters say, they were off.
 
-        As far as the meters' accuracy explains it, more of the same was fed in, or less of it was taken; beyond that the
-        origin is unknown.
+        As far as the meters' accuracy explains it, more of the same was fed in, or less of it was taken; beyond that
+        the origin is unknown.
 
         Args:
             known: (n, k + 1) what is fed in at each node, changed in place.

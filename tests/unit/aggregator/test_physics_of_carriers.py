@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from aggregator.chains.asset import Region
@@ -216,7 +217,7 @@ def test_heat_out_of_nowhere_is_of_unknown_origin() -> None:
     """The houses take twice what is fed in: no meter's accuracy explains that, so they do not get it as solar heat."""
     flows = Days(a_heat_network()).close(m_solar=-500, m_left=500, m_right=500)
     taken = [origin(flows, name, HEAT) for name in ("left", "right")]
-    assert sum(mix[Source.SOLAR_HEAT] for mix in taken) < 750
+    assert sum(mix[Source.SOLAR_HEAT] for mix in taken) <= 500 * 1.03  # the accuracies of both sides
     assert kinds(flows) == {FindingKind.UNBALANCED}
 
 
@@ -226,11 +227,7 @@ def test_heat_balances_at_every_node_whatever_its_pipes_lose(loss_ppm: int) -> N
     energy = {"m_solar": -900, "m_waste": -200, "m_left": 400, "m_right": 500}
     solved, flows = days.solve(**energy), days.close(**energy)
     networks, pipes = solved.networks, solved.pipes
-    net = pipes.correction_w.copy()
-    for meter, watts in energy.items():
-        net[networks.pipes.node_number[{"m_solar": "h0", "m_waste": "h1", "m_left": "h2", "m_right": "h3"}[meter]]] -= (
-            watts
-        )
+    net = pipes.correction_w - np.array(list(energy.values()))
     for number, (near, far) in enumerate(zip(networks.pipes.pipe_from, networks.pipes.pipe_to, strict=True)):
         net[near] -= pipes.from_w[number]
         net[far] -= pipes.to_w[number]

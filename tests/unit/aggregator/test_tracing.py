@@ -169,11 +169,8 @@ def test_a_solved_network_is_traced_as_a_dense_solution_traces_it(seed: int) -> 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_solved_network_is_traced_as_commons_trace_it(seed: int) -> None:
-    """Kirschen, Allan and Strbac 1997: nodes that the same generators reach form a common, whose inflow is mixed; commons
-    are visited in the order in which power flows through them. No linear system is solved.
-
-    Within a common everybody has the same mix of *generators*, so it is compared on commons of one node each: each node
-    here is its own generator of nothing but what it feeds in, which makes commons of nodes."""
+    """Kirschen, Allan and Strbac 1997: commons are visited in the order in which power flows through them, and what
+    flows into each is mixed. Here every node is a common of its own; no linear system is solved."""
     known, _, arcs = a_solved_case(seed)
     expected: dict[int, NDArray[np.float64]] = {}
     waiting = set(range(len(known)))
