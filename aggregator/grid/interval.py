@@ -7,22 +7,21 @@ where that is more than an idle node a finding says so: the interval always clos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from aggregator.chains.asset import Region
-from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flows
 from aggregator.chains.interval_energy import Energies
 from aggregator.grid import rows
+from aggregator.grid.believing import Believe, Estimate, as_metered
 from aggregator.grid.converters import ConverterPlan
-from aggregator.grid.measurements import Estimate, Estimator, Measurements, as_measured
 from aggregator.grid.metering import Metered, MeterPlan
-from aggregator.grid.network import Bools, Floats, Ints, networks_of, summed
+from aggregator.grid.network import Bools, Floats, Ints, Networks, networks_of, summed
 from aggregator.grid.pipe_flow import PipeFlow, PipeFlowSolver
-from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
+from aggregator.grid.power_flow import PowerFlow
 from aggregator.grid.quantize import NUMBERS, OTHER
 from aggregator.grid.relief import Relief
 from aggregator.grid.solved import Solved
@@ -42,10 +41,10 @@ NOTHING_CARRIED: Final = Carried()
 class IntervalPhysics:
     """The physics of one region, prepared once and asked for every interval."""
 
-    def __init__(self, estimate: Estimator = as_measured) -> None:
-        """The region becomes known with the first interval."""
+    def __init__(self, believe: Callable[[Region, Networks], Believe] = as_metered) -> None:
+        """The region becomes known with the first interval; `believe` then prepares its estimation."""
         self._region: Region | None = None
-        self._estimate = estimate
+        self._estimation = believe
 
     def __call__(
         self,
@@ -71,7 +70,7 @@ class IntervalPhysics:
             converters=self._converters.rows(solved.metered, solved.mix),
             storages=storages,
             sent=self._stores.sent(solved.stored, solved.pipes, solved.mix, interval),
-            events=self._relief.events(solved.metered, solved.believed, solved.power, events, interval),
+            events=self._relief.events(solved.metered, solved.believed, events, interval),
             findings=rows.in_order([*solved.findings, *unbalanced, *impossible]),
         )
 
@@ -82,62 +81,30 @@ class IntervalPhysics:
         self._prepare(region)
         networks, plan = self._networks, self._plan
         metered = plan.metered(energies, interval)
-        findings: list[Finding] = []
-        believed = self._estimate(networks.electricity, self._measurements(metered))
-        findings += believed.findings
-        power = self._power_flow(believed, findings)
+        believed = self._believe(energies, interval)
         pipes = self._pipe_flow(metered)
         converted = self._converters.converted(metered, networks.nodes)
         stored = self._stores.stored(metered, pipes, carried, interval)
-        known = plan.fed_in(metered, networks.nodes) + stored.discharged
+        known = plan.fed_in(metered, networks.nodes, believed.flagged) + stored.discharged
         known[:, OTHER] += converted.unknown_w
         given, unseen = self._correct(known, converted.arcs + stored.arcs, metered, believed, pipes)
         known += stored.arrived
-        findings += [*converted.findings, *stored.findings]
-        arcs = self._along_lines(power, pipes, stored) + given
-        mix = self._mixes(known, arcs, metered, power)
-        return Solved(networks, plan, metered, believed, power, pipes, arcs, mix, unseen, stored, tuple(findings))
+        findings = (*believed.findings, *converted.findings, *stored.findings)
+        arcs = self._along_lines(believed.flow, pipes, stored) + given
+        mix = self._mixes(known, arcs, metered, believed.flow)
+        return Solved(networks, plan, metered, believed, pipes, arcs, mix, unseen, stored, findings)
 
     def _prepare(self, region: Region) -> None:
         if region is self._region:
             return
         self._networks = networks_of(region.grid)
-        self._solver = PowerFlowSolver(self._networks.electricity)
+        self._believe = self._estimation(region, self._networks)
         self._pipe_solver = PipeFlowSolver(self._networks.pipes)
         self._plan = MeterPlan(region, self._networks)
-        self._electric = np.flatnonzero(self._plan.carrier == ELECTRICITY)
-        self._electric_names = tuple(self._plan.names[meter] for meter in self._electric.tolist())
         self._converters = ConverterPlan(region.grid.converters, self._plan)
         self._stores = StorePlan(region.grid, self._networks, self._plan)
-        self._relief = Relief(self._networks.electricity, self._plan, self._solver)
+        self._relief = Relief(self._networks.electricity, self._plan)
         self._region = region
-
-    def _measurements(self, metered: Metered) -> Measurements:
-        plan, electric = self._plan, self._electric
-        return Measurements(
-            names=self._electric_names,
-            node=plan.node[electric],
-            branch=plan.line[electric],
-            import_w=metered.import_w[electric],
-            export_w=metered.export_w[electric],
-            accuracy=plan.accuracy[electric],
-            is_reference=plan.is_slack[electric],
-            is_read=metered.is_read[electric],
-        )
-
-    def _power_flow(self, believed: Estimate, findings: list[Finding]) -> PowerFlow | None:
-        network = self._networks.electricity
-        consumption = -believed.fed_in_w
-        dark = ~network.reached & (consumption != 0)
-        if dark.any():
-            names = self._networks.node_names
-            findings += [Finding(FindingKind.NO_PATH, names[node]) for node in np.flatnonzero(dark).tolist()]
-        try:
-            return self._solver.solve(np.where(network.reached, consumption, 0.0))
-        except PowerFlowError:
-            assert self._region is not None
-            findings.append(Finding(FindingKind.NO_SOLUTION, self._region.grid.region))
-            return None
 
     def _pipe_flow(self, metered: Metered) -> PipeFlow:
         nodes, first = self._networks.nodes, self._networks.electricity.nodes
@@ -171,7 +138,7 @@ class IntervalPhysics:
                 metered.export_w * plan.accuracy,
             )
         )
-        correction = np.concatenate([believed.fed_in_w - (fed_in - taken)[:first], pipes.correction_w]).clip(min=0.0)
+        correction = np.concatenate([believed.injection_w - (fed_in - taken)[:first], pipes.correction_w]).clip(min=0.0)
         correction[correction < ROUNDING * (fed_in + taken)] = 0.0
         less = np.minimum(correction, taken)
         missing = correction - less

@@ -110,11 +110,17 @@ class MeterPlan:
             is_read,
         )
 
-    def fed_in(self, metered: Metered, nodes: int) -> Floats:
-        """(n, k + 1) mean power that participants fed in at each node by source, and the carbon of it."""
+    def fed_in(self, metered: Metered, nodes: int, flagged: Iterable[str] = ()) -> Floats:
+        """(n, k + 1) mean power that participants fed in at each node by source, and the carbon of it.
+
+        What flagged meters say was fed in is of unknown origin.
+        """
         fed_in = np.zeros((nodes, NUMBERS + 1))
-        plain = np.flatnonzero(self.is_plain & (metered.export_w > 0))
-        np.add.at(fed_in, (self.node[plain], self.source[plain]), metered.export_w[plain])
+        plain, source = np.flatnonzero(self.is_plain & (metered.export_w > 0)), self.source
+        if wrong := [self.number[name] for name in flagged]:
+            source = source.copy()
+            source[wrong] = OTHER
+        np.add.at(fed_in, (self.node[plain], source[plain]), metered.export_w[plain])
         np.add.at(fed_in[:, NUMBERS], self.node[plain], metered.export_w[plain] * self.emission_mg[plain])
         return fed_in
 

@@ -12,10 +12,10 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from aggregator.chains.flows import CARRIERS, CalledEvent, EventFlow
-from aggregator.grid.measurements import Estimate
+from aggregator.grid.believing import Estimate
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Network, summed
-from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
+from aggregator.grid.power_flow import PowerFlowError, PowerFlowSolver
 from config.carriers import Carrier
 from protocol.energy_register import MS_PER_HOUR
 from protocol.units import PPM, Interval
@@ -24,22 +24,22 @@ from protocol.units import PPM, Interval
 class Relief:
     """The electricity network of a region, asked what would have been."""
 
-    def __init__(self, network: Network, plan: MeterPlan, solver: PowerFlowSolver) -> None:
-        """`solver` is that of `network`."""
+    def __init__(self, network: Network, plan: MeterPlan) -> None:
+        """`plan` knows the meters that stand in `network`."""
         self._network = network
         self._plan = plan
-        self._solver = solver
+        self._solver = PowerFlowSolver(network)
         self._branch_number = {name: number for number, name in enumerate(network.branch_names)}
         electricity = CARRIERS.index(Carrier.ELECTRICITY)
         self._meters: dict[str, list[int]] = {}
-        for meter in np.flatnonzero(plan.is_plain & (plan.carrier == electricity)).tolist():
+        counts = ~plan.is_check & ~plan.is_slack & (plan.carrier == electricity)
+        for meter in np.flatnonzero(counts).tolist():
             self._meters.setdefault(plan.rows[plan.row[meter]][0], []).append(meter)
 
     def events(
         self,
         metered: Metered,
         believed: Estimate,
-        power: PowerFlow | None,
         events: Sequence[CalledEvent],
         interval: Interval,
     ) -> tuple[EventFlow, ...]:
@@ -51,15 +51,15 @@ class Relief:
         rows = []
         for event in sorted(events, key=lambda event: event.event):
             branch = self._branch_number.get(event.branch)
-            if branch is None or power is None:
+            if branch is None or believed.flow is None:
                 rows.append(EventFlow(event.event, 0))
                 continue
             taken_more = self._at_baseline(metered, event.baseline_wh, interval)
-            consumption = np.where(self._network.reached, taken_more - believed.fed_in_w, 0.0)
+            consumption = np.where(self._network.reached, taken_more - believed.injection_w, 0.0)
             try:
                 without = self._solver.solve(consumption)
             except PowerFlowError:
-                without = power
+                without = believed.flow
             relieving = self._sensitivity(branch) * (1 if without.from_w[branch] >= without.to_w[branch] else -1)
             shares = [
                 (name, round(float(self._weights(metered, name) @ relieving) * PPM))

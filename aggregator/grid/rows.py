@@ -31,10 +31,8 @@ def participants(solved: Solved) -> tuple[ParticipantFlow, ...]:
     np.add.at(exported, row, metered.exported_wh[counts])
     np.add.at(emitted, row, metered.exported_wh[counts] * plan.emission_mg[counts])
     mix = solved.mix_taken[plan.node[counts]]
-    if solved.believed.disbelieved:
-        wrong = [
-            place for place, meter in enumerate(counts.tolist()) if plan.names[meter] in solved.believed.disbelieved
-        ]
+    if flagged := solved.believed.flagged:
+        wrong = [place for place, meter in enumerate(counts.tolist()) if plan.names[meter] in flagged]
         mix[wrong, :NUMBERS] = np.eye(NUMBERS)[OTHER]
     wanted = np.zeros((rows, NUMBERS + 1))
     np.add.at(wanted, row, metered.imported_wh[counts, None] * mix)

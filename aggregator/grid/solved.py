@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aggregator.chains.findings import Finding
-from aggregator.grid.measurements import Estimate
+from aggregator.grid.believing import Estimate
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Networks
 from aggregator.grid.pipe_flow import PipeFlow
@@ -29,8 +29,6 @@ class Solved:
     plan: MeterPlan
     metered: Metered
     believed: Estimate
-    power: PowerFlow | None
-    """None where the power flow has no solution."""
     pipes: PipeFlow
     arcs: Arcs
     """What carried energy from node to node, lines before converters and storages."""
@@ -40,6 +38,11 @@ class Solved:
     """(n) share of what is taken at every node that has not come from anywhere."""
     stored: Stored
     findings: tuple[Finding, ...]
+
+    @property
+    def power(self) -> PowerFlow | None:
+        """What flows in the electricity network; None where that has no solution."""
+        return self.believed.flow
 
     @property
     def mix_taken(self) -> Floats:

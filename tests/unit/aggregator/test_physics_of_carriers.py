@@ -10,12 +10,14 @@ import pytest
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CalledEvent, Carried, Flows
+from aggregator.chains.interval_energy import Energies
 from aggregator.chains.origin import participant_energy
+from aggregator.grid.believing import AsMetered, Believe, as_metered
 from aggregator.grid.interval import IntervalPhysics
-from aggregator.grid.measurements import Estimate, Measurements, as_measured
-from aggregator.grid.network import Network
+from aggregator.grid.network import Networks
 from config.carriers import Carrier
 from config.grid_model import Source
+from protocol.units import Interval
 from tests.energy_village import (
     HOUR_MS,
     Days,
@@ -256,9 +258,15 @@ def test_a_piece_of_network_without_a_producer_stands_still() -> None:
 
 
 def test_what_a_disbelieved_meter_says_is_of_unknown_origin() -> None:
-    def disbelieve(network: Network, measurements: Measurements) -> Estimate:
+    def disbelieve(region: Region, networks: Networks) -> Believe:
+        believe = as_metered(region, networks)
         finding = Finding(FindingKind.IMPOSSIBLE_READING, "m-home", (300, 100))
-        return Estimate(as_measured(network, measurements).fed_in_w, (finding,), frozenset({"m-home"}))
+
+        def flag(energies: Energies, interval: Interval) -> AsMetered:
+            said = believe(energies, interval)
+            return AsMetered(said.flow, said.injection_w, (finding,), frozenset({"m-home"}))
+
+        return flag
 
     days = Days(a_region_of_converters(), physics=IntervalPhysics(disbelieve))
     flows = days.close(m_wind=-300, m_home=200, m_hp_el=100, m_hp_heat=-300, m_house=300)
