@@ -7,8 +7,11 @@ roof full of sun. What the bare solvers are handed has been prepared before the 
 from __future__ import annotations
 
 import resource
+import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -65,7 +68,7 @@ def measure() -> Iterator[Figure]:
         case.work()
         seconds[nodes] = cpu_seconds(case.work, rounds=3 if nodes > USUAL else 7)
         if nodes == USUAL:
-            yield from _beside_the_solvers(case, seconds[nodes])
+            yield _beside_the_solvers(case, seconds[nodes])
             yield _in_one_batch(case)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     yield Figure(f"grid of {SIZES[-1]:,} nodes: memory at its peak", peak_mb, MEMORY_MAX_MB, "MB")
@@ -74,18 +77,23 @@ def measure() -> Iterator[Figure]:
     yield Figure(f"grid: a node of {SIZES[-1]:,}, in one of {USUAL:,}", slower, 2, "×", note=note)
 
 
-def _beside_the_solvers(case: Case, whole_s: float) -> Iterator[Figure]:
+def _beside_the_solvers(case: Case, whole_s: float) -> Figure:
     """The same interval by power-grid-model and SuperLU alone."""
-    network = network_of(case.region.grid)
-    solver = PowerFlowSolver(network)
+    power_s, trace_s = _bare_seconds(case)
+    ratio = whole_s / (power_s + trace_s)
+    note = f"power-grid-model {power_s * 1e3:.0f} ms, SuperLU {trace_s * 1e3:.0f} ms; everything {whole_s * 1e3:.0f} ms"
+    return Figure(f"grid of {case.nodes:,} nodes: an interval, in bare solvers'", ratio, 3, "×", note=note)
+
+
+def _bare_seconds(case: Case) -> tuple[float, float]:
+    """What power flow and tracing cost without anything around them."""
+    solver = PowerFlowSolver(network_of(case.region.grid))
     consumption = _consumption(case)
     flow = solver.solve(consumption)
     matrix, given = _system(case, flow, consumption)
-    power_s = cpu_seconds(lambda: solver.solve(consumption), rounds=7)
-    trace_s = cpu_seconds(lambda: splu(matrix).solve(given), rounds=7)
-    note = f"power-grid-model {power_s * 1e3:.0f} ms, SuperLU {trace_s * 1e3:.0f} ms; everything {whole_s * 1e3:.0f} ms"
-    yield Figure(
-        f"grid of {case.nodes:,} nodes: an interval, in bare solvers'", whole_s / (power_s + trace_s), 3, "×", note=note
+    return (
+        cpu_seconds(lambda: solver.solve(consumption), rounds=7),
+        cpu_seconds(lambda: splu(matrix).solve(given), rounds=7),
     )
 
 
@@ -93,8 +101,8 @@ def _in_one_batch(case: Case) -> Figure:
     """A day of intervals, one after another with everything prepared once, beside as many power flows alone."""
     solver = PowerFlowSolver(network_of(case.region.grid))
     consumption = _consumption(case)
-    day_s = cpu_seconds(lambda: [case.work() for _ in range(A_DAY)], rounds=1)
-    bare_s = cpu_seconds(lambda: [solver.solve(consumption) for _ in range(A_DAY)], rounds=1)
+    day_s = cpu_seconds(lambda: deque((case.work() for _ in range(A_DAY)), maxlen=1), rounds=1)
+    bare_s = cpu_seconds(lambda: deque((solver.solve(consumption) for _ in range(A_DAY)), maxlen=1), rounds=1)
     note = f"{day_s:.1f} s, of which power flow {bare_s:.1f} s"
     return Figure(f"grid of {case.nodes:,} nodes: a day of {A_DAY} intervals", day_s, 60, "s", note=note)
 
@@ -169,3 +177,33 @@ def _system(case: Case, flow: PowerFlow, consumption: Floats) -> tuple[csc_array
     entries = np.concatenate([through, -arriving])
     rows, columns = np.concatenate([places, receiver]), np.concatenate([places, sender])
     return csc_array((entries, (rows, columns)), shape=(case.nodes, case.nodes)), given
+
+
+def draw(path: Path) -> None:
+    """Draw what an interval of each size costs. Not part of `measure`: the picture stands in docs/images."""
+    import matplotlib  # noqa: PLC0415 - only who draws needs it
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    matplotlib.rcParams["svg.hashsalt"] = "este"
+    whole, bare = [], []
+    for nodes in SIZES:
+        case = a_case(nodes)
+        case.work()
+        whole.append(cpu_seconds(case.work) * 1e3)
+        bare.append(sum(_bare_seconds(case)) * 1e3)
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    axes.loglog(SIZES, whole, "o-", label="an interval, from meters' rows to the record")
+    axes.loglog(SIZES, bare, "s--", label="power-grid-model and SuperLU alone")
+    axes.loglog(SIZES, [whole[0] * nodes / SIZES[0] for nodes in SIZES], ":", color="grey", label="linear")
+    axes.set_xlabel("nodes of a network without loops, a meter at each")
+    axes.set_ylabel("CPU time, ms")
+    axes.legend(frameon=False)
+    axes.grid(visible=True, which="major", linewidth=0.3)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]))

@@ -16,7 +16,7 @@ import numpy as np
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.interval_energy import Energies
-from aggregator.grid.metering import MeterPlan
+from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Network, Networks, summed
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
 from protocol.units import Interval
@@ -42,8 +42,9 @@ class Estimate(Protocol):
         """Meters whose readings cannot be true: what they say was taken or fed in is of unknown origin."""
 
 
-Believe = Callable[[Energies, Interval], Estimate]
-"""The estimation of one region's electricity network, prepared once and asked for every interval."""
+Believe = Callable[[Energies, Interval, Metered], Estimate]
+"""The estimation of one region's electricity network, prepared once and asked for every interval: with the meters' rows,
+and with what follows from them at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,13 @@ class AsMetered:
     flagged: frozenset[str] = frozenset()
 
 
-def as_metered(region: Region, networks: Networks) -> Believe:
+def as_metered(region: Region, networks: Networks, plan: MeterPlan) -> Believe:
     """The power flow of what meters say."""
-    plan, network = MeterPlan(region, networks), networks.electricity
+    network = networks.electricity
     solver, names = PowerFlowSolver(network), tuple(network.node_number)
     counts = ~plan.is_check & ~plan.is_slack
 
-    def believe(energies: Energies, interval: Interval) -> AsMetered:
-        metered = plan.metered(energies, interval)
+    def believe(energies: Energies, interval: Interval, metered: Metered) -> AsMetered:
         net_w = np.where(counts, metered.export_w - metered.import_w, 0.0)
         injection = summed(plan.node, net_w, networks.nodes)[: network.nodes]
         dark = np.flatnonzero(~network.reached & (injection != 0)).tolist()

@@ -41,7 +41,7 @@ NOTHING_CARRIED: Final = Carried()
 class IntervalPhysics:
     """The physics of one region, prepared once and asked for every interval."""
 
-    def __init__(self, believe: Callable[[Region, Networks], Believe] = as_metered) -> None:
+    def __init__(self, believe: Callable[[Region, Networks, MeterPlan], Believe] = as_metered) -> None:
         """The region becomes known with the first interval; `believe` then prepares its estimation."""
         self._region: Region | None = None
         self._estimation = believe
@@ -81,7 +81,7 @@ class IntervalPhysics:
         self._prepare(region)
         networks, plan = self._networks, self._plan
         metered = plan.metered(energies, interval)
-        believed = self._believe(energies, interval)
+        believed = self._believe(energies, interval, metered)
         pipes = self._pipe_flow(metered)
         converted = self._converters.converted(metered, networks.nodes)
         stored = self._stores.stored(metered, pipes, carried, interval)
@@ -98,9 +98,9 @@ class IntervalPhysics:
         if region is self._region:
             return
         self._networks = networks_of(region.grid)
-        self._believe = self._estimation(region, self._networks)
         self._pipe_solver = PipeFlowSolver(self._networks.pipes)
         self._plan = MeterPlan(region, self._networks)
+        self._believe = self._estimation(region, self._networks, self._plan)
         self._converters = ConverterPlan(region.grid.converters, self._plan)
         self._stores = StorePlan(region.grid, self._networks, self._plan)
         self._relief = Relief(self._networks.electricity, self._plan)

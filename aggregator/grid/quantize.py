@@ -41,13 +41,14 @@ def split_many(whole_wh: Ints, parts: Floats) -> Ints:
     if unknown.any():
         parts, total = parts.copy(), np.where(unknown, 1.0, total)
         parts[unknown] = np.eye(parts.shape[1])[OTHER]
-    exact = whole_wh[:, None] * (parts / total[:, None])
+    used = np.flatnonzero(parts.any(axis=0))
+    exact = parts[:, used] * (whole_wh / total)[:, None]
     rounded = np.floor(exact)
     left = whole_wh - rounded.sum(axis=1).astype(np.int64)
     order = np.argsort(rounded - exact, axis=1, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.broadcast_to(np.arange(parts.shape[1]), order.shape), axis=1)
-    split_up: Ints = rounded.astype(np.int64) + (rank < left[:, None])
+    rank = np.argsort(order, axis=1, kind="stable")
+    split_up = np.zeros(parts.shape, dtype=np.int64)
+    split_up[:, used] = rounded.astype(np.int64) + (rank < left[:, None])
     return split_up
 
 

@@ -14,6 +14,7 @@ from aggregator.chains.interval_energy import Energies
 from aggregator.chains.origin import participant_energy
 from aggregator.grid.believing import AsMetered, Believe, as_metered
 from aggregator.grid.interval import IntervalPhysics
+from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Networks
 from config.carriers import Carrier
 from config.grid_model import Source
@@ -130,6 +131,40 @@ def test_a_storage_gives_what_it_was_given(case: dict[str, Any]) -> None:
         if "house" in step:
             assert origin(flows, "house", HEAT) == by_source(step["house"])
         assert found(flows) == step.get("findings", [])
+
+
+def test_the_example_of_the_explanation() -> None:
+    """docs/explanation/origin.md: this morning's wind, through a heat pump and a tank."""
+    region = a_region(
+        meters=[
+            *(a_meter(f"m-{name}", "e0") for name in ("grid", "wind", "house", "pump-el")),
+            *(a_meter(f"m-{name}", "h0") for name in ("pump-heat", "factory", "tank", "home")),
+        ],
+        nodes=[a_node("e0"), a_node("h0", HEAT)],
+        generators=[
+            a_generator("m-grid", Source.GRID, 400),
+            a_generator("m-wind", Source.WIND),
+            a_generator("m-factory", Source.WASTE_HEAT, 10),
+        ],
+        converters=[
+            {
+                "id": "pump",
+                "kind": "heat_pump",
+                "inputs": ["m-pump-el"],
+                "outputs": [{"meter": "m-pump-heat", "efficiency_ppm": 3_000_000}],
+            }
+        ],
+        storages=[{"id": "tank", "charge_meter": "m-tank", "discharge_meter": "m-tank", "capacity_wh": 1_000}],
+    )
+    days = Days(region)
+    days.close(m_wind=-300, m_grid=-100, m_house=300, m_pump_el=100, m_pump_heat=-300, m_tank=300)
+    days.close(m_factory=-300, m_tank=300)
+    held = days.carried.storages["tank"]
+    assert dict(held.mix_wh) == {Source.WIND: 225, Source.GRID: 75, Source.WASTE_HEAT: 300}
+    assert held.carbon_mg == 13_000
+    evening = days.close(m_tank=-300, m_home=300)
+    assert origin(evening, "home", HEAT) == {Source.WIND: 113, Source.GRID: 37, Source.WASTE_HEAT: 150}
+    assert carbon_mg(evening, "home", HEAT) == 6_500
 
 
 # -- Delay
@@ -258,12 +293,12 @@ def test_a_piece_of_network_without_a_producer_stands_still() -> None:
 
 
 def test_what_a_disbelieved_meter_says_is_of_unknown_origin() -> None:
-    def disbelieve(region: Region, networks: Networks) -> Believe:
-        believe = as_metered(region, networks)
+    def disbelieve(region: Region, networks: Networks, plan: MeterPlan) -> Believe:
+        believe = as_metered(region, networks, plan)
         finding = Finding(FindingKind.IMPOSSIBLE_READING, "m-home", (300, 100))
 
-        def flag(energies: Energies, interval: Interval) -> AsMetered:
-            said = believe(energies, interval)
+        def flag(energies: Energies, interval: Interval, metered: Metered) -> AsMetered:
+            said = believe(energies, interval, metered)
             return AsMetered(said.flow, said.injection_w, (finding,), frozenset({"m-home"}))
 
         return flag
