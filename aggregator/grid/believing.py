@@ -43,8 +43,8 @@ class Estimate(Protocol):
 
 
 Believe = Callable[[Energies, Interval, Metered], Estimate]
-"""The estimation of one region's electricity network, prepared once and asked for every interval: with the meters' rows,
-and with what follows from them at once."""
+"""The estimation of one region's electricity network, prepared once and asked for every interval: with the rows of its
+meters, and with their mean power."""
 
 
 @dataclass(frozen=True, slots=True)

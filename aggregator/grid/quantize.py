@@ -42,7 +42,7 @@ def split_many(whole_wh: Ints, parts: Floats) -> Ints:
         parts, total = parts.copy(), np.where(unknown, 1.0, total)
         parts[unknown] = np.eye(parts.shape[1])[OTHER]
     used = np.flatnonzero(parts.any(axis=0))
-    exact = parts[:, used] * (whole_wh / total)[:, None]
+    exact = whole_wh[:, None] * (parts[:, used] / total[:, None])
     rounded = np.floor(exact)
     left = whole_wh - rounded.sum(axis=1).astype(np.int64)
     order = np.argsort(rounded - exact, axis=1, kind="stable")
