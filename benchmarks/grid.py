@@ -1,7 +1,8 @@
 """One interval's physics beside the bare solvers, from a thousand nodes to a hundred thousand.
 
-The region is a medium-voltage network without loops, a meter at every node: three quarters use energy, a quarter has a
-roof full of sun. What the bare solvers are handed has been prepared before the clock starts.
+The region is a medium-voltage network without loops, a meter at every node, and one at the connection to the network
+outside: two thirds use energy, one third has a roof full of sun. What the bare solvers are handed has been prepared
+before the clock starts.
 """
 
 from __future__ import annotations
@@ -119,7 +120,11 @@ def a_case(nodes: int) -> Case:
         else:
             fed_in = 0
         energies[meter.id] = IntervalEnergy(taken, fed_in, 0, 15, taken * 60, fed_in * 60)
-    return Case(Region(genesis), energies, IntervalPhysics())
+    case = Case(Region(genesis), energies, IntervalPhysics())
+    from_outside = PowerFlowSolver(network_of(genesis.grid)).solve(_consumption(case)).reference_w
+    hours = INTERVAL.length_ms / 3_600_000
+    energies["m0"] = IntervalEnergy(0, round(from_outside * hours), 0, 15, 0, round(from_outside * 15))
+    return case
 
 
 def a_grid(nodes: int, chance: np.random.Generator) -> Grid:
@@ -147,9 +152,12 @@ def a_grid(nodes: int, chance: np.random.Generator) -> Grid:
             for i in range(nodes)
         ],
         "generators": [
-            {"id": f"g{i}", "meter": f"m{i}", "source": "pv", "rated_w": 10_000, "emission_g_per_kwh": 0}
-            for i in range(nodes)
-            if f"{i}".endswith(("0", "4", "8"))
+            {"id": "g0", "meter": "m0", "source": "grid", "rated_w": 10**9, "emission_g_per_kwh": 400},
+            *(
+                {"id": f"g{i}", "meter": f"m{i}", "source": "pv", "rated_w": 10_000, "emission_g_per_kwh": 0}
+                for i in range(1, nodes)
+                if f"{i}".endswith(("0", "4", "8"))
+            ),
         ],
     }
     return check(document, Grid, "benchmark")
@@ -159,7 +167,9 @@ def _consumption(case: Case) -> Floats:
     """(n) what every node takes, in the order of the grid file."""
     hours = INTERVAL.length_ms / 3_600_000
     amounts = [case.energies[meter.id] for meter in case.region.grid.meters]
-    return np.array([(energy.imported_wh - energy.exported_wh) / hours for energy in amounts])
+    taken = np.array([(energy.imported_wh - energy.exported_wh) / hours for energy in amounts])
+    taken[0] = 0.0  # the connection
+    return taken
 
 
 def _system(case: Case, flow: PowerFlow, consumption: Floats) -> tuple[csc_array, Floats]:

@@ -14,6 +14,7 @@ from aggregator.chains.findings import FindingKind
 from aggregator.chains.flows import CalledEvent, Carried, Flows, Parcel, PipeParcel
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import IntervalEnergy
+from aggregator.grid.believing import as_metered
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.solved import Solved
 from config.carriers import Carrier
@@ -74,7 +75,8 @@ class Days:
     length_ms: int = HOUR_MS
     carried: Carried = field(default_factory=Carried)
     next_ms: int = FIRST_MS
-    physics: IntervalPhysics = field(default_factory=IntervalPhysics)
+    physics: IntervalPhysics = field(default_factory=lambda: IntervalPhysics(as_metered))
+    """Without state estimation, which has tests of its own."""
 
     @property
     def interval(self) -> Interval:

@@ -13,13 +13,14 @@ from typing import Final
 import numpy as np
 
 from aggregator.chains.asset import Region
+from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flows
 from aggregator.chains.interval_energy import Energies
 from aggregator.grid import rows
 from aggregator.grid.believing import Believe, Estimate, as_metered
 from aggregator.grid.converters import ConverterPlan
 from aggregator.grid.metering import Metered, MeterPlan
-from aggregator.grid.network import Bools, Floats, Ints, Networks, networks_of, summed
+from aggregator.grid.network import Bools, Floats, Ints, Networks, is_bridge, networks_of, summed
 from aggregator.grid.pipe_flow import PipeFlow, PipeFlowSolver
 from aggregator.grid.power_flow import PowerFlow
 from aggregator.grid.quantize import NUMBERS, OTHER
@@ -35,6 +36,8 @@ ROUNDING: Final = 1e-9
 """Corrections below this share of what was metered are the solver's own."""
 GRID: Final = SOURCES.index(Source.GRID)
 ELECTRICITY: Final = CARRIERS.index(Carrier.ELECTRICITY)
+SILENT_MAX: Final = 1000
+"""Findings about meters that sent nothing, in one interval."""
 NOTHING_CARRIED: Final = Carried()
 
 
@@ -71,7 +74,7 @@ class IntervalPhysics:
             storages=storages,
             sent=self._stores.sent(solved.stored, solved.pipes, solved.mix, interval),
             events=self._relief.events(solved.metered, solved.believed, events, interval),
-            findings=rows.in_order([*solved.findings, *unbalanced, *impossible]),
+            findings=rows.in_order([*solved.findings, *rows.checks(solved, self._checks), *unbalanced, *impossible]),
         )
 
     def solve(
@@ -89,7 +92,7 @@ class IntervalPhysics:
         known[:, OTHER] += converted.unknown_w
         given, unseen = self._correct(known, converted.arcs + stored.arcs, metered, believed, pipes)
         known += stored.arrived
-        findings = (*believed.findings, *converted.findings, *stored.findings)
+        findings = (*believed.findings, *self._silent(metered), *converted.findings, *stored.findings)
         arcs = self._along_lines(believed.flow, pipes, stored) + given
         mix = self._mixes(known, arcs, metered, believed.flow)
         return Solved(networks, plan, metered, believed, pipes, arcs, mix, unseen, stored, findings)
@@ -101,16 +104,29 @@ class IntervalPhysics:
         self._pipe_solver = PipeFlowSolver(self._networks.pipes)
         self._plan = MeterPlan(region, self._networks)
         self._believe = self._estimation(region, self._networks, self._plan)
+        lines = self._plan.line - self._networks.electricity.branches
+        checked = np.flatnonzero(lines >= 0)
+        self._checks = checked[is_bridge(self._networks.pipes, lines[checked])]
         self._converters = ConverterPlan(region.grid.converters, self._plan)
         self._stores = StorePlan(region.grid, self._networks, self._plan)
         self._relief = Relief(self._networks.electricity, self._plan)
         self._region = region
 
     def _pipe_flow(self, metered: Metered) -> PipeFlow:
-        nodes, first = self._networks.nodes, self._networks.electricity.nodes
-        counts = ~self._plan.is_check
-        net_w = summed(self._plan.node, np.where(counts, metered.export_w - metered.import_w, 0.0), nodes)
-        return self._pipe_solver.solve(net_w[first:], self._plan.variance(metered, nodes)[first:])
+        """What flows in pipes. What a network lacks is looked for first at meters that sent nothing."""
+        plan, nodes, first = self._plan, self._networks.nodes, self._networks.electricity.nodes
+        net_w = summed(plan.node, np.where(plan.is_check, 0.0, metered.export_w - metered.import_w), nodes)
+        island, pipes = self._networks.pipes.island, self._networks.pipes
+        lacks = np.zeros(nodes, dtype=np.bool_)
+        lacks[first:] = (summed(island, net_w[first:], pipes.islands) < 0)[island]
+        variance = plan.variance(metered, nodes) + plan.silent_variance(metered, lacks)
+        return self._pipe_solver.solve(net_w[first:], variance[first:])
+
+    def _silent(self, metered: Metered) -> list[Finding]:
+        """A finding for every meter of heat, gas or hydrogen that sent nothing."""
+        plan = self._plan
+        silent = np.flatnonzero(~metered.is_read & (plan.carrier != ELECTRICITY))[:SILENT_MAX].tolist()
+        return [Finding(FindingKind.UNMETERED, plan.names[i], () if plan.is_check[i] else (0,)) for i in silent]
 
     def _correct(
         self, known: Floats, arcs: Arcs, metered: Metered, believed: Estimate, pipes: PipeFlow

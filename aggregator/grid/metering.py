@@ -68,6 +68,13 @@ class MeterPlan:
         self.emission_mg = _ints(generator.emission_g_per_kwh if generator else 0 for generator in generators)
         """(m) carbon of a watt-hour fed in; grams for a kilowatt-hour are milligrams for a watt-hour."""
         self.accuracy: Floats = _ints(meter.accuracy_ppm for meter in meters) / PPM
+        self.power_max_w: Floats = _ints(meter.power_max_w for meter in meters).astype(np.float64)
+        outputs = {output.meter for converter in region.grid.converters for output in converter.outputs}
+        self.feeds_in: Bools = np.array(
+            [asset.meter.feeds_in or asset.generator is not None or asset.meter.id in outputs for asset in assets],
+            dtype=np.bool_,
+        )
+        """(m) whether it stands where energy goes into its network."""
         self.line = _ints(lines[meter.branch] if meter.branch else -1 for meter in meters)
         """(m) of a check meter, the number of the branch or pipe that it stands in; else −1."""
         self.is_apart: Bools = np.array([name in region.meters_apart for name in self.names], dtype=np.bool_)
@@ -128,6 +135,16 @@ class MeterPlan:
         """(n) how far what was metered at each node may be off, in W²: accuracies add up squared."""
         off = np.where(self.is_check, 0.0, self.accuracy * (metered.import_w + metered.export_w))
         return summed(self.node, off**2, nodes)
+
+    def silent_variance(self, metered: Metered, lacks: Bools) -> Floats:
+        """(n) the same of meters that sent nothing: each may have counted all that its connection carries.
+
+        Args:
+            lacks: (n) where more was taken than fed in: there, what was fed in may be missing, elsewhere what was
+                taken.
+        """
+        fits = ~self.is_check & ~metered.is_read & (self.feeds_in == lacks[self.node])
+        return summed(self.node, np.where(fits, self.power_max_w**2 / 3, 0.0), len(lacks))
 
 
 def _ints(values: Iterable[int]) -> Ints:

@@ -167,6 +167,16 @@ def summed(places: Ints, amounts: Floats, count: int) -> Floats:
     return sums
 
 
+def is_bridge(network: PipeNetwork, pipes: Ints) -> Bools:
+    """(pipes) whether there is no other way between the ends of each of these pipes: its flow follows from balance."""
+    bridges = []
+    for pipe in pipes.tolist():
+        rest = np.arange(len(network.pipe_from)) != pipe
+        islands = _islands(network.nodes, network.pipe_from[rest], network.pipe_to[rest])
+        bridges.append(bool(islands[network.pipe_from[pipe]] != islands[network.pipe_to[pipe]]))
+    return np.array(bridges, dtype=np.bool_)
+
+
 def _numbers(values: Iterable[int]) -> Ints:
     return np.array(list(values), dtype=np.int64)
 

@@ -7,9 +7,9 @@ from operator import itemgetter
 
 import numpy as np
 
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.findings import FINDINGS_MAX, Finding, FindingKind
 from aggregator.chains.flows import CARRIERS, Balance, BranchFlow, ParticipantFlow
-from aggregator.grid.network import Ints
+from aggregator.grid.network import Ints, summed
 from aggregator.grid.quantize import NUMBERS, OTHER, mixes_of, split_many
 from aggregator.grid.solved import Solved
 from config.carriers import Carrier
@@ -81,6 +81,30 @@ def balances(solved: Solved, interval: Interval) -> tuple[tuple[Balance, ...], l
     return tuple(found), findings
 
 
+def checks(solved: Solved, meters: Ints) -> list[Finding]:
+    """Check meters in pipes that say something else than what follows from all other meters.
+
+    Beyond what it may be off itself, all meters of its piece of network together, and the losses, a rule of thumb.
+
+    Args:
+        meters: numbers of the check meters, each in a pipe whose flow follows from balance alone.
+    """
+    plan, metered, pipes = solved.plan, solved.metered, solved.networks.pipes
+    here = meters[metered.is_read[meters]]
+    pipe = plan.line[here] - solved.networks.electricity.branches
+    is_from = pipes.pipe_from[pipe] == plan.node[here] - solved.networks.electricity.nodes
+    estimated = -np.where(is_from, solved.pipes.from_w[pipe], solved.pipes.to_w[pipe])
+    said = metered.import_w[here] - metered.export_w[here]
+    heard = np.sqrt(plan.variance(metered, solved.networks.nodes)[solved.networks.electricity.nodes :])
+    together = summed(pipes.island, heard, pipes.islands)
+    together += summed(pipes.island[pipes.pipe_from], solved.pipes.losses_w, pipes.islands)
+    off = plan.accuracy[here] * np.abs(said) + together[pipes.island[pipes.pipe_from[pipe]]]
+    return [
+        Finding(FindingKind.CHECK_DIFFERS, plan.names[here[i]], (round(float(said[i])), round(float(estimated[i]))))
+        for i in np.flatnonzero(np.abs(said - estimated) > off + 1).tolist()
+    ]
+
+
 def _off_wh(solved: Solved, meters: Ints) -> float:
     """By how much a balance may be off: each meter by its accuracy, and by the last digit of its register."""
     energy = solved.metered.imported_wh[meters] + solved.metered.exported_wh[meters]
@@ -93,5 +117,6 @@ def _is_closed(solved: Solved, carrier: Carrier) -> bool:
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings once each, in the order of their kinds and subjects."""
-    return tuple(sorted(set(findings), key=lambda finding: (finding.kind, finding.subject, finding.amounts)))
+    """Findings once each, in the order of their kinds and subjects; as many as a record may have."""
+    ordered = sorted(set(findings), key=lambda finding: (finding.kind, finding.subject, finding.amounts))
+    return tuple(ordered[:FINDINGS_MAX])

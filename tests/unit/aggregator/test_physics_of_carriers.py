@@ -42,7 +42,9 @@ def cases(name: str) -> Any:
 
 
 def found(flows: Flows) -> list[list[Any]]:
-    return [[finding.kind.value, finding.subject, *finding.amounts] for finding in flows.findings]
+    """What was found, but for silence: a case names the meters that it is about."""
+    told = [finding for finding in flows.findings if finding.kind is not FindingKind.UNMETERED]
+    return [[finding.kind.value, finding.subject, *finding.amounts] for finding in told]
 
 
 def by_source(amounts: dict[str, int]) -> dict[Source, int]:
@@ -252,7 +254,7 @@ def test_heat_within_the_meters_accuracy_is_not_worth_a_word() -> None:
 
 def test_heat_out_of_nowhere_is_of_unknown_origin() -> None:
     """The houses take twice what is fed in: no meter's accuracy explains that, so they do not get it as solar heat."""
-    flows = Days(a_heat_network()).close(m_solar=-500, m_left=500, m_right=500)
+    flows = Days(a_heat_network()).close(m_solar=-500, m_waste=0, m_left=500, m_right=500)
     taken = [origin(flows, name, HEAT) for name in ("left", "right")]
     assert sum(mix[Source.SOLAR_HEAT] for mix in taken) <= 500 * 1.03  # the accuracies of both sides
     assert kinds(flows) == {FindingKind.UNBALANCED}
@@ -274,6 +276,26 @@ def test_heat_balances_at_every_node_whatever_its_pipes_lose(loss_ppm: int) -> N
     (balance,) = flows.balances
     assert balance.fed_in_wh - balance.taken_wh - balance.losses_wh - balance.rest_wh == 0
     assert balance.losses_wh == pytest.approx(float(pipes.losses_w.sum()), abs=0.5)
+
+
+def test_a_check_meter_in_a_pipe_shows_whether_the_others_tell_the_truth() -> None:
+    """The house says that it took 500, but 800 went by in its pipe: somebody taps it, or its meter lies."""
+    region = a_region(
+        meters=[
+            a_meter("m-solar", "h0"),
+            a_meter("m-near", "h0"),
+            a_meter("m-house", "h1"),
+            a_meter("m-check", "h1", participant="house", branch="p"),
+        ],
+        nodes=[a_node("e0"), a_node("h0", HEAT), a_node("h1", HEAT)],
+        pipes=[a_pipe("p", "h0", "h1")],
+        generators=[a_generator("m-solar", Source.SOLAR_HEAT)],
+    )
+    honest = Days(region).close(m_solar=-1_000, m_near=500, m_house=500, m_check=500)
+    assert found(honest) == []
+    assert honest.balances[0].taken_wh == 1_000
+    tapped = Days(region).close(m_solar=-1_000, m_near=500, m_house=500, m_check=800)
+    assert found(tapped) == [[FindingKind.CHECK_DIFFERS.value, "m-check", 800, 500]]
 
 
 def test_a_piece_of_network_without_a_producer_stands_still() -> None:
@@ -328,7 +350,25 @@ def test_participants_energy_is_what_the_data_chain_says() -> None:
 
 def test_an_interval_of_silence_closes() -> None:
     flows = Days(a_region_of_a_tank()).close()
-    assert (flows.participants, flows.balances, flows.sent, flows.findings) == ((), (), (), ())
+    assert (flows.participants, flows.balances, flows.sent, found(flows)) == ((), (), (), [])
+
+
+def test_heat_meters_that_sent_nothing_are_named() -> None:
+    flows = Days(a_heat_network()).close(m_solar=-500, m_waste=0, m_left=500)
+    assert [(finding.kind, finding.subject) for finding in flows.findings] == [(FindingKind.UNMETERED, "m-right")]
+
+
+def test_what_a_network_lacks_is_looked_for_at_a_silent_meter() -> None:
+    """1,000 are fed in and one house took 500. The other house's meter is silent, so the heat went there."""
+    solved = Days(a_heat_network()).solve(m_solar=-500, m_waste=-500, m_left=500)
+    assert solved.pipes.correction_w == pytest.approx([0, 0, 0, -500], abs=1)
+
+
+def test_what_a_silent_producer_has_fed_in_is_of_unknown_origin() -> None:
+    flows = Days(a_heat_network()).close(m_solar=-500, m_left=500, m_right=500)
+    taken = [origin(flows, name, HEAT) for name in ("left", "right")]
+    assert sum(mix.get(Source.SOLAR_HEAT, 0) for mix in taken) == pytest.approx(500, abs=2)
+    assert sum(mix.get(Source.OTHER, 0) for mix in taken) == pytest.approx(500, abs=2)
 
 
 def test_flows_are_spelled_and_read_back() -> None:
