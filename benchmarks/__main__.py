@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, engine, ingest, ledger, light, many_meters, peers, settlement
+from benchmarks import agent, backlog, dead_meters, engine, grid, ingest, ledger, light, many_meters, peers, settlement
 
 MEASURES = {
     "ingest": ingest.measure,
     "ledger": ledger.measure,
     "engine": engine.measure,
     "settlement": settlement.measure,
+    "grid": grid.measure,
     "light": light.measure,
     "agent": agent.measure,
     "backlog": backlog.measure,

@@ -45,6 +45,9 @@ class FindingKind(IntEnum):
     Amounts: Wh fed in, taken, rest."""
     VOLTAGE = 12
     """The subject, a node, is outside ±10 % of its rated voltage. Amounts: voltage, mV."""
+    CHECK_DIFFERS = 20
+    """What flows by at the subject, a check meter in a pipe, is not what follows from all the others.
+    Amounts: power said, power estimated, W; below 0 into the pipe."""
 
 
 @dataclass(frozen=True, slots=True)

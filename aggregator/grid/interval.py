@@ -1,153 +1,226 @@
-"""One interval's physics: from meters' energy to everybody's origin, quantized so that sums are exact.
+"""One interval's physics: from what meters counted to everybody's origin, quantized so that sums are exact.
 
 Mean power decides the flows; the energy registers decide how much energy there was to share. Where something cannot be
-known (an island without power, no solution, a node without flow), the region's average mix stands in for it, and a
-finding says so: the interval always closes.
+known (an island without power, no solution, a node without flow), the average mix of its carrier stands in for it, and
+where that is more than an idle node a finding says so: the interval always closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import SOURCES, Balance, BranchFlow, Flows, ParticipantFlow
-from aggregator.chains.interval_energy import Energies, IntervalEnergy
-from aggregator.chains.origin import participant_energy
-from aggregator.grid.network import Floats, network_of
-from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
-from aggregator.grid.tracing import mixes
+from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flows
+from aggregator.chains.interval_energy import Energies
+from aggregator.grid import rows
+from aggregator.grid.believing import Believe, Estimate, as_metered
+from aggregator.grid.converters import ConverterPlan
+from aggregator.grid.metering import Metered, MeterPlan
+from aggregator.grid.network import Bools, Floats, Ints, Networks, is_bridge, networks_of, summed
+from aggregator.grid.pipe_flow import PipeFlow, PipeFlowSolver
+from aggregator.grid.power_flow import PowerFlow
+from aggregator.grid.quantize import NUMBERS, OTHER
+from aggregator.grid.relief import Relief
+from aggregator.grid.solved import Solved
+from aggregator.grid.storing import Stored, StorePlan
+from aggregator.grid.tracing import NO_ARCS, Arcs, arcs_along, mixes
 from config.carriers import Carrier
 from config.grid_model import Source
-from protocol.energy_register import MS_PER_HOUR
-from protocol.units import PPM, Interval
+from protocol.units import Interval
 
+ROUNDING: Final = 1e-9
+"""Corrections below this share of what was metered are the solver's own."""
 GRID: Final = SOURCES.index(Source.GRID)
-OTHER: Final = SOURCES.index(Source.OTHER)
+ELECTRICITY: Final = CARRIERS.index(Carrier.ELECTRICITY)
+SILENT_MAX: Final = 1000
+"""Findings about meters that sent nothing, in one interval."""
+NOTHING_CARRIED: Final = Carried()
 
 
 class IntervalPhysics:
     """The physics of one region, prepared once and asked for every interval."""
 
-    def __init__(self) -> None:
-        """The region becomes known with the first interval."""
+    def __init__(self, believe: Callable[[Region, Networks, MeterPlan], Believe] = as_metered) -> None:
+        """The region becomes known with the first interval; `believe` then prepares its estimation."""
         self._region: Region | None = None
+        self._estimation = believe
 
-    def __call__(self, region: Region, interval: Interval, energies: Energies) -> Flows:
-        """Work out one interval."""
-        if region is not self._region:
-            self._region = region
-            self._network = network_of(region.grid)
-            self._solver = PowerFlowSolver(self._network)
-        findings: list[Finding] = []
-        fed_in_w, taken_w = self._injections(region, interval, energies)
-        flow = self._solve(region, fed_in_w, taken_w, findings)
-        node_mix = self._node_mixes(flow, fed_in_w, taken_w, findings)
+    def __call__(
+        self,
+        region: Region,
+        interval: Interval,
+        energies: Energies,
+        carried: Carried = NOTHING_CARRIED,
+        events: Sequence[CalledEvent] = (),
+    ) -> Flows:
+        """Work out one interval.
+
+        Args:
+            carried: what it inherits from the intervals before.
+            events: demand response that is on in it.
+        """
+        solved = self.solve(region, interval, energies, carried)
+        balances, unbalanced = rows.balances(solved, interval)
+        storages, impossible = self._stores.storages(solved.metered, solved.mix_taken, carried, interval)
         return Flows(
-            participants=tuple(self._origins(region, energies, node_mix)),
-            branches=tuple(self._branches(flow)),
-            balances=self._balances(energies, interval, flow),
-            findings=tuple(findings),
+            participants=rows.participants(solved),
+            branches=rows.branches(solved),
+            balances=balances,
+            converters=self._converters.rows(solved.metered, solved.mix),
+            storages=storages,
+            sent=self._stores.sent(solved.stored, solved.pipes, solved.mix, interval),
+            events=self._relief.events(solved.metered, solved.believed, events, interval),
+            findings=rows.in_order([*solved.findings, *rows.checks(solved, self._checks), *unbalanced, *impossible]),
         )
 
-    def _injections(self, region: Region, interval: Interval, energies: Energies) -> tuple[Floats, Floats]:
-        """Mean power fed in, (n, k), and taken, (n). The meter at the connection is left to the power flow."""
-        fed_in = np.zeros((self._network.nodes, len(SOURCES)))
-        taken = np.zeros(self._network.nodes)
-        for name, energy in energies.items():
-            asset = region.meters[name]
-            source = SOURCES.index(asset.generator.source) if asset.generator else OTHER
-            if source == GRID:
-                continue
-            node = self._network.node_number[asset.meter.node]
-            import_w, export_w = mean_power(energy, interval)
-            taken[node] += import_w
-            fed_in[node, source] += export_w
-        return fed_in, taken
+    def solve(
+        self, region: Region, interval: Interval, energies: Energies, carried: Carried = NOTHING_CARRIED
+    ) -> Solved:
+        """Work out one interval, before anything is rounded."""
+        self._prepare(region)
+        networks, plan = self._networks, self._plan
+        metered = plan.metered(energies, interval)
+        believed = self._believe(energies, interval, metered)
+        pipes = self._pipe_flow(metered)
+        converted = self._converters.converted(metered, networks.nodes)
+        stored = self._stores.stored(metered, pipes, carried, interval)
+        known = plan.fed_in(metered, networks.nodes, believed.flagged) + stored.discharged
+        known[:, OTHER] += converted.unknown_w
+        given, unseen = self._correct(known, converted.arcs + stored.arcs, metered, believed, pipes)
+        known += stored.arrived
+        findings = (*believed.findings, *self._silent(metered), *converted.findings, *stored.findings)
+        arcs = self._along_lines(believed.flow, pipes, stored) + given
+        mix = self._mixes(known, arcs, metered, believed.flow)
+        return Solved(networks, plan, metered, believed, pipes, arcs, mix, unseen, stored, findings)
 
-    def _solve(self, region: Region, fed_in_w: Floats, taken_w: Floats, findings: list[Finding]) -> PowerFlow | None:
-        dark = ~self._network.reached & (fed_in_w.any(axis=1) | (taken_w > 0))
-        if dark.any():
-            names = [name for name, number in self._network.node_number.items() if dark[number]]
-            findings += [Finding(FindingKind.NO_PATH, name) for name in names]
-        consumption = np.where(self._network.reached, taken_w - fed_in_w.sum(axis=1), 0.0)
-        try:
-            return self._solver.solve(consumption)
-        except PowerFlowError:
-            findings.append(Finding(FindingKind.NO_SOLUTION, region.grid.region))
-            return None
+    def _prepare(self, region: Region) -> None:
+        if region is self._region:
+            return
+        self._networks = networks_of(region.grid)
+        self._pipe_solver = PipeFlowSolver(self._networks.pipes)
+        self._plan = MeterPlan(region, self._networks)
+        self._believe = self._estimation(region, self._networks, self._plan)
+        lines = self._plan.line - self._networks.electricity.branches
+        checked = np.flatnonzero(lines >= 0)
+        self._checks = checked[is_bridge(self._networks.pipes, lines[checked])]
+        self._converters = ConverterPlan(region.grid.converters, self._plan)
+        self._stores = StorePlan(region.grid, self._networks, self._plan)
+        self._relief = Relief(self._networks.electricity, self._plan)
+        self._region = region
 
-    def _node_mixes(self, flow: PowerFlow | None, fed_in_w: Floats, taken_w: Floats, findings: list[Finding]) -> Floats:
-        """(n, k) mix at every node; the region's average where a node has none."""
-        fed_in = fed_in_w.copy()
-        shortfall = flow.reference_w if flow else float(taken_w.sum() - fed_in_w.sum())
-        fed_in[self._network.reference, GRID] += max(0.0, shortfall)
-        total = fed_in.sum(axis=0)
-        average = total / total.sum() if total.sum() > 0 else np.eye(len(SOURCES))[GRID]
-        if flow is None:
-            return np.tile(average, (self._network.nodes, 1))
-        fed_in[~self._network.reached] = 0.0
-        found = mixes(self._network, flow, fed_in)
-        without = found.sum(axis=1) == 0
-        return np.where(without[:, None], average, found)
+    def _pipe_flow(self, metered: Metered) -> PipeFlow:
+        """What flows in pipes. What a network lacks is looked for first at meters that sent nothing."""
+        plan, nodes, first = self._plan, self._networks.nodes, self._networks.electricity.nodes
+        net_w = summed(plan.node, np.where(plan.is_check, 0.0, metered.export_w - metered.import_w), nodes)
+        island, pipes = self._networks.pipes.island, self._networks.pipes
+        lacks = np.zeros(nodes, dtype=np.bool_)
+        lacks[first:] = (summed(island, net_w[first:], pipes.islands) < 0)[island]
+        variance = plan.variance(metered, nodes) + plan.silent_variance(metered, lacks)
+        return self._pipe_solver.solve(net_w[first:], variance[first:])
 
-    def _origins(self, region: Region, energies: Energies, node_mix: Floats) -> list[ParticipantFlow]:
-        """Everybody's energy, split by source without losing a watt-hour."""
-        wanted = {key: np.zeros(len(SOURCES)) for key in participant_energy(region, energies)}
-        for name, energy in energies.items():
-            if energy.imported_wh and name not in region.meters_apart:
-                meter = region.meters[name].meter
-                mix = node_mix[self._network.node_number[meter.node]]
-                wanted[meter.participant, region.carriers[meter.node]] += energy.imported_wh * mix
-        return [
-            replace(flow, origin_wh=split(flow.imported_wh, wanted[key].tolist()))
-            for key, flow in participant_energy(region, energies).items()
-        ]
+    def _silent(self, metered: Metered) -> list[Finding]:
+        """A finding for every meter of heat, gas or hydrogen that sent nothing."""
+        plan = self._plan
+        silent = np.flatnonzero(~metered.is_read & (plan.carrier != ELECTRICITY))[:SILENT_MAX].tolist()
+        return [Finding(FindingKind.UNMETERED, plan.names[i], () if plan.is_check[i] else (0,)) for i in silent]
 
-    def _balances(self, energies: Energies, interval: Interval, flow: PowerFlow | None) -> tuple[Balance, ...]:
-        losses_wh = max(0, round(flow.losses_w * interval.length_ms / MS_PER_HOUR)) if flow else 0
-        fed_in_wh = sum(energy.exported_wh for energy in energies.values())
-        taken_wh = sum(energy.imported_wh for energy in energies.values())
-        rest_wh = fed_in_wh - taken_wh - losses_wh
-        return (Balance(Carrier.ELECTRICITY, fed_in_wh, taken_wh, losses_wh, rest_wh),)
+    def _correct(
+        self, known: Floats, arcs: Arcs, metered: Metered, believed: Estimate, pipes: PipeFlow
+    ) -> tuple[Arcs, Floats]:
+        """Let what is fed in and taken follow the estimate: where it differs from what meters say, they were off.
 
-    def _branches(self, flow: PowerFlow | None) -> list[BranchFlow]:
-        if flow is None:
-            return []
-        return [
-            BranchFlow(name, round(from_w), round(loading * PPM))
-            for name, from_w, loading in zip(
-                self._network.branch_names, flow.from_w.tolist(), flow.loading.tolist(), strict=True
+        As far as the meters' accuracy explains it, more of the same was fed in, or less of it was taken; beyond that
+        the origin is unknown.
+
+        Args:
+            known: (n, k + 1) what is fed in at each node, changed in place.
+            arcs: what converters and storages pass on to each node.
+
+        Returns:
+            The arcs, corrected, and (n) the share of what is taken that has not come from anywhere.
+        """
+        nodes, first, plan = self._networks.nodes, self._networks.electricity.nodes, self._plan
+        counts = ~plan.is_check & ~plan.is_slack
+        taken, fed_in, taken_off, fed_in_off = (
+            summed(plan.node, np.where(counts, power_w, 0.0), nodes)
+            for power_w in (
+                metered.import_w,
+                metered.export_w,
+                metered.import_w * plan.accuracy,
+                metered.export_w * plan.accuracy,
             )
-        ]
+        )
+        correction = np.concatenate([believed.injection_w - (fed_in - taken)[:first], pipes.correction_w]).clip(min=0.0)
+        correction[correction < ROUNDING * (fed_in + taken)] = 0.0
+        less = np.minimum(correction, taken)
+        missing = correction - less
+        own = np.where(fed_in > 0, np.minimum(missing, fed_in_off), 0.0)
+        factor = 1 + np.divide(own, fed_in, out=np.zeros(nodes), where=fed_in > 0)
+        known *= factor[:, None]
+        known[:, OTHER] += missing - own
+        there = factor[arcs.receiver]
+        corrected = Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * there, arcs.carbon_w * there)
+        unseen = np.divide((less - taken_off).clip(min=0.0), taken, out=np.zeros(nodes), where=taken > 0)
+        return corrected, unseen
+
+    def _along_lines(self, power: PowerFlow | None, pipes: PipeFlow, stored: Stored) -> Arcs:
+        """What branches and pipes carry; of what arrives through a delaying pipe, only what was sent just now."""
+        networks, arcs = self._networks, NO_ARCS
+        if power is not None:
+            electric = networks.electricity
+            arcs = arcs_along(electric.branch_from, electric.branch_to, power.from_w, power.to_w)
+        first = networks.electricity.branches
+        ends = (networks.line_from[first:], networks.line_to[first:])
+        return arcs + arcs_along(*ends, pipes.from_w * stored.prompt, pipes.to_w * stored.prompt)
+
+    def _mixes(self, known: Floats, arcs: Arcs, metered: Metered, power: PowerFlow | None) -> Floats:
+        """(n, k + 1) mix and carbon at every node; the carrier's average where a node has none."""
+        networks, plan = self._networks, self._plan
+        electric = networks.electricity
+        if power is not None:
+            shortfall = power.reference_w
+        else:
+            counts = (plan.carrier == ELECTRICITY) & ~plan.is_check & ~plan.is_slack
+            shortfall = float((metered.import_w - metered.export_w)[counts].sum())
+        if shortfall > 0:
+            known[electric.reference, GRID] += shortfall
+            known[electric.reference, NUMBERS] += shortfall * plan.reference_emission_mg
+        dark = np.zeros(networks.nodes, dtype=np.bool_)
+        dark[: electric.nodes] = ~electric.reached
+        place = np.arange(networks.nodes)
+        if power is None:  # nobody knows what flowed where: the whole network is one pot
+            place[: electric.nodes] = electric.reference
+            dark[:] = False
+        pooled = np.zeros_like(known)
+        np.add.at(pooled, place, known)
+        arcs = _without(arcs, dark, place)
+        found = mixes(np.where(dark[:, None], 0.0, pooled), arcs)[place]
+        return self._filled(found, pooled, arcs)
+
+    def _filled(self, found: Floats, known: Floats, arcs: Arcs) -> Floats:
+        """Where a node has no mix, the average of all that enters its carrier's networks."""
+        without = found[:, :NUMBERS].sum(axis=1) == 0
+        for carrier in np.unique(self._networks.node_carrier[without]).tolist():
+            here = self._networks.node_carrier == carrier
+            enters = known[here].sum(axis=0)
+            coupled = here[arcs.receiver] & ~here[arcs.sender]
+            enters[:NUMBERS] += arcs.arriving_w[coupled] @ found[arcs.sender[coupled], :NUMBERS]
+            enters[NUMBERS] += arcs.carbon_w[coupled] @ found[arcs.sender[coupled], NUMBERS]
+            whole = enters[:NUMBERS].sum()
+            fallback = np.zeros(NUMBERS + 1)
+            fallback[GRID if carrier == ELECTRICITY else OTHER] = 1.0
+            if carrier == ELECTRICITY:
+                fallback[NUMBERS] = self._plan.reference_emission_mg
+            found[here & without] = enters / whole if whole > 0 else fallback
+        return found
 
 
-def mean_power(energy: IntervalEnergy, interval: Interval) -> tuple[float, float]:
-    """Mean power taken and fed in by one meter, in watts: from its readings, or else from its energy.
-
-    The readings of a meter that the regulator has corrected are not believed.
-    """
-    if energy.readings and not energy.corrections:
-        return energy.import_sum_w / energy.readings, energy.export_sum_w / energy.readings
-    hours = interval.length_ms / MS_PER_HOUR
-    return energy.imported_wh / hours, energy.exported_wh / hours
-
-
-def split(whole_wh: int, parts: Sequence[float]) -> tuple[tuple[Source, int], ...]:
-    """Split watt-hours in the proportion of `parts`, by largest remainder: the sum is exact.
-
-    Among equal remainders the source that stands first gets the watt-hour.
-    """
-    if whole_wh == 0:
-        return ()
-    total = sum(parts)
-    exact = [whole_wh * part / total for part in parts]
-    rounded = [int(value) for value in exact]
-    by_remainder = sorted(range(len(parts)), key=lambda k: (rounded[k] - exact[k], k))
-    for k in by_remainder[: whole_wh - sum(rounded)]:
-        rounded[k] += 1
-    return tuple((SOURCES[k], energy_wh) for k, energy_wh in enumerate(rounded) if energy_wh)
+def _without(arcs: Arcs, dark: Bools, place: Ints) -> Arcs:
+    """Arcs that neither begin nor end in the dark, between the places that nodes stand for."""
+    lit = ~dark[arcs.sender] & ~dark[arcs.receiver]
+    columns = (arcs.sent_w[lit], arcs.arriving_w[lit], arcs.carbon_w[lit])
+    return Arcs(place[arcs.sender[lit]], place[arcs.receiver[lit]], *columns)

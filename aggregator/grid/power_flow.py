@@ -80,6 +80,9 @@ class PowerFlowSolver:
         Raises:
             PowerFlowError: no solution.
         """
+        if not self._network.branches:
+            taken_w = float(consumption_w[self._network.reference])
+            return PowerFlow(np.zeros(0), np.zeros(0), np.zeros(0), reference_w=taken_w)
         update = initialize_array("update", ComponentType.sym_load, self._network.nodes)
         update["id"], update["p_specified"] = self._load_ids, consumption_w
         try:
