@@ -7,12 +7,25 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, engine, ingest, ledger, light, many_meters, peers, settlement
+from benchmarks import (
+    agent,
+    backlog,
+    dead_meters,
+    engine,
+    ingest,
+    ledger,
+    light,
+    many_meters,
+    peers,
+    settlement,
+    validators,
+)
 
 MEASURES = {
     "ingest": ingest.measure,
     "ledger": ledger.measure,
     "engine": engine.measure,
+    "validators": validators.measure,
     "settlement": settlement.measure,
     "light": light.measure,
     "agent": agent.measure,
