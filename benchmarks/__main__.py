@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, backlog, dead_meters, engine, grid, ingest, ledger, light, many_meters, peers, settlement
+from benchmarks import (
+    agent,
+    backlog,
+    dead_meters,
+    engine,
+    grid,
+    ingest,
+    ledger,
+    light,
+    many_meters,
+    peers,
+    settlement,
+    validators,
+)
 
 MEASURES = {
     "ingest": ingest.measure,
     "ledger": ledger.measure,
     "engine": engine.measure,
+    "validators": validators.measure,
     "settlement": settlement.measure,
     "grid": grid.measure,
     "light": light.measure,

@@ -10,6 +10,7 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ class Figure:
         return f"{line}\n{'':>4}{self.note}" if self.note else line
 
 
-def cpu_seconds(work: Callable[[], object], *, rounds: int = 3) -> float:
+ROUNDS: Final = 3
+
+
+def cpu_seconds(work: Callable[[], object], *, rounds: int = ROUNDS) -> float:
     """CPU seconds of the best of several runs of `work`."""
     best = float("inf")
     for _ in range(rounds):

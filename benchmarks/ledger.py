@@ -8,10 +8,12 @@ and neither a start nor the store opens an envelope. ``ESTE_BENCH_BATCHES`` choo
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ from aggregator.service.node import Node
 from aggregator.service.portable import export
 from aggregator.service.store import Store
 from aggregator.service.store_history import StoreHistory
-from benchmarks.figure import Figure, cpu_seconds
+from benchmarks.figure import ROUNDS, Figure, cpu_seconds
 from benchmarks.region import (
     BATCH_MS,
     NODE,
@@ -47,7 +49,8 @@ from protocol.messages import MessageType
 
 APPENDED: Final = 200_000
 PROVEN: Final = 20_000
-PROVEN_FROM_FILE: Final = 2_000
+PROVEN_FROM_FILE: Final = 20_000
+"""In each round, of other leaves than in the last: what is kept in memory are the upper levels of the tree."""
 AUDITED_GATEWAYS: Final = 250
 AUDITED_BATCHES: Final = 80
 """Of each gateway."""
@@ -99,12 +102,12 @@ def _logs() -> Iterator[Figure]:
 
     grow(nodes)
     yield Figure("Merkle append, leaves a second, one core", APPENDED / cpu_seconds(grow) / 1e3, 500, "k/s", True)
-    prove = partial(_prove, lambda level, position: nodes[level, position], APPENDED, PROVEN)
+    prove = partial(_prove, lambda level, position: nodes[level, position], APPENDED, range(PROVEN))
     yield Figure("inclusion proofs a second, from memory", PROVEN / cpu_seconds(prove) / 1e3, 20, "k/s", True)
 
 
-def _prove(source: NodeSource, size: int, count: int) -> None:
-    for number in range(count):
+def _prove(source: NodeSource, size: int, numbers: Iterable[int]) -> None:
+    for number in numbers:
         inclusion_proof(source, number * 7919 % size, size)
 
 
@@ -119,11 +122,16 @@ def _audit(folder: Path) -> Figure:
     export(file, StoreHistory(kept.store))
     kept.store.close()
     audited = AUDITED_GATEWAYS * AUDITED_BATCHES
+    beside_s = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = cpu_seconds(lambda: audit_file(file))
+    children_s = resource.getrusage(resource.RUSAGE_CHILDREN)
+    verifying_s = (children_s.ru_utime + children_s.ru_stime - beside_s.ru_utime - beside_s.ru_stime) / ROUNDS
     note = (
-        f"{audited:,} batches of 60 readings, {file.stat().st_size / 1e6:.0f} MB; {seconds / audited * 1e6:.0f} µs each"
+        f"{audited:,} batches of 60 readings, {file.stat().st_size / 1e6:.0f} MB; CPU time {seconds:.1f} s,"
+        f" and beside it {verifying_s:.1f} s of the process that verifies ahead"
     )
-    return Figure("audit of an export, batches a second, one core", audited / seconds / 1e3, 5, "k/s", True, note)
+    busier_s = max(seconds, verifying_s)
+    return Figure("audit of an export, batches a second, two cores", audited / busier_s / 1e3, 5, "k/s", True, note)
 
 
 def _a_long_ledger(folder: Path) -> Iterator[Figure]:
@@ -134,15 +142,15 @@ def _a_long_ledger(folder: Path) -> Iterator[Figure]:
         if number * BLOCK_RECORDS in {LONG // 10, LONG}:
             rss_mb.append(_rss_mb())
     size = kept.five.ledger.logs[ChainName.DATA].size
-    source = kept.store.node_source(ChainName.DATA)
-    proving_s = cpu_seconds(lambda: _prove(source, size, PROVEN_FROM_FILE))
+    source, numbers = kept.store.node_source(ChainName.DATA), count()
+    proving_s = cpu_seconds(lambda: _prove(source, size, islice(numbers, PROVEN_FROM_FILE)))
     size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     kept.store.close()
     start_s = cpu_seconds(partial(_start, folder))
     note = f"{rss_mb[0]:.0f} MB at {LONG // 10:,} batches, {rss_mb[-1]:.0f} MB at {LONG:,}"
     yield Figure("memory of a node, in that of a tenth of the chain", rss_mb[-1] / rss_mb[0], 1.1, "×", note=note)
     yield Figure(f"start with {LONG:,} batches", start_s, 5, "s", note=f"{size_mb:.0f} MB on disk")
-    yield Figure("inclusion proofs a second, from that file", PROVEN_FROM_FILE / proving_s / 1e3, 5, "k/s", True)
+    yield Figure("inclusion proofs a second, from that file", PROVEN_FROM_FILE / proving_s / 1e3, 20, "k/s", True)
 
 
 def _filler(kept: Kept) -> Iterator[list[Record]]:

@@ -38,13 +38,8 @@ def gateway_keys(count: int) -> list[SoftwareKey]:
     return [SoftwareKey.from_secret(10 + number) for number in range(count)]
 
 
-def a_genesis(keys: Sequence[SoftwareKey]) -> bytes:
-    """The first envelope of a region with one meter behind each key."""
-    members = [
-        Author("regulator", Role.REGULATOR, REGULATOR_KEY.public_key),
-        Author(NODE, Role.AGGREGATOR, NODE_KEY.public_key),
-    ]
-    members += [Author(f"gw{number}", Role.GATEWAY, key.public_key) for number, key in enumerate(keys)]
+def a_grid(meters: int) -> Grid:
+    """A region of so many meters, each of a participant of its own and behind a gateway of its own."""
     document = {
         "region": REGION,
         "reference_node": "n0",
@@ -54,7 +49,7 @@ def a_genesis(keys: Sequence[SoftwareKey]) -> bytes:
             "tokens": {"penalty": 50, "reward": 100, "factor_low": 0.2, "factor_high": 1.2, "tokens_max": 200},
             "accounts": {"ceiling": 500, "restricted_ppm": 300_000},
         },
-        "participants": [{"id": f"p{number}"} for number in range(len(keys))],
+        "participants": [{"id": f"p{number}"} for number in range(meters)],
         "nodes": [{"id": "n0", "voltage_mv": 20_000_000}, {"id": "n1", "voltage_mv": 20_000_000}],
         "branches": [
             {
@@ -75,11 +70,21 @@ def a_genesis(keys: Sequence[SoftwareKey]) -> bytes:
                 "profile": PROFILE.id,
                 "power_max_w": 50_000,
             }
-            for number in range(len(keys))
+            for number in range(meters)
         ],
     }
-    grid = check(document, Grid, "benchmark")
-    genesis = Genesis(Link(REGION, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, (PROFILE,))
+    return check(document, Grid, "benchmark")
+
+
+def a_genesis(keys: Sequence[SoftwareKey]) -> bytes:
+    """The first envelope of a region with one meter behind each key."""
+    members = [
+        Author("regulator", Role.REGULATOR, REGULATOR_KEY.public_key),
+        Author(NODE, Role.AGGREGATOR, NODE_KEY.public_key),
+    ]
+    members += [Author(f"gw{number}", Role.GATEWAY, key.public_key) for number, key in enumerate(keys)]
+    grid, link = a_grid(len(keys)), Link(REGION, "regulator", 1, NO_RECORD)
+    genesis = Genesis(link, START_MS, members_in_order(members), grid, (PROFILE,))
     return seal(REGULATOR_KEY, region=REGION, type_="genesis", payload=genesis.encode())
 
 
@@ -91,22 +96,24 @@ def a_region(keys: Sequence[SoftwareKey]) -> Five:
     return five
 
 
-def batches(keys: Sequence[SoftwareKey], count: int) -> Iterator[list[bytes]]:
-    """So many batches of every gateway, signed: those of one number together, as they would come in."""
+def batches(keys: Sequence[SoftwareKey], count: int, start_ms: int = START_MS) -> Iterator[list[bytes]]:
+    """So many batches of every gateway since `start_ms`, signed: those of one number together, as they would come."""
     last = [NO_RECORD] * len(keys)
     for number in range(count):
         block = []
         for gateway, key in enumerate(keys):
             link = Link(REGION, f"gw{gateway}", number + 1, last[gateway])
-            batch = a_batch(link, f"m{gateway}", number * BATCH_MS, gateway)
+            batch = a_batch(link, f"m{gateway}", number * BATCH_MS, gateway, epoch_ms=start_ms)
             envelope = seal(key, region=REGION, type_="batch", payload=batch.encode())
             last[gateway] = Envelope.parse(envelope).digest
             block.append(envelope)
         yield block
 
 
-def a_batch(link: Link, meter: str, first_ms: int, seed: int, readings: int = READINGS) -> Batch:
-    """A minute of a household at about 3 kW."""
+def a_batch(
+    link: Link, meter: str, first_ms: int, seed: int, readings: int = READINGS, *, epoch_ms: int = START_MS
+) -> Batch:
+    """A minute of a household at about 3 kW, on the clock of a gateway that booted at `epoch_ms`."""
     starts = range(0, BATCH_MS, BATCH_MS // readings)
     imported_kwh = [1234.5 + (first_ms + start + seed) * 3 / 3_600_000 for start in starts]
     table = Readings.of(
@@ -125,4 +132,4 @@ def a_batch(link: Link, meter: str, first_ms: int, seed: int, readings: int = RE
         Quantity.EXPORTED_WH: struct.pack(">f", 0.5) * readings,
     }
     block = MeterBlock.around(table, meter=meter, profile=PROFILE.digest, serial="123456", words=words)
-    return Batch(link, bytes(16), Clock(ClockState.SYNCHRONIZED, 5, "kernel", START_MS), (block,))
+    return Batch(link, bytes(16), Clock(ClockState.SYNCHRONIZED, 5, "kernel", epoch_ms), (block,))

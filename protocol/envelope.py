@@ -15,7 +15,7 @@ is in the protected header (RFC 9596), so that no message can pass for another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from protocol.canonical import decode, encode, fields_of, read_octets
@@ -54,10 +54,14 @@ class Envelope:
     payload: bytes
     signature: bytes
 
-    @cached_property
+    @property
     def digest(self) -> bytes:
         """SHA-256 of the envelope as received."""
-        return digest_of(self.data)
+        # No cached_property: until Python 3.12 it has one lock for all envelopes, on which threads wait for each other.
+        known: bytes | None = self.__dict__.get("_digest")
+        if known is None:
+            known = self.__dict__["_digest"] = digest_of(self.data)
+        return known
 
     @classmethod
     def parse(cls, data: bytes, *, size_max: int = ENVELOPE_BYTES_MAX) -> Envelope:

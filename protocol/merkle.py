@@ -97,8 +97,8 @@ def subtree_root(source: NodeSource, start: int, end: int) -> bytes:
     if size & (size - 1) == 0:
         level = size.bit_length() - 1
         return source(level, start >> level)
-    middle = start + _split(size)
-    return node_hash(subtree_root(source, start, middle), subtree_root(source, middle, end))
+    level = (size - 1).bit_length() - 1
+    return node_hash(source(level, start >> level), subtree_root(source, start + (1 << level), end))
 
 
 def inclusion_proof(source: NodeSource, index: int, size: int) -> list[bytes]:
@@ -107,12 +107,13 @@ def inclusion_proof(source: NodeSource, index: int, size: int) -> list[bytes]:
     path: list[bytes] = []
     start, end = 0, size
     while end - start > 1:
-        middle = start + _split(end - start)
+        level = (end - start - 1).bit_length() - 1
+        middle = start + (1 << level)
         if index < middle:
             path.append(subtree_root(source, middle, end))
             end = middle
         else:
-            path.append(subtree_root(source, start, middle))
+            path.append(source(level, start >> level))  # the left part is perfect
             start = middle
     path.reverse()
     return path

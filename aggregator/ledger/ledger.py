@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from aggregator.ledger.block import Block, Leaf, Node, Outcome, entries_root, refusal_leaf
 from aggregator.ledger.chain import BlockTime, Chain, Conclusion
-from aggregator.ledger.record import AuthorOf, Decoders, Record, open_record
+from aggregator.ledger.record import AuthorOf, Decoders, Record, Verified, open_record
 from aggregator.ledger.state_tree import StateTree
 from aggregator.ledger.table import Change, Journal, Table, flat, load_rows, spell_rows
 from protocol.checkpoint import BlockHead, ChainName, LogHead
@@ -93,13 +93,13 @@ class Ledger:
         """The tree over the committed state."""
         return self._state
 
-    def check(self, data: bytes) -> Record:
-        """Open an envelope in the order of trust. Safe in threads.
+    def check(self, data: bytes, known: Verified | None = None) -> Record:
+        """Open an envelope in the order of trust, with what is known about its bytes already. Safe in threads.
 
         Raises:
             Refused: with the first rule that it breaks.
         """
-        return open_record(data, region=self.region, author_of=self._author_of, decoders=self._decoders)
+        return open_record(data, region=self.region, author_of=self._author_of, decoders=self._decoders, known=known)
 
     def last_record(self, author: str) -> LastRecord:
         """How far an author's sequence has come."""

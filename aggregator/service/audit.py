@@ -64,7 +64,7 @@ def audit(
         raise AuditError("ledger file", broken)
     try:
         history = StoreHistory(store)
-        beside = _Beside(store, history, quorum)
+        beside = _Beside(store, quorum)
         ledger = Replay(Terms(second_opinion=second_opinion, regulator=regulator, progress=progress))
         with _collecting_seldom():
             ledger.run(history, beside.block)
@@ -127,10 +127,9 @@ def _collecting_seldom() -> Iterator[None]:
 class _Beside:
     """What a ledger file keeps beside its history."""
 
-    def __init__(self, store: Store, history: StoreHistory, quorum: Quorum | None) -> None:
+    def __init__(self, store: Store, quorum: Quorum | None) -> None:
         self._store = store
         self._quorum = quorum
-        self._history = history
         self._statements = {gateway: (number, data) for gateway, number, data in store.statements()}
         self._nodes = self._leaves = 0
         self._votes: deque[frozenset[tuple[bytes, int]]] = deque(maxlen=SETS_KEPT)
@@ -164,7 +163,8 @@ class _Beside:
             raise AuditError(f"statement to {min(self._statements)}", "of no block of this ledger")
 
     def _outcomes_of(self, block: Block, place: str) -> None:
-        for position, (outcome, noted) in enumerate(zip(block.outcomes, self._history.entries, strict=True)):
+        entries = self._store.entries(block.head.height)
+        for position, (outcome, noted) in enumerate(zip(block.outcomes, entries, strict=True)):
             link = outcome.record.link
             became = (position, link.author, link.sequence, outcome.chain, outcome.index)
             if became != (noted.position, noted.author, noted.sequence, noted.chain, noted.index):

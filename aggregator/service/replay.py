@@ -8,7 +8,9 @@ the replay, and is told with its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 
 from aggregator.chains.five import Five, wire
 from aggregator.chains.genesis import open_genesis
@@ -16,7 +18,8 @@ from aggregator.engine.order import broken_order
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block
 from aggregator.ledger.ledger import LastRecord, check_link
-from aggregator.ledger.record import Author, Record, Role
+from aggregator.ledger.record import Author, Record, Role, Verified
+from aggregator.service.ahead import Ahead, Told
 from aggregator.service.history import History, HistoryError, PastBlock, PastEntry
 from aggregator.service.second_opinion import verify_again
 from protocol.checkpoint import BlockHead, ChainName
@@ -72,6 +75,8 @@ class Terms:
     """Called after every block."""
 
 
+_THE_END: Final = (None, None)
+
 Watch = Callable[["Replay", Block], None]
 """Compares what else is kept about a block; raises AuditError where it does not fit."""
 
@@ -93,17 +98,18 @@ class Replay:
         Raises:
             AuditError: at the first thing that does not fit.
         """
-        place, items = "block 1", history.items()
+        place = "block 1"
         try:
-            for item in items:
-                if not isinstance(item, PastBlock):
-                    raise AuditError(place, "more records than it is told to have")
-                height = self.five.ledger.height + 1
-                place = f"block {height}"
-                watch(self, self._block(height, item, items))
-                if self.five.ledger.region != history.region:
-                    raise AuditError(place, f"of region {self.five.ledger.region}, and not of {history.region}")
-                self._terms.progress(height, history.blocks)
+            with closing(Ahead(history.region, self._author_of).read(history.items())) as items:
+                for item, _ in items:
+                    if not isinstance(item, PastBlock):
+                        raise AuditError(place, "more records than it is told to have")
+                    height = self.five.ledger.height + 1
+                    place = f"block {height}"
+                    watch(self, self._block(height, item, items))
+                    if self.five.ledger.region != history.region:
+                        raise AuditError(place, f"of region {self.five.ledger.region}, and not of {history.region}")
+                    self._terms.progress(height, history.blocks)
         except HistoryError as error:
             raise AuditError(place, str(error)) from error
         if self.five.ledger.height != history.blocks or history.blocks == 0:
@@ -146,7 +152,7 @@ class Replay:
         self._ask_again(envelope, author, place)
         return envelope
 
-    def _block(self, height: int, told: PastBlock, items: Iterator[PastBlock | PastEntry]) -> Block:
+    def _block(self, height: int, told: PastBlock, items: Iterator[Told]) -> Block:
         """Make one block anew and compare it with what is told."""
         place = f"block {height}"
         if height == 1 and told.records == 0:
@@ -155,10 +161,10 @@ class Replay:
         records, codes, waited = [], [], []
         last: dict[str, LastRecord] = {}
         for position in range(told.records):
-            entry, at = next(items, None), f"{place}, record {position}"
+            (entry, known), at = next(items, _THE_END), f"{place}, record {position}"
             if not isinstance(entry, PastEntry):
                 raise AuditError(place, f"{position} records where it is told to have {told.records}")
-            record = self._open(entry.envelope, at, is_first=(height, position) == (1, 0))
+            record = self._open(entry.envelope, known, at, is_first=(height, position) == (1, 0))
             self._follow(record, last, at)
             records.append(record)
             codes.append(entry.code)
@@ -206,19 +212,23 @@ class Replay:
             raise AuditError(place, str(refused)) from refused
         last[author] = LastRecord(record.link.sequence, record.envelope.digest)
 
-    def _open(self, data: bytes, place: str, *, is_first: bool) -> Record:
+    def _open(self, data: bytes, known: Verified | None, place: str, *, is_first: bool) -> Record:
         try:
             if is_first:
                 record = open_genesis(data)
                 self._hold_to(record.author, place)
                 self.five = wire(record.link.region, IntervalPhysics())
             else:
-                record = self.five.ledger.check(data)
+                record = self.five.ledger.check(data, known)
                 self.five.ledger.vet(record)
         except (Refused, EsteError) as error:
             raise error if isinstance(error, AuditError) else AuditError(place, str(error)) from error
         self._ask_again(record.envelope, record.author, place)
         return record
+
+    def _author_of(self, key_id: bytes) -> Author | None:
+        """Who holds a key, as far as the replay has come."""
+        return self.five.asset.author_of(key_id)
 
     def _hold_to(self, regulator: Author, place: str) -> None:
         """See that the genesis is signed with the key that the auditor knows."""

@@ -81,7 +81,10 @@ class Database:
         Raises:
             StoreError: the file is damaged, or the disk is failing.
         """
-        return next(self.all(sql, arguments), None)
+        try:
+            return self.execute(sql, arguments).fetchone()
+        except sqlite3.Error as error:
+            raise _unreadable(error) from error
 
     def all(self, sql: str, arguments: tuple[object, ...] = ()) -> Iterator[Any]:
         """Rows of a query.
@@ -94,7 +97,7 @@ class Database:
             while rows := cursor.fetchmany(PAGE_ROWS):
                 yield from rows
         except sqlite3.Error as error:
-            raise StoreError(f"the ledger file cannot be read: {error}") from error
+            raise _unreadable(error) from error
 
     def is_sound(self) -> str | None:
         """What SQLite itself finds wrong with the file, or None."""
@@ -103,6 +106,10 @@ class Database:
         except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes damaged bytes in its finding
             return str(error)
         return None if found == ["ok"] else str(found[0])
+
+
+def _unreadable(error: sqlite3.Error) -> StoreError:
+    return StoreError(f"the ledger file cannot be read: {error}")
 
 
 def create(folder: Path) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from aggregator.ledger.block import Block
 from aggregator.ledger.table import Change
@@ -27,6 +28,11 @@ from aggregator.service.stored import (
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.merkle import NodeSource, Range, leaf_hash
 
+KEPT_FROM_LEVEL: Final = 4
+"""Subtrees of 16 leaves and more are kept in memory once a proof has needed them: others will need them, too."""
+SUBTREES_KEPT_MAX: Final = 1 << 17
+"""So many, at some 300 bytes each: all that there are in a log of a million leaves."""
+
 
 class Store:
     """A ledger file, open for one writer or for readers."""
@@ -34,6 +40,7 @@ class Store:
     def __init__(self, db: Database) -> None:
         """Use `create`, `open` or `open_read_only`."""
         self._db = db
+        self._kept_subtree = lru_cache(maxsize=SUBTREES_KEPT_MAX)(self._subtree)
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -207,10 +214,17 @@ class Store:
 
     def node(self, chain: ChainName, level: int, position: int) -> bytes | None:
         """The hash of one perfect subtree of a chain's log."""
-        if level == 0 and (leaf := self.leaf(chain, position)) is not None:
-            return leaf_hash(leaf.body)
-        sql = "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?"
-        row = self._db.one(sql, (chain.value, level, position))
+        log = chain.value
+        if level == 0:
+            sql = (
+                "SELECT envelope FROM entry WHERE code = 0 AND chain = ? AND leaf = ?"
+                " UNION ALL SELECT body FROM leaf WHERE chain = ? AND idx = ?"
+            )
+            if (row := self._db.one(sql, (log, position, log, position))) is not None:
+                return leaf_hash(row[0])
+        row = self._db.one(
+            "SELECT hash FROM node WHERE chain = ? AND level = ? AND position = ?", (log, level, position)
+        )
         return row[0] if row else None
 
     def nodes(self, chain: ChainName, level: int, first: int, last: int) -> list[tuple[int, bytes]]:
@@ -224,12 +238,17 @@ class Store:
         """Where `protocol.merkle` finds the subtrees that it needs for a proof."""
 
         def source(level: int, position: int) -> bytes:
-            found = self.node(chain, level, position)
-            if found is None:
-                raise StoreError(f"the {chain.name.lower()} log lacks its subtree {level}/{position}")
-            return found
+            read = self._kept_subtree if level >= KEPT_FROM_LEVEL else self._subtree
+            return read(chain, level, position)
 
         return source
+
+    def _subtree(self, chain: ChainName, level: int, position: int) -> bytes:
+        """The hash of a perfect subtree, which never changes once it is there."""
+        found = self.node(chain, level, position)
+        if found is None:
+            raise StoreError(f"the {chain.name.lower()} log lacks its subtree {level}/{position}")
+        return found
 
     def log(self, chain: ChainName, size: int) -> Range:
         """The state of a chain's log of a certain size."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aggregator.service.history import HistoryError, PastBlock, PastEntry
 from aggregator.service.store import Store
-from aggregator.service.stored import StoredEntry, StoreError
+from aggregator.service.stored import StoreError
 
 
 class StoreHistory:
@@ -28,8 +28,6 @@ class StoreHistory:
         if last is None:
             raise HistoryError("no genesis")
         self._last = last
-        self.entries: list[StoredEntry] = []
-        """The records of the block that was handed over last, with all that is noted about them."""
 
     @property
     def region(self) -> str:
@@ -52,9 +50,9 @@ class StoreHistory:
                 kept = self._store.block(height)
                 if kept is None:
                     raise HistoryError(f"block {height} is missing")
-                self.entries = self._store.entries(height)
-                yield PastBlock(*kept, len(self.entries))
-                for entry in self.entries:
+                entries = self._store.entries(height)
+                yield PastBlock(*kept, len(entries))
+                for entry in entries:
                     yield PastEntry(entry.code, entry.waited, entry.envelope)
         except StoreError as error:
             raise HistoryError(str(error)) from error

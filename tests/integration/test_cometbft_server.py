@@ -156,11 +156,26 @@ async def test_transactions_are_checked_together_and_answered_in_order(tmp_path:
             together.wait(PATIENCE_S)
             return TxResult(data=tx)
 
-    async with serving(Slow(), tmp_path / "app.sock", Limits(checks_per_job_max=1)) as served:
+    async with serving(Slow(), tmp_path / "app.sock", Limits(checks_per_job_max=1, checks_at_once_max=0)) as served:
         peer = await served.peer()
         peer.send(*(check(b"%d" % i) for i in range(200)), FLUSH, ECHO)
         assert [(await peer.hears()).check_tx.data for _ in range(200)] == [b"%d" % i for i in range(200)]
         assert [(await peer.hears()).WhichOneof("value") for _ in range(2)] == ["flush", "echo"]
+
+
+async def test_a_transaction_that_comes_alone_is_checked_where_it_is_read(tmp_path: Path) -> None:
+    threads = set[int]()
+
+    class Noting(ToyChain):
+        def check_tx(self, tx: bytes, is_recheck: bool) -> TxResult:
+            threads.add(threading.get_ident())
+            return TxResult(data=tx)
+
+    async with serving(Noting(), tmp_path / "app.sock") as served:
+        peer = await served.peer()
+        peer.send(check(b"a=1"), FLUSH)
+        assert (await peer.hears()).check_tx.data == b"a=1"
+    assert threads == {threading.get_ident()}
 
 
 async def test_connections_never_meet_in_the_ledger(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The socket that CometBFT talks to: it opens four connections and pipelines requests on each.
 
-Each connection is answered strictly in order. Transactions are checked in a pool of threads, several at a time; every
-other question goes to the one thread of the ledger, whichever connection it comes from, so that consensus, snapshots
-and queries never race. A peer that sends rubbish loses its connection. An application that raises is broken: the peer
-is told so, nothing more is asked of it, and `broken` says why.
+Each connection is answered strictly in order. Transactions are checked in a pool of threads, several at a time, or
+where they are read if they are few. Every other question goes to the one thread of the ledger, whichever connection it
+comes from, so that consensus, snapshots and queries never race. A peer that sends rubbish loses its connection. An
+application that raises is broken: the peer is told so, nothing more is asked of it, and `broken` says why.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Limits:
     """Jobs of one connection that may wait for an answer. Beyond that it is not read from."""
     checks_per_job_max: int = 32
     """Transactions that one thread checks before another may take over."""
+    checks_at_once_max: int = 4
+    """So few that come together are checked where they are read: to hand them to a thread and back takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,9 @@ class Server:
         """Requests that go to the same place, in their order: transactions several at a time, all else one by one."""
         for lane, run in groupby(requests, lane_of):
             together, several = list(run), 1 if lane is Lane.LEDGER else self._limits.checks_per_job_max
+            is_few = lane is Lane.CHECK and len(together) <= self._limits.checks_at_once_max
             for start in range(0, len(together), several):
-                yield lane, together[start : start + several]
+                yield Lane.LINE if is_few else lane, together[start : start + several]
 
     # -- Answers
 
