@@ -346,7 +346,7 @@ class TestStorage:
     ) -> None:
         fill(tmp_path / "data", bytes_min=1 << 20)
         async with a_world(tmp_path, broker, outbox_bytes_max=1 << 20) as world:
-            status = await eventually(lambda: paused(world), "the pause")
+            status = await eventually(lambda: settled(world), "the pause")
             assert "outbox_bytes_max" in status["paused"]
             assert status["readings_read"] == (await world.home.status())["readings_read"]
             async with world.aggregator():
@@ -357,6 +357,12 @@ async def paused(world: World) -> dict[str, Any]:
     """The status, if the agent has paused."""
     status = await world.home.status()
     return status if status and status["paused"] else {}
+
+
+async def settled(world: World) -> dict[str, Any]:
+    """The status, if the agent has paused and what was on its way then has arrived."""
+    before, status = await paused(world), await paused(world)
+    return status if before and before["readings_read"] == status.get("readings_read") else {}
 
 
 def fill(folder: Path, bytes_min: int) -> None:
