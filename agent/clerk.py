@@ -123,12 +123,13 @@ class Clerk:
         return None if is_stale else granted_w(device, believed.statement)
 
     async def start(self) -> None:
-        """Take up what the last run left.
+        """Take up what the last run left, and see whether there is room to read on, before anything is read.
 
         Raises:
-            StorageError: the disk is full.
+            StorageError: the disk is full, or cannot be read.
         """
         await self._journal.start()
+        await self._take_stock()
 
     async def run(self, sender: Sender) -> None:
         """Deal with events until cancelled."""
