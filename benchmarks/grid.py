@@ -22,6 +22,7 @@ from scipy.sparse.linalg import splu
 from aggregator.chains.asset import Region
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.known import Known
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.network import Floats, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver
@@ -58,7 +59,7 @@ class Case:
 
     def work(self) -> object:
         """One interval, from energies to rows."""
-        return self.physics(self.region, INTERVAL, self.energies)
+        return self.physics(self.region, INTERVAL, Known(self.energies))
 
 
 def measure() -> Iterator[Figure]:

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aggregator.chains.analysis import Recompute
 from aggregator.chains.five import Five, wire
 from aggregator.chains.genesis import Genesis, members_in_order, open_genesis
 from aggregator.grid.interval import IntervalPhysics
@@ -88,9 +89,9 @@ def a_genesis(grid: Grid, keys: dict[str, SoftwareKey]) -> bytes:
     """The village's first envelope, signed by its regulator."""
     roles = {"regulator": Role.REGULATOR, "node": Role.AGGREGATOR, "other": Role.AGGREGATOR}
     members = [Author(name, roles.get(name, Role.GATEWAY), key.public_key) for name, key in keys.items()]
-    genesis = Genesis(
-        Link(grid.region, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, (PROFILE,)
-    )
+    library = load_profiles()
+    profiles = tuple(library[name] for name in sorted({meter.profile for meter in grid.meters}))
+    genesis = Genesis(Link(grid.region, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, profiles)
     return seal(keys["regulator"], region=grid.region, type_=MessageType.GENESIS, payload=genesis.encode())
 
 
@@ -107,10 +108,10 @@ class Village:
     keys: dict[str, SoftwareKey] = field(default_factory=lambda: some_keys("gw"))
     registers: dict[tuple[str, Quantity], float] = field(default_factory=dict)
     """Exact energy of every register, which meters would show rounded down."""
+    physics: Recompute = field(default_factory=IntervalPhysics)
 
     def __post_init__(self) -> None:
         """Found the region."""
-        self.physics = IntervalPhysics()
         self.five: Five = wire(self.grid.region, self.physics)
         self.compute = ComputeNode("node", self.keys["node"], self.physics, self)
         self.blocks: list[Block] = []

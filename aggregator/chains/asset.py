@@ -49,6 +49,13 @@ class MeterAsset:
     profile_digest: bytes
     energy_registers: tuple[tuple[Quantity, RegisterCodec, RegisterLimit], ...]
     generator: Generator | None
+    is_at_home: bool = True
+    """False for a heat meter outside a heat network: its readings are kept, and nothing is booked."""
+
+    def counts_export(self, quantity: Quantity) -> bool:
+        """Whether an energy register counts what is fed in: the only one of a meter may, by the grid file."""
+        is_one_way = len(self.energy_registers) == 1
+        return quantity is Quantity.EXPORTED_WH or (is_one_way and self.meter.feeds_in)
 
 
 class Region:
@@ -86,7 +93,10 @@ class Region:
         """Every meter, by name."""
         profiles = {profile.id: profile for profile in self.genesis.profiles}
         generators = {generator.meter: generator for generator in self.grid.generators}
-        return {meter.id: _asset_of(meter, profiles[meter.profile], generators) for meter in self.grid.meters}
+        return {
+            meter.id: _asset_of(meter, profiles[meter.profile], generators, self.carriers[meter.node])
+            for meter in self.grid.meters
+        }
 
     @cached_property
     def participants(self) -> tuple[str, ...]:
@@ -140,6 +150,30 @@ class Region:
         for storage in self.grid.storages:
             apart.update(storage.meters)
         return frozenset(apart)
+
+    @cached_property
+    def operators(self) -> Mapping[str, str]:
+        """Whose each converter is, by its first input: what it burns, they emit."""
+        return {one.id: self.meters[one.inputs[0]].meter.participant for one in self.grid.converters}
+
+    @cached_property
+    def responding(self) -> tuple[str, ...]:
+        """Everybody who takes part in demand response, in the order of their names."""
+        return tuple(sorted(participant.id for participant in self.grid.participants if participant.responds))
+
+    @cached_property
+    def electric_meters(self) -> Mapping[str, tuple[Meter, ...]]:
+        """Every participant's meters of electricity, their converters' and storages' among them."""
+        found: dict[str, list[Meter]] = {participant: [] for participant in self.participants}
+        for meter in self.grid.meters:
+            if not meter.branch and self.carriers[meter.node] is Carrier.ELECTRICITY:
+                found[meter.participant].append(meter)
+        return {participant: tuple(meters) for participant, meters in found.items()}
+
+    @cached_property
+    def lines(self) -> frozenset[str]:
+        """Every power line."""
+        return frozenset(branch.id for branch in self.grid.branches)
 
     @cached_property
     def clean_ppm(self) -> Mapping[Source, int]:
@@ -279,9 +313,10 @@ def acquittal(shown: tuple[Envelope, Envelope], membership: Membership, region: 
     return "both can be honest" if found is None else None
 
 
-def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator]) -> MeterAsset:
+def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator], carrier: Carrier) -> MeterAsset:
     registers = tuple(
         (quantity, profile.codecs[quantity], profile.register_limit(quantity, meter.power_max_w))
         for quantity in profile.energy_registers
     )
-    return MeterAsset(meter, profile.digest, registers, generators.get(meter.id))
+    is_at_home = Quantity.HEAT_WH not in profile.energy_registers or carrier is Carrier.HEAT
+    return MeterAsset(meter, profile.digest, registers, generators.get(meter.id), is_at_home)

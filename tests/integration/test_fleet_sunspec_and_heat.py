@@ -214,10 +214,11 @@ async def test_a_heat_value_that_is_missing_is_no_fall_to_0(tmp_path: Path) -> N
         profile = served.profiles[served.at(HEAT).profile]
         watch, _ = watched({}, await served.read(HEAT), profile)
         served.break_(HEAT, Fault.NAN)
-        watch, missing = watched(watch, await served.read(HEAT), profile)
+        with pytest.raises(DeviceError, match="heat_wh has no value"):
+            await served.read(HEAT)
         served.break_(HEAT, "none")
         _, after = watched(watch, await served.read(HEAT), profile)
-        assert (missing.quality, after.quality) == (Quality.VALUE_MISSING, Quality.NONE)
+        assert after.quality is Quality.NONE
 
 
 async def test_without_numbers_nothing_is_taken_for_one(tmp_path: Path) -> None:
@@ -233,7 +234,8 @@ async def test_without_numbers_nothing_is_taken_for_one(tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="_wh has no value"):
             await served.read(FLOATING)
         for meter in (HEAT, "m-heat-2"):
-            assert Quality.VALUE_MISSING in (await served.read(meter)).quality, meter
+            with pytest.raises(DeviceError, match="heat_wh has no value"):
+                await served.read(meter)
 
 
 @pytest.mark.parametrize("meter", [SUNSPEC, HEAT])
@@ -306,8 +308,9 @@ async def test_a_whole_agent_on_a_line_examines_them_reads_them_and_sends_what_t
     charge = blocks["m-sunspec-3"].column(Quantity.STATE_OF_CHARGE_PPM)
     assert charge is None, "not among the settings' quantities"
     assert set(blocks["m-sunspec-3"].words) == {Quantity.IMPORTED_WH, Quantity.EXPORTED_WH}
-    heat_wh = blocks[HEAT].column(Quantity.HEAT_WH)
-    assert heat_wh is not None and heat_wh[0] == pytest.approx(truth[HEAT][Shown.HEAT_UJ] / UJ_PER_WH, abs=1.5)
+    codec = load_profiles()[served.at(HEAT).profile].codecs[Quantity.HEAT_WH]
+    heat_wh = codec.decode_column(blocks[HEAT].words[Quantity.HEAT_WH])
+    assert heat_wh[0] == pytest.approx(truth[HEAT][Shown.HEAT_UJ] / UJ_PER_WH, abs=1.5)
 
 
 async def test_dump_shows_a_chain_point_by_point(tmp_path: Path) -> None:
