@@ -105,6 +105,15 @@ def test_converters_pass_on_what_they_took(case: dict[str, Any]) -> None:
     assert found(flows) == case["findings"]
 
 
+def test_what_a_plant_burns_beyond_what_the_network_brought_is_of_unknown_origin() -> None:
+    """500 gas are fed in, and the plant says that it took 1,000: the network brought 667 by the meters' variance."""
+    days = Days(a_region_of_converters())
+    flows = days.close(m_gas=-500, m_chp_gas=1_000, m_chp_el=-400, m_chp_heat=-500, m_home=400, m_house=500)
+    gas = origin(flows, "home")[Source.GAS] + origin(flows, "house", HEAT)[Source.GAS]
+    assert gas <= 0.9 * 500 * 1.04  # the accuracies of both sides
+    assert flows.converters[0].burned_mg <= 500 * 200 * 1.03
+
+
 # -- Storage
 
 
@@ -331,6 +340,23 @@ def test_what_a_disbelieved_meter_says_is_of_unknown_origin() -> None:
     assert origin(flows, "home") == {Source.OTHER: 200}
     assert origin(flows, "house", HEAT) == {Source.WIND: 300}
     assert kinds(flows) >= {FindingKind.IMPOSSIBLE_READING}
+
+
+def test_a_little_that_meters_cannot_tell_is_not_of_unknown_origin() -> None:
+    """The estimate lets 3 W come out of a house that takes nothing: its meter may be off by 5 W."""
+
+    def estimate(region: Region, networks: Networks, plan: MeterPlan) -> Believe:
+        believe = as_metered(region, networks, plan)
+
+        def nearly(energies: Energies, interval: Interval, metered: Metered) -> AsMetered:
+            said = believe(energies, interval, metered)
+            return AsMetered(said.flow, said.injection_w + 3, ())
+
+        return nearly
+
+    days = Days(a_region_of_converters(), physics=IntervalPhysics(estimate))
+    flows = days.close(m_wind=-300, m_home=0, m_hp_el=300, m_hp_heat=-900, m_house=900)
+    assert origin(flows, "house", HEAT) == {Source.WIND: 900}
 
 
 # -- Rows
