@@ -46,7 +46,7 @@ def a_pipe(name: str, from_node: str, to_node: str, **changes: Any) -> dict[str,
 
 def a_meter(name: str, node: str, **changes: Any) -> dict[str, Any]:
     """A meter of the participant of the same name, without its first letter and dash: m-home is of home."""
-    default = {"participant": name.split("-")[1], "gateway": "gw", "profile": PROFILE.id, "power_max_w": 10**9}
+    default = {"participant": name.split("-")[1], "gateway": "gw", "profile": PROFILE.id, "power_max_w": 10_000}
     return {"id": name, "node": node, **default, **changes}
 
 

@@ -144,27 +144,18 @@ class IntervalPhysics:
             The arcs, corrected, and (n) the share of what is taken that has not come from anywhere.
         """
         nodes, first, plan = self._networks.nodes, self._networks.electricity.nodes, self._plan
-        counts = ~plan.is_check & ~plan.is_slack
-        taken, fed_in, taken_off, fed_in_off = (
-            summed(plan.node, np.where(counts, power_w, 0.0), nodes)
-            for power_w in (
-                metered.import_w,
-                metered.export_w,
-                metered.import_w * plan.accuracy,
-                metered.export_w * plan.accuracy,
-            )
-        )
+        taken, fed_in, off = plan.totals(metered, nodes)
         correction = np.concatenate([believed.injection_w - (fed_in - taken)[:first], pipes.correction_w]).clip(min=0.0)
         correction[correction < ROUNDING * (fed_in + taken)] = 0.0
         less = np.minimum(correction, taken)
         missing = correction - less
-        own = np.where(fed_in > 0, np.minimum(missing, fed_in_off), 0.0)
-        factor = 1 + np.divide(own, fed_in, out=np.zeros(nodes), where=fed_in > 0)
+        explained = np.minimum(missing, off)
+        factor = 1 + np.divide(explained, fed_in, out=np.zeros(nodes), where=fed_in > 0)
         known *= factor[:, None]
-        known[:, OTHER] += missing - own
+        known[:, OTHER] += missing - explained
         there = factor[arcs.receiver]
         corrected = Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * there, arcs.carbon_w * there)
-        unseen = np.divide((less - taken_off).clip(min=0.0), taken, out=np.zeros(nodes), where=taken > 0)
+        unseen = np.divide((less - off).clip(min=0.0), taken, out=np.zeros(nodes), where=taken > 0)
         return corrected, unseen
 
     def _along_lines(self, power: PowerFlow | None, pipes: PipeFlow, stored: Stored) -> Arcs:

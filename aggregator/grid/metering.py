@@ -27,6 +27,8 @@ from protocol.energy_register import MS_PER_HOUR
 from protocol.units import PPM, Interval
 
 FIELDS: Final = ("imported_wh", "exported_wh", "readings", "import_sum_w", "export_sum_w", "corrections")
+FLOOR_SHARE: Final = 0.05
+"""Of a connection's power: a class promises no share of less (IEC 62053-21, table 4)."""
 _fields = attrgetter(*FIELDS)
 
 
@@ -130,6 +132,17 @@ class MeterPlan:
         np.add.at(fed_in, (self.node[plain], source[plain]), metered.export_w[plain])
         np.add.at(fed_in[:, NUMBERS], self.node[plain], metered.export_w[plain] * self.emission_mg[plain])
         return fed_in
+
+    def totals(self, metered: Metered, nodes: int) -> tuple[Floats, Floats, Floats]:
+        """(n) what was taken and fed in at each node, and how far both may be off: power that meters count.
+
+        Below a twentieth of what its connection carries, a meter is no more accurate than there.
+        """
+        counts = ~self.is_check & ~self.is_slack
+        least = np.maximum(metered.import_w + metered.export_w, FLOOR_SHARE * self.power_max_w)
+        amounts = (metered.import_w, metered.export_w, self.accuracy * least)
+        taken, fed_in, off = (summed(self.node, np.where(counts, amount, 0.0), nodes) for amount in amounts)
+        return taken, fed_in, off
 
     def variance(self, metered: Metered, nodes: int) -> Floats:
         """(n) how far what was metered at each node may be off, in W²: accuracies add up squared."""

@@ -332,6 +332,23 @@ def test_what_a_disbelieved_meter_says_is_of_unknown_origin() -> None:
     assert kinds(flows) >= {FindingKind.IMPOSSIBLE_READING}
 
 
+def test_a_little_that_meters_cannot_tell_is_not_of_unknown_origin() -> None:
+    """The estimate lets 3 W come out of a house that takes nothing: its meter may be off by 5 W."""
+
+    def estimate(region: Region, networks: Networks, plan: MeterPlan) -> Believe:
+        believe = as_metered(region, networks, plan)
+
+        def nearly(energies: Energies, interval: Interval, metered: Metered) -> AsMetered:
+            said = believe(energies, interval, metered)
+            return AsMetered(said.flow, said.injection_w + 3, ())
+
+        return nearly
+
+    days = Days(a_region_of_converters(), physics=IntervalPhysics(estimate))
+    flows = days.close(m_wind=-300, m_home=0, m_hp_el=300, m_hp_heat=-900, m_house=900)
+    assert origin(flows, "house", HEAT) == {Source.WIND: 900}
+
+
 # -- Rows
 
 
