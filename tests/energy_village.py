@@ -11,7 +11,7 @@ from typing import Any
 
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import FindingKind
-from aggregator.chains.flows import CalledEvent, Carried, Flows, Parcel, PipeParcel
+from aggregator.chains.flows import CalledEvent, Carried, Flows, PipeParcel
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.grid.believing import as_metered
@@ -96,13 +96,15 @@ class Days:
 
     def close(self, events: Sequence[CalledEvent] = (), **energy_wh: int) -> Flows:
         """Work out the next interval, and let the one after it inherit."""
-        start_ms = self.next_ms
-        flows = self.physics(self.region, self.interval, self.energies(**energy_wh), self.carried, events)
+        return self.close_with(self.energies(**energy_wh), events)
+
+    def close_with(self, energies: Mapping[str, IntervalEnergy], events: Sequence[CalledEvent] = ()) -> Flows:
+        """The same, by meters' rows."""
+        flows = self.physics(self.region, self.interval, energies, self.carried, events)
         pipes: dict[str, Sequence[tuple[int, PipeParcel]]] = dict(self.carried.pipes)
         for sent in flows.sent:
-            pipes[sent.pipe] = [*pipes.get(sent.pipe, ()), (start_ms, sent)]
-        storages: dict[str, Parcel] = {row.storage: row.content for row in flows.storages}
-        self.carried = Carried(storages, pipes)
+            pipes[sent.pipe] = [*pipes.get(sent.pipe, ()), (self.next_ms, sent)]
+        self.carried = Carried({row.storage: row.content for row in flows.storages}, pipes)
         self.next_ms += self.length_ms
         return flows
 

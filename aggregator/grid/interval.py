@@ -70,7 +70,7 @@ class IntervalPhysics:
             participants=rows.participants(solved),
             branches=rows.branches(solved),
             balances=balances,
-            converters=self._converters.rows(solved.metered, solved.mix),
+            converters=self._converters.rows(solved.metered, solved.mix_taken),
             storages=storages,
             sent=self._stores.sent(solved.stored, solved.pipes, solved.mix, interval),
             events=self._relief.events(solved.metered, solved.believed, events, interval),
@@ -153,10 +153,11 @@ class IntervalPhysics:
         factor = 1 + np.divide(explained, fed_in, out=np.zeros(nodes), where=fed_in > 0)
         known *= factor[:, None]
         known[:, OTHER] += missing - explained
-        there = factor[arcs.receiver]
-        corrected = Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * there, arcs.carbon_w * there)
         unseen = np.divide((less - off).clip(min=0.0), taken, out=np.zeros(nodes), where=taken > 0)
-        return corrected, unseen
+        whole = factor[arcs.receiver]
+        np.add.at(known[:, OTHER], arcs.receiver, arcs.arriving_w * whole * unseen[arcs.sender])
+        part = whole * (1 - unseen[arcs.sender])
+        return Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * part, arcs.carbon_w * part), unseen
 
     def _along_lines(self, power: PowerFlow | None, pipes: PipeFlow, stored: Stored) -> Arcs:
         """What branches and pipes carry; of what arrives through a delaying pipe, only what was sent just now."""

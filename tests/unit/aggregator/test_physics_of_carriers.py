@@ -104,6 +104,15 @@ def test_converters_pass_on_what_they_took(case: dict[str, Any]) -> None:
     assert found(flows) == case["findings"]
 
 
+def test_what_a_plant_burns_beyond_what_the_network_brought_is_of_unknown_origin() -> None:
+    """500 gas are fed in, and the plant says that it took 1,000: the network brought 667 by the meters' variance."""
+    days = Days(a_region_of_converters())
+    flows = days.close(m_gas=-500, m_chp_gas=1_000, m_chp_el=-400, m_chp_heat=-500, m_home=400, m_house=500)
+    gas = origin(flows, "home")[Source.GAS] + origin(flows, "house", HEAT)[Source.GAS]
+    assert gas <= 0.9 * 500 * 1.04  # the accuracies of both sides
+    assert flows.converters[0].burned_mg <= 500 * 200 * 1.03
+
+
 # -- Storage
 
 
