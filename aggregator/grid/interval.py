@@ -18,6 +18,7 @@ from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flo
 from aggregator.chains.interval_energy import Energies
 from aggregator.grid import rows
 from aggregator.grid.believing import Believe, Estimate, as_metered
+from aggregator.grid.collecting import no_collecting
 from aggregator.grid.converters import ConverterPlan
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Bools, Floats, Ints, Networks, is_bridge, networks_of, summed
@@ -63,7 +64,12 @@ class IntervalPhysics:
             carried: what it inherits from the intervals before.
             events: demand response that is on in it.
         """
-        solved = self.solve(region, interval, energies, carried)
+        with no_collecting():
+            solved = self.solve(region, interval, energies, carried)
+            return self._rows(solved, carried, events, interval)
+
+    def _rows(self, solved: Solved, carried: Carried, events: Sequence[CalledEvent], interval: Interval) -> Flows:
+        """What is recorded of an interval."""
         balances, unbalanced = rows.balances(solved, interval)
         storages, impossible = self._stores.storages(solved.metered, solved.mix_taken, carried, interval)
         return Flows(
