@@ -18,7 +18,6 @@ from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flo
 from aggregator.chains.interval_energy import Energies
 from aggregator.grid import rows
 from aggregator.grid.believing import Believe, Estimate, as_metered
-from aggregator.grid.collecting import no_collecting
 from aggregator.grid.converters import ConverterPlan
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Bools, Floats, Ints, Networks, is_bridge, networks_of, summed
@@ -50,6 +49,7 @@ class IntervalPhysics:
         self._region: Region | None = None
         self._estimation = believe
 
+    @rows.no_collecting()
     def __call__(
         self,
         region: Region,
@@ -64,12 +64,7 @@ class IntervalPhysics:
             carried: what it inherits from the intervals before.
             events: demand response that is on in it.
         """
-        with no_collecting():
-            solved = self.solve(region, interval, energies, carried)
-            return self._rows(solved, carried, events, interval)
-
-    def _rows(self, solved: Solved, carried: Carried, events: Sequence[CalledEvent], interval: Interval) -> Flows:
-        """What is recorded of an interval."""
+        solved = self.solve(region, interval, energies, carried)
         balances, unbalanced = rows.balances(solved, interval)
         storages, impossible = self._stores.storages(solved.metered, solved.mix_taken, carried, interval)
         return Flows(

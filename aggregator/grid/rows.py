@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 
 import numpy as np
@@ -120,3 +122,20 @@ def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings once each, in the order of their kinds and subjects; as many as a record may have."""
     ordered = sorted(set(findings), key=lambda finding: (finding.kind, finding.subject, finding.amounts))
     return tuple(ordered[:FINDINGS_MAX])
+
+
+@contextmanager
+def no_collecting() -> Iterator[None]:
+    """Make rows without looking for circles among them: there are none.
+
+    CPython looks after every few hundred new objects, and every so often at all that the process has. A region of
+    10,000 meters makes 50,000 objects in an interval, and is itself a few hundred thousand: looking took as long as the
+    physics.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
