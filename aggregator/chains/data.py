@@ -10,7 +10,6 @@ to the oldest interval that is open, and counted: no watt-hour is ever lost.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
@@ -20,10 +19,12 @@ from aggregator.chains.correction import Correction
 from aggregator.chains.energy import Curve, credit, per_interval, power_sums
 from aggregator.chains.interval_energy import FIELDS, Energies, IntervalEnergy, together
 from aggregator.chains.late import LateEnergy
+from aggregator.chains.voltage import voltage_sums
 from aggregator.economy.periods import interval_start
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
+from config.carriers import Carrier
 from config.grid_model import Meter
 from protocol.batch import Batch, MeterBlock
 from protocol.canonical import Value
@@ -213,7 +214,7 @@ class DataChain:
         instants = [epoch + start for start in starts]
         is_replaced = state is not None and _is_other_serial(state.serial, block.serial)
         believed: dict[Quantity, EnergyRegister] = {}
-        curves = []
+        curves: dict[Quantity, Curve] = {}
         for quantity, codec, limit in asset.energy_registers:
             values = _decode(codec, block.words[quantity])
             if values is None or len(values) != len(instants):
@@ -221,9 +222,8 @@ class DataChain:
             before = None
             if state is not None and not is_replaced:
                 before = state.imported if quantity is Quantity.IMPORTED_WH else state.exported
-            believed[quantity], curve = credit(before, instants, values, limit)
-            curves.append((quantity, curve))
-        self._book(asset.meter, instants, block.column(Quantity.ACTIVE_POWER_W), curves)
+            believed[quantity], curves[quantity] = credit(before, instants, values, limit)
+        self._book(asset.meter, instants, epoch - block.first_ms, block, curves)
         self.meters.put(
             asset.meter.id,
             MeterState(
@@ -233,7 +233,7 @@ class DataChain:
                 serial=block.serial or (state.serial if state else ""),
                 readings=(state.readings if state else 0) + len(instants),
                 unexplained=(state.unexplained if state else 0)
-                + sum(curve.unexplained for _, curve in curves)
+                + sum(curve.unexplained for curve in curves.values())
                 + is_replaced,
                 imported=believed.get(Quantity.IMPORTED_WH),
                 exported=believed.get(Quantity.EXPORTED_WH),
@@ -241,18 +241,14 @@ class DataChain:
         )
 
     def _book(
-        self,
-        meter: Meter,
-        instants: Sequence[int],
-        power_w: array[int] | None,
-        curves: Iterable[tuple[Quantity, Curve]],
+        self, meter: Meter, instants: Sequence[int], epoch_ms: int, block: MeterBlock, curves: Mapping[Quantity, Curve]
     ) -> None:
-        """Add a batch's energy and power to the intervals that they belong to."""
-        region = self._region()
+        """Add a batch's energy, power and voltage to the intervals that they belong to."""
+        region, power_w = self._region(), block.column(Quantity.ACTIVE_POWER_W)
         interval_ms, open_from = region.rules.time.interval_ms, self.totals.frozen_until_ms
         kept_from = min(self.horizon_ms, open_from) if region.can_restate else open_from
         booked: dict[int, list[int]] = {}
-        for quantity, curve in curves:
+        for quantity, curve in curves.items():
             column = 0 if quantity is Quantity.IMPORTED_WH else 1
             for start, energy_wh in per_interval(curve, interval_ms, kept_from):
                 if energy_wh:
@@ -264,6 +260,9 @@ class DataChain:
             for start, readings, import_sum_w, export_sum_w in power_sums(instants, power_w, interval_ms, kept_from):
                 row = booked.setdefault(start, [0] * FIELDS)
                 row[3:6] = readings, import_sum_w, export_sum_w
+        if region.carriers[meter.node] is Carrier.ELECTRICITY:
+            for start, sum_mv, readings in voltage_sums(block, epoch_ms, interval_ms, kept_from):
+                booked.setdefault(start, [0] * FIELDS)[7:9] = sum_mv, readings
         for start, row in booked.items():
             if start < open_from:
                 self.late.add(start, meter.id, row, open_from)
