@@ -10,16 +10,18 @@ Shapes: n nodes, m meters of electricity, in the order of the grid file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aggregator.chains.asset import MeterAsset, Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.interval_energy import FIELDS, Energies
 from aggregator.grid.network import Floats, Ints, Network
-from aggregator.grid.observability import Flags
+from aggregator.grid.observability import Flags, summed
 from aggregator.grid.power_flow import Sensors
 from config.carriers import Carrier
 from config.grid_model import Source
@@ -56,20 +58,100 @@ IMPORTED, EXPORTED, LATE, READINGS, IMPORT_SUM, EXPORT_SUM, CORRECTIONS, VOLTAGE
 """Columns of `IntervalEnergy`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measured:
     """What was measured in one interval, and by whom."""
 
-    sensors: Sensors
+    meters: Electrics
+    node: Ints
+    """(m) where each meter stands, or is supposed to."""
     net_w: Floats
-    """(m) what each meter says was fed in, less what was taken; of one that was not heard, 0."""
+    """(m) what each meter says was fed in, less what was taken; of one that was not heard, 0. What a check meter
+    exports flows into its branch."""
     sigma_w: Floats
     """(m)"""
     is_heard: Flags
     """(m)"""
-    voltage_meter: Ints
-    """The meter of each measured voltage; −1 is none, of the voltage outside."""
-    findings: tuple[Finding, ...]
+    voltage_v: Floats
+    """(m) line-to-line; 0 is none."""
+
+    def without(self, meter: int, is_voltage: bool) -> Measured:
+        """The same, had a meter not been heard, or told no voltage."""
+        if is_voltage:
+            return replace(self, voltage_v=_changed(self.voltage_v, meter, 0.0))
+        return replace(
+            self,
+            net_w=_changed(self.net_w, meter, 0.0),
+            sigma_w=_changed(self.sigma_w, meter, self.meters.power_max_w[meter] / ROOT_3),
+            is_heard=_changed(self.is_heard, meter, False),
+        )
+
+    def moved(self, meter: int, node: int) -> Measured:
+        """The same, did a meter stand at another node."""
+        return replace(self, node=_changed(self.node, meter, node))
+
+    def meters_at(self, node: int) -> list[int]:
+        """The meters that were heard and count what is fed in and taken at a node."""
+        found = self.meters.is_injection & (self.node == node) & self.is_heard
+        return [int(meter) for meter in np.flatnonzero(found)]
+
+    @cached_property
+    def check_meter(self) -> Ints:
+        """The meter of each check in `sensors`."""
+        return np.flatnonzero(self.meters.is_check & self.is_heard)
+
+    @cached_property
+    def voltage_meter(self) -> Ints:
+        """The meter of each voltage in `sensors`, and −1 for the last, which nobody measured."""
+        return np.append(np.flatnonzero(self.voltage_v > 0), -1)
+
+    @cached_property
+    def sensors(self) -> Sensors:
+        """The measurements at nodes and branches. Of reactive power it is supposed that there is none."""
+        meters, network = self.meters, self.meters.network
+        n, own = network.nodes, meters.is_injection
+        at, sigma, checks, outside = self.node[own], self.sigma_w[own], self.check_meter, meters.is_connection
+        reactive = np.maximum(REACTIVE_SHARE * np.abs(self.net_w[own]) / ROOT_3, sigma)
+        knows_outside = bool(outside.any() and self.is_heard[outside].all())
+        volts = self._voltages()
+        return Sensors(
+            is_metered=np.bincount(at, minlength=n) > 0,
+            injection_w=summed(at, self.net_w[own], n),
+            injection_sigma_w=np.sqrt(summed(at, sigma**2, n)),
+            reactive_sigma_var=np.sqrt(summed(at, reactive**2, n)),
+            connection_w=float(self.net_w[outside].sum()) if knows_outside else None,
+            connection_sigma_w=float(np.sqrt((self.sigma_w[outside] ** 2).sum())),
+            check_branch=meters.check_branch[checks],
+            check_is_from=network.branch_from[meters.check_branch[checks]] == self.node[checks],
+            check_w=self.net_w[checks],
+            check_sigma_w=self.sigma_w[checks],
+            voltage_node=volts[0],
+            voltage_v=volts[1],
+            voltage_sigma_v=volts[2],
+        )
+
+    def _voltages(self) -> tuple[Ints, Floats, Floats]:
+        """Node, line-to-line voltage and σ of each, and last what is supposed of the one outside."""
+        network, told = self.meters.network, self.voltage_meter[:-1]
+        volts, node = self.voltage_v[told], self.node[told]
+        rated_v = float(network.node_rated_v[network.reference])
+        at_reference = volts[node == network.reference]
+        outside_v = float(at_reference.mean()) if len(at_reference) else rated_v
+        by_class = VOLTAGE_SHARE * volts
+        by_phase = np.where(self.meters.is_single_phase[told], PHASE_SHARE * volts, 0.0)
+        by_lines = DROP_SHARE * np.abs(volts - outside_v)
+        sigma = np.sqrt(by_class**2 + by_phase**2 + by_lines**2) / ROOT_3
+        return (
+            np.append(node, network.reference),
+            np.append(volts, rated_v),
+            np.append(sigma, OUTSIDE_SHARE * rated_v / ROOT_3),
+        )
+
+
+def _changed(values: NDArray[Any], at: int, value: float) -> NDArray[Any]:
+    changed = values.copy()
+    changed[at] = value
+    return changed
 
 
 class Electrics:
@@ -80,7 +162,8 @@ class Electrics:
         assets = [asset for asset in region.meters.values() if region.carriers[asset.meter.node] is Carrier.ELECTRICITY]
         branch_number = {name: i for i, name in enumerate(network.branch_names)}
         meters = [asset.meter for asset in assets]
-        self._network = network
+        self.network = network
+        self.region = region.grid.region
         self.names = tuple(meter.id for meter in meters)
         self._index = {name: i for i, name in enumerate(self.names)}
         self.node: Ints = np.array([network.node_number[meter.node] for meter in meters], dtype=np.int64)
@@ -88,7 +171,7 @@ class Electrics:
         self._accuracy: Floats = np.array([meter.accuracy_ppm / PPM for meter in meters])
         self._step_wh: Floats = np.array([_step_wh(asset) for asset in assets])
         three_phase = {profile.id for profile in region.genesis.profiles if _has_three_phases(set(profile.codecs))}
-        self._is_single: Flags = np.array([meter.profile not in three_phase for meter in meters], dtype=np.bool_)
+        self.is_single_phase: Flags = np.array([meter.profile not in three_phase for meter in meters], dtype=np.bool_)
         self.check_branch: Ints = np.array(
             [branch_number.get(meter.branch or "", -1) for meter in meters], dtype=np.int64
         )
@@ -99,36 +182,24 @@ class Electrics:
 
     def measure(self, energies: Energies, interval: Interval) -> Measured:
         """What one interval's rows say."""
-        rows = self._rows(energies)
-        hours = interval.length_ms / MS_PER_HOUR
-        is_heard = rows[:, READINGS] + rows[:, VOLTAGES] + np.abs(rows[:, :2]).sum(axis=1) + rows[:, CORRECTIONS] > 0
-        is_heard[[i for name in energies if (i := self._index.get(name)) is not None]] = True
-        net_w, sigma_w = self._powers(rows, hours, is_heard)
-        silent = np.flatnonzero(~is_heard)[:SILENT_MAX]
-        sensors, voltage_meter = self._sensors(rows, net_w, sigma_w, is_heard)
-        return Measured(
-            sensors=sensors,
-            net_w=net_w,
-            sigma_w=sigma_w,
-            is_heard=is_heard,
-            voltage_meter=voltage_meter,
-            findings=tuple(
-                Finding(FindingKind.UNMETERED, self.names[i], (0,) if self.is_injection[i] else ())
-                for i in silent.tolist()
-            ),
-        )
+        rows, is_heard = self._rows(energies)
+        net_w, sigma_w = self._powers(rows, interval.length_ms / MS_PER_HOUR, is_heard)
+        volts = np.divide(rows[:, VOLTAGE_SUM], rows[:, VOLTAGES], out=np.zeros(len(rows)), where=rows[:, VOLTAGES] > 0)
+        return Measured(self, self.node, net_w, sigma_w, is_heard, volts * ROOT_3 / 1e3)
 
-    def meters_at(self, node: int) -> tuple[int, ...]:
-        """The meters that count what is fed in and taken at a node."""
-        return tuple(np.flatnonzero(self.is_injection & (self.node == node)).tolist())
+    def silent(self, measured: Measured) -> list[Finding]:
+        """A finding for every meter that was not heard."""
+        silent = np.flatnonzero(~measured.is_heard)[:SILENT_MAX].tolist()
+        return [Finding(FindingKind.UNMETERED, self.names[i], (0,) if self.is_injection[i] else ()) for i in silent]
 
-    def _rows(self, energies: Energies) -> Floats:
-        rows = np.zeros((len(self.names), FIELDS))
+    def _rows(self, energies: Energies) -> tuple[Floats, Flags]:
+        rows, is_heard = np.zeros((len(self.names), FIELDS)), np.zeros(len(self.names), dtype=np.bool_)
         known = [(i, energy.amounts) for name, energy in energies.items() if (i := self._index.get(name)) is not None]
         if known:
             places, amounts = zip(*known, strict=True)
             rows[list(places)] = np.array(amounts, dtype=np.float64)
-        return rows
+            is_heard[list(places)] = True
+        return rows, is_heard
 
     def _powers(self, rows: Floats, hours: float, is_heard: Flags) -> tuple[Floats, Floats]:
         """Mean power and its σ: by energy where its steps are fine enough, else by the readings."""
@@ -145,48 +216,6 @@ class Electrics:
         along_lines = np.where(self.is_injection, 0.0, LINE_SHARE * (taken + fed_in) / ROOT_3)
         sigma = np.sqrt(by_class**2 + by_steps**2 + by_samples**2 + along_lines**2)
         return np.where(is_heard, fed_in - taken, 0.0), np.where(is_heard, sigma, self.power_max_w / ROOT_3)
-
-    def _sensors(self, rows: Floats, net_w: Floats, sigma_w: Floats, is_heard: Flags) -> tuple[Sensors, Ints]:
-        n, own = self._network.nodes, self.is_injection
-        at = self.node[own]
-        reactive = np.maximum(REACTIVE_SHARE * np.abs(net_w[own]) / ROOT_3, sigma_w[own])
-        outside, checks = self.is_connection, np.flatnonzero(self.is_check & is_heard)
-        volts = self._voltages(rows, is_heard)
-        sensors = Sensors(
-            is_metered=np.bincount(at, minlength=n) > 0,
-            injection_w=np.bincount(at, net_w[own], n),
-            injection_sigma_w=np.sqrt(np.bincount(at, sigma_w[own] ** 2, n)),
-            reactive_sigma_var=np.sqrt(np.bincount(at, reactive**2, n)),
-            connection_w=float(net_w[outside].sum()) if outside.any() and is_heard[outside].all() else None,
-            connection_sigma_w=float(np.sqrt((sigma_w[outside] ** 2).sum())),
-            check_branch=self.check_branch[checks],
-            check_is_from=self._network.branch_from[self.check_branch[checks]] == self.node[checks],
-            check_w=net_w[checks],
-            check_sigma_w=sigma_w[checks],
-            voltage_node=volts[0],
-            voltage_v=volts[1],
-            voltage_sigma_v=volts[2],
-        )
-        return sensors, volts[3]
-
-    def _voltages(self, rows: Floats, is_heard: Flags) -> tuple[Ints, Floats, Floats, Ints]:
-        """Node, line-to-line voltage, σ and meter of each voltage, and last what is supposed of the one outside."""
-        reference = self._network.reference
-        told = np.flatnonzero(is_heard & (rows[:, VOLTAGES] > 0))
-        volts = rows[told, VOLTAGE_SUM] / rows[told, VOLTAGES] * ROOT_3 / 1e3
-        at_reference = volts[self.node[told] == reference]
-        rated = self._network.node_rated_v
-        outside_v = float(at_reference.mean()) if len(at_reference) else float(rated[reference])
-        by_class = VOLTAGE_SHARE * volts
-        by_phase = np.where(self._is_single[told], PHASE_SHARE * volts, 0.0)
-        by_lines = DROP_SHARE * np.abs(volts - outside_v)
-        sigma = np.sqrt(by_class**2 + by_phase**2 + by_lines**2) / ROOT_3
-        return (
-            np.append(self.node[told], reference),
-            np.append(volts, rated[reference]),
-            np.append(sigma, OUTSIDE_SHARE * rated[reference] / ROOT_3),
-            np.append(told, -1),
-        )
 
 
 def _is_outside(asset: MeterAsset) -> bool:

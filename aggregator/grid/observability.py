@@ -30,16 +30,18 @@ class LivePart:
     position: Ints
     """(n) where each node of the whole network stands in `nodes`; −1 is nowhere."""
 
-    def scatter(self, values: Floats, size: int) -> Floats:
-        """Values of the nodes in it, spread over the whole network; 0 elsewhere."""
-        return spread(values, self.nodes, size)
-
 
 def spread(values: Floats, places: Ints, size: int) -> Floats:
     """Values at their places, and 0 elsewhere."""
     whole = np.zeros(size)
     whole[places] = values
     return whole
+
+
+def summed(places: Ints, values: Floats, size: int) -> Floats:
+    """(size) the sum of the values at each place."""
+    found: Floats = np.bincount(places, values, size).astype(np.float64)
+    return found
 
 
 def live_part(network: Network) -> LivePart:

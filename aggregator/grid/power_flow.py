@@ -24,10 +24,16 @@ from power_grid_model import (
 from power_grid_model.errors import PowerGridError
 
 from aggregator.grid.network import Floats, Ints, Network
-from aggregator.grid.observability import Flags, LivePart, live_part, spread
+from aggregator.grid.observability import Flags, LivePart, live_part, spread, summed
 
 SOURCE_SHORT_CIRCUIT_VA: Final = 1e9
 """Strength of the network outside: stiff against anything that a low-voltage region does."""
+ITERATIONS_MAX: Final = 50
+TOLERANCE: Final = 1e-6
+"""Of the rated voltage: when the estimation stops. Where σ differ by 10,000, rounding leaves no more."""
+WIDE: Final = 10.0
+"""Of the least sure node's σ: that of reactive power at check meters and at the connection, of which nothing is known.
+power-grid-model wants one. Much wider ones cost it its precision."""
 METHODS: Final = (CalculationMethod.newton_raphson, CalculationMethod.iterative_linear)
 """The first solves the weighted least squares themselves. The second, should the first fail, approximates them, and
 does not converge where many voltages are measured (ADR 0034)."""
@@ -141,8 +147,8 @@ class _Solver:
             empty = np.zeros(b)
             return PowerFlow(empty, empty, empty, reference_w or 0.0, phasor)
         line = result[ComponentType.line].reshape(-1)
-        columns = [spread(line[name], self.part.branches, b) for name in ("p_from", "p_to", "loading")]
-        flow = PowerFlow(*columns, reference_w or 0.0, phasor)
+        from_w, to_w, loading = (spread(line[name], self.part.branches, b) for name in ("p_from", "p_to", "loading"))
+        flow = PowerFlow(from_w, to_w, loading, reference_w or 0.0, phasor)
         if not (np.isfinite(phasor).all() and np.isfinite(flow.from_w).all()):
             raise PowerFlowError("the solution is not a number")
         return flow
@@ -204,7 +210,10 @@ class StateSolver:
         for method in METHODS:
             try:
                 result = model.calculate_state_estimation(
-                    calculation_method=method, output_component_types=[ComponentType.node, ComponentType.line]
+                    calculation_method=method,
+                    error_tolerance=TOLERANCE,
+                    max_iterations=ITERATIONS_MAX,
+                    output_component_types=[ComponentType.node, ComponentType.line],
                 )
                 return self._with_reference(solver.read(result, None), sensors)
             except (PowerGridError, PowerFlowError) as error:
@@ -219,9 +228,7 @@ class StateSolver:
 
 def injections(network: Network, flow: PowerFlow) -> Floats:
     """(n) active power that enters the branches at each node: what is fed in there, less what is taken."""
-    entering = np.bincount(network.branch_from, flow.from_w, network.nodes)
-    found: Floats = entering + np.bincount(network.branch_to, flow.to_w, network.nodes)
-    return found
+    return summed(network.branch_from, flow.from_w, network.nodes) + summed(network.branch_to, flow.to_w, network.nodes)
 
 
 def _power_sensors(solver: _Solver, load: NDArray[Any], sensors: Sensors) -> NDArray[Any]:
@@ -246,13 +253,13 @@ def _power_sensors(solver: _Solver, load: NDArray[Any], sensors: Sensors) -> NDA
     )
     sensor["p_measured"][at_checks] = sensors.check_w[checks]
     sensor["p_sigma"][at_checks] = sensors.check_sigma_w[checks]
-    wide = 1e3 * max(1.0, float(sensors.injection_sigma_w.max(initial=0.0)))
-    sensor["q_sigma"][at_checks] = wide
+    least_var = WIDE * max(1.0, float(sensors.injection_sigma_w.max(initial=0.0)))
+    sensor["q_sigma"][at_checks] = np.maximum(least_var, np.abs(sensors.check_w[checks]))
     if has_connection:
         sensor["measured_object"][-1] = solver.source_id
         sensor["measured_terminal_type"][-1] = MeasuredTerminalType.source
         sensor["p_measured"][-1], sensor["p_sigma"][-1] = sensors.connection_w, sensors.connection_sigma_w
-        sensor["q_sigma"][-1] = wide
+        sensor["q_sigma"][-1] = max(least_var, abs(sensors.connection_w or 0.0))
     sensor["q_measured"] = 0.0
     return sensor
 
