@@ -34,6 +34,8 @@ SUSPECTS_MAX: Final = 8
 """Meters named in one interval. Whoever finds more to be wrong should doubt the grid file."""
 MOVED_MAX: Final = 16
 """Meters of which it is tried whether they stand at another node."""
+RETRIED_MAX: Final = 4
+"""Of these, how many places are tried in earnest, the likeliest first."""
 POSSIBLE_SIGMAS: Final = 5.0
 
 
@@ -108,11 +110,15 @@ class Examiner:
             rows = self._again(rows, now)
             found.append(suspects[0])
             if self._fits(rows):
-                named = tuple(self._judged(suspect, measured, rows) for suspect in found)
-                return Verdict(rows.flow, squares, limit, suspects=named)
-        moved = self._moved(first, measured)
-        if moved is not None:
-            return Verdict(moved[1], squares, limit, moved=moved[0])
+                break
+        if len(found) != 1 or not self._fits(rows):
+            moved = self._moved(first, measured)
+            if moved is not None:
+                return Verdict(moved[1], squares, limit, moved=moved[0])
+        if found and self._fits(rows):
+            found, rows = self._needed(found, measured, rows)
+            named = tuple(self._judged(suspect, measured, rows) for suspect in found)
+            return Verdict(rows.flow, squares, limit, suspects=named)
         equals = () if len(equals) > SUSPECTS_MAX else equals
         return Verdict(first.flow, squares, limit, is_consistent=False, equals=equals)
 
@@ -181,6 +187,18 @@ class Examiner:
 
     # -- Confirm
 
+    def _needed(self, found: list[Suspect], measured: Measured, rows: Residuals) -> tuple[list[Suspect], Residuals]:
+        """Those of the suspects who are needed to explain it: a later one may have cleared an earlier."""
+        kept = sorted(found, key=lambda suspect: (suspect.meter, suspect.is_voltage))
+        for suspect in found if len(found) > 1 else ():
+            fewer, now = [other for other in kept if other != suspect], measured
+            for other in fewer:
+                now = now.without(other.meter, other.is_voltage)
+            again = self._again(rows, now)
+            if self._fits(again):
+                kept, rows = fewer, again
+        return kept, rows
+
     def _judged(self, suspect: Suspect, measured: Measured, rows: Residuals) -> Suspect:
         """What the state that was estimated without the suspect says it should have shown."""
         meter = suspect.meter
@@ -216,15 +234,16 @@ class Examiner:
                 squares = np.where(takes == row, np.inf, rows.squares + slope + bend)
                 for best in np.argsort(squares, kind="stable")[:2].tolist():
                     tried.append((float(squares[best]), meter, int(rows.place[takes[best]])))
-        tried.sort()
-        if not tried or above(tried[0][0], self._limit(rows)):
+        again = []
+        for _, meter, node in sorted(tried)[:RETRIED_MAX]:
+            found = self._again(rows, measured.moved(meter, node))
+            again.append((found.squares, meter, node, found))
+        again.sort(key=lambda one: one[:3])
+        if not again or not self._fits(again[0][3]):
             return None
-        if len(tried) > 1 and not above(tried[1][0] - tried[0][0], MARGIN):
+        if len(again) > 1 and not above(again[1][0] - again[0][0], MARGIN):
             return None
-        _, meter, node = tried[0]
-        moved = measured.moved(meter, node)
-        again = self._again(rows, moved)
-        return (Moved(meter, node), again.flow) if self._fits(again) else None
+        return Moved(again[0][1], again[0][2]), again[0][3].flow
 
 
 def _redundancy(rows: Residuals) -> int:

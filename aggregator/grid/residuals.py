@@ -139,18 +139,18 @@ class Residuals:
                          where=self.variance > 0)  # fmt: skip
 
     def refined(self) -> Residuals:
-        """The state that fits best, by Gauss and Newton from this one.
+        """The state that fits best, by Gauss and Newton from this one. The first steps may lead further off.
 
         Raises:
             NoInverse: the rows do not tell the state.
         """
-        rows = self
+        best = rows = self
         for _ in range(STEPS_MAX):
-            after = rows._stepped()
-            if not after.squares < rows.squares * (1 - STOP_SHARE):
-                return after if after.squares < rows.squares else rows
-            rows = after
-        return rows
+            before, rows = rows, rows._stepped()
+            best = rows if rows.squares < best.squares else best
+            if not abs(rows.squares - before.squares) > STOP_SHARE * before.squares:
+                break
+        return best
 
     def _stepped(self) -> Residuals:
         step = self._inverse.solve(self.jacobian.T @ (self.residual / self.sigma**2))
@@ -179,9 +179,9 @@ class Residuals:
         return found
 
 
-STEPS_MAX: Final = 10
+STEPS_MAX: Final = 12
 STOP_SHARE: Final = 1e-7
-"""A step that makes the sum of squares smaller by no more than this share of it was the last."""
+"""A step that changes the sum of squares by no more than this share of it was the last."""
 VOLTAGE_MIN: Final = 0.5
 """No step makes a voltage smaller than by half."""
 CRITICAL: Final = 1e-6
