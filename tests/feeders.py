@@ -79,6 +79,7 @@ class Feeders:
     grid: Grid = field(default_factory=lambda: a_grid(**a_feeder_document()))
     seed: int = 1
     has_voltages: bool = True
+    interval = INTERVAL
 
     def __post_init__(self) -> None:
         self.region = a_region(self.grid)

@@ -118,6 +118,8 @@ class Residuals:
         if self._connection is not None:
             image, scale = self._connection
             found -= (self.jacobian @ image) ** 2 / scale
+            own = self.kind == Row.CONNECTION  # the only row that is none of G's summands
+            found[own] = self.sigma[own] ** 2 * (1 - self.sigma[own] ** 2 / scale)
         return np.clip(found, 0.0, self.sigma**2)
 
     @cached_property
