@@ -211,7 +211,7 @@ def test_a_load_that_no_line_carries_has_no_solution_and_closes() -> None:
 
 def test_a_voltage_beyond_a_tenth_is_told() -> None:
     feeders = Feeders()
-    flow = feeders.truth({f"m1-{home}": -30_000.0 for home in range(1, 6)})
+    flow = feeders.truth({f"m1-{home}": -70_000.0 for home in range(1, 6)})
     low = [name for name, volts in zip(feeders.network.node_number, flow.voltage_v, strict=True) if volts < 360]
     findings = voltage_findings(feeders.network, flow)
     assert low
