@@ -1,7 +1,7 @@
 """Everything about a grid file that is allowed and yet cannot be right, or will keep physics from knowing.
 
-What a grid file may not say at all, `config.grid_model` refuses. A *fault* makes results wrong; a *note* says what cannot
-be known with these meters.
+What a grid file may not say at all, `config.grid_model` refuses. A *fault* makes results wrong; a *note* says what
+cannot be known with these meters.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _rated_voltages(grid: Grid) -> Iterator[Remark]:
         if drop > DROP_MAX:
             yield _fault(
                 f"branch {branch.id}",
-                f"loses {drop:.0%} of the voltage at its rating of {branch.rating_ma / 1000:g} A: the rating is too high, "
-                "or the impedance",
+                f"loses {drop:.0%} of the voltage at its rating of {branch.rating_ma / 1000:g} A: the rating is too "
+                "high, or the impedance",
             )
 
 

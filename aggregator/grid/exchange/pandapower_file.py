@@ -127,7 +127,14 @@ def to_pandapower(plain: Plain) -> dict[str, Any]:
         for line in plain.lines
     ]
     outside = [
-        {"name": "outside", "bus": number_of[at], "vm_pu": 1.0, "va_degree": 0.0, "in_service": True}
+        {
+            "name": "outside",
+            "bus": number_of[at],
+            "vm_pu": 1.0,
+            "va_degree": 0.0,
+            "slack_weight": 1.0,
+            "in_service": True,
+        }
         for at in [plain.outside]
         if at is not None
     ]
