@@ -12,17 +12,22 @@ Shapes: n nodes, m meters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.interval_energy import Energies
 from aggregator.grid.bad_data import Examiner, Suspect, Verdict
+from aggregator.grid.limits import voltage_findings
 from aggregator.grid.measurements import Electrics, Measured
 from aggregator.grid.network import Floats, Network
 from aggregator.grid.observability import live_part, summed, unobservable
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver, StateSolver, injections
+from protocol.units import Interval
 
 NAMED_MAX: Final = 1000
 """Findings of one kind about nodes, in one interval."""
@@ -45,6 +50,13 @@ class Estimate:
     """Weighted sum of squared residuals of the first estimate, with every meter believed."""
     limit: float = 0.0
     """What it stays below if all errors are honest; 0 where nothing was said twice."""
+
+
+def estimating(region: Region, network: Network) -> Callable[[Energies, Interval], Estimate]:
+    """The estimation of a region's electricity network, prepared once and asked for every interval."""
+    meters = Electrics(region, network)
+    estimator = Estimator(network, meters)
+    return lambda energies, interval: estimator.estimate(meters.measure(energies, interval))
 
 
 class Estimator:
@@ -75,13 +87,14 @@ class Estimator:
             if flow is None:
                 findings.append(Finding(FindingKind.NO_SOLUTION, self._meters.region))
             if verdict is None:
-                return Estimate(flow, said, tuple(findings))
-            findings += self._contradictions(verdict)
+                return Estimate(flow, said, (*findings, *voltage_findings(self._network, flow)))
+            findings += [*self._contradictions(verdict), *voltage_findings(self._network, flow)]
             return Estimate(flow, said, tuple(findings), squares=verdict.squares, limit=verdict.limit)
         findings += [self._finding_about(suspect, FindingKind.IMPOSSIBLE_READING) for suspect in verdict.suspects]
         if verdict.moved is not None:
             name = self._meters.names[verdict.moved.meter]
             findings.append(Finding(FindingKind.MISPLACED, name, (verdict.moved.node,)))
+        findings += voltage_findings(self._network, verdict.flow)
         injection = injections(self._network, verdict.flow)
         injection[self._network.reference] -= verdict.flow.reference_w
         dark = self._part.position < 0

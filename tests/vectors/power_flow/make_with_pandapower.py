@@ -5,10 +5,10 @@ Run in an environment that has pandapower (BSD); este itself needs none of it:
     python -m venv pandapower && pandapower/bin/pip install pandapower==3.5.6
     pandapower/bin/python tests/vectors/power_flow/make_with_pandapower.py
 
-The networks are those that pandapower ships: the 33-bus network of Baran and Wu (IEEE Trans. Power Delivery 4(2), 1989),
-as published and with its five tie lines closed, and the residential feeder of CIGRE's European low-voltage benchmark
-(TB 575, 2014) behind its transformer. As este's intervals know no reactive power, loads take none here. The network
-outside is este's: 1.0 per unit behind the impedance of 10⁹ VA short-circuit power, R/X = 0.1.
+The networks are those that pandapower ships: the 33-bus network of Baran and Wu (IEEE Trans. Power Delivery 4(2),
+1989), as published and with its five tie lines closed, and the residential feeder of CIGRE's European low-voltage
+benchmark (TB 575, 2014) behind its transformer. As este's intervals know no reactive power, loads take none here. The
+network outside is este's: 1.0 per unit behind the impedance of 10⁹ VA short-circuit power, R/X = 0.1.
 """
 
 from __future__ import annotations
