@@ -233,9 +233,12 @@ def _observable(grid: Grid) -> Iterator[Remark]:
     open_lines = np.array([branch for branch in part.branches.tolist() if not checked[branch]], dtype=np.int64)
     zones = zones_of(network.nodes, network.branch_from[open_lines], network.branch_to[open_lines])
     behind: dict[int, list[str]] = {}
+    electric = {node.id for node in grid.nodes if node.carrier is Carrier.ELECTRICITY}
     for meter in grid.meters:
+        if meter.branch or meter.id in borders or meter.node not in electric:
+            continue
         node = network.node_number[meter.node]
-        if not meter.branch and part.position[node] >= 0 and meter.id not in borders:
+        if part.position[node] >= 0:
             behind.setdefault(int(zones[node]), []).append(meter.id)
     for zone, names in behind.items():
         is_outer = zone == int(zones[network.reference])

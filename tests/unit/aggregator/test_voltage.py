@@ -67,5 +67,5 @@ def test_the_data_chain_keeps_voltage_beside_power() -> None:
     village.now_ms += 5_000
     village.close([village.record(village.sign(batch, MessageType.BATCH))])
     rows = village.five.data.energy_of(START_MS)
-    assert (rows["m-home"].voltage_readings, rows["m-home"].voltage_sum_mv) == (4, 4 * 230_000)
+    assert (rows["m-home"].voltage_readings, rows["m-home"].voltage_sum_mv) == (5, 5 * 230_000)
     assert rows["m-wind"].voltage_readings == 0
