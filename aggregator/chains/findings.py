@@ -55,6 +55,9 @@ class FindingKind(IntEnum):
     """What the subject, a meter, says fits another node. Amounts: that node's place in the grid file, from 0."""
     RATINGS_DIFFER = 16
     """The subject, a branch, joins nodes of different rated voltage, and is taken for open. Amounts: both, mV."""
+    CHECK_DIFFERS = 20
+    """What flows by at the subject, a check meter in a pipe, is not what follows from all the others.
+    Amounts: power said, power estimated, W; below 0 into the pipe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,11 @@ from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.interval_energy import Energies
 from aggregator.grid.bad_data import Examiner, Suspect, Verdict
+from aggregator.grid.believing import Believe
 from aggregator.grid.limits import voltage_findings
 from aggregator.grid.measurements import Electrics, Measured
-from aggregator.grid.network import Floats, Network
+from aggregator.grid.metering import MeterPlan
+from aggregator.grid.network import Floats, Network, Networks
 from aggregator.grid.observability import live_part, summed, unobservable
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver, StateSolver, injections
 from protocol.units import Interval
@@ -57,6 +59,12 @@ def estimating(region: Region, network: Network) -> Callable[[Energies, Interval
     meters = Electrics(region, network)
     estimator = Estimator(network, meters)
     return lambda energies, interval: estimator.estimate(meters.measure(energies, interval))
+
+
+def estimated(region: Region, networks: Networks, plan: MeterPlan) -> Believe:
+    """The same, as an interval's physics asks for it."""
+    believe = estimating(region, networks.electricity)
+    return lambda energies, interval, metered: believe(energies, interval)
 
 
 class Estimator:
