@@ -198,32 +198,50 @@ class StateSolver:
             PowerFlowError: none is found.
         """
         solver = _Solver(self._network)
-        part = solver.part
-        load = solver.loads_at(part.position[part.nodes[sensors.is_metered[part.nodes]]])
-        power, voltage = _power_sensors(solver, load, sensors), _voltage_sensors(solver, sensors)
-        components = {ComponentType.sym_power_sensor: power, ComponentType.sym_voltage_sensor: voltage}
-        try:
-            model = PowerGridModel({**solver.input, ComponentType.sym_load: load, **components})
-        except PowerGridError as error:
-            raise PowerFlowError(_said(error)) from error
-        said = ""
+        model, said = _model_of(solver, sensors), ""
         for method in METHODS:
             try:
-                result = model.calculate_state_estimation(
-                    calculation_method=method,
-                    error_tolerance=TOLERANCE,
-                    max_iterations=ITERATIONS_MAX,
-                    output_component_types=[ComponentType.node, ComponentType.line],
-                )
-                return self._with_reference(solver.read(result, None), sensors)
+                return self._with_reference(solver.read(state_of(model, method), None), sensors)
             except (PowerGridError, PowerFlowError) as error:
                 said = _said(error)
         raise PowerFlowError(said)
+
+    def model(self, sensors: Sensors) -> PowerGridModel:
+        """The measurements as power-grid-model takes them, for whoever wants to time it alone."""
+        return _model_of(_Solver(self._network), sensors)
 
     def _with_reference(self, flow: PowerFlow, sensors: Sensors) -> PowerFlow:
         at_reference = injections(self._network, flow)[self._network.reference]
         own = sensors.injection_w[self._network.reference]
         return PowerFlow(flow.from_w, flow.to_w, flow.loading, float(at_reference - own), flow.phasor_v)
+
+
+def state_of(model: PowerGridModel, method: CalculationMethod = METHODS[0]) -> Any:
+    """The estimation itself.
+
+    Raises:
+        PowerGridError: it does not converge, or the state cannot be told.
+    """
+    return model.calculate_state_estimation(
+        calculation_method=method,
+        error_tolerance=TOLERANCE,
+        max_iterations=ITERATIONS_MAX,
+        output_component_types=[ComponentType.node, ComponentType.line],
+    )
+
+
+def _model_of(solver: _Solver, sensors: Sensors) -> PowerGridModel:
+    part = solver.part
+    load = solver.loads_at(part.position[part.nodes[sensors.is_metered[part.nodes]]])
+    components = {
+        ComponentType.sym_load: load,
+        ComponentType.sym_power_sensor: _power_sensors(solver, load, sensors),
+        ComponentType.sym_voltage_sensor: _voltage_sensors(solver, sensors),
+    }
+    try:
+        return PowerGridModel({**solver.input, **components})
+    except PowerGridError as error:
+        raise PowerFlowError(_said(error)) from error
 
 
 def injections(network: Network, flow: PowerFlow) -> Floats:
