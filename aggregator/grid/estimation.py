@@ -116,10 +116,10 @@ class Estimator:
         if sensors.connection_w is None and not len(sensors.check_w) and len(sensors.voltage_v) < 3:
             return None
         try:
-            flow = self._states.solve(sensors)
-            return self._examiner.examine(measured, flow)
-        except PowerFlowError:
-            return None
+            flow: PowerFlow | None = self._states.solve(sensors)
+        except PowerFlowError:  # of a network too large for its precision: begin with what meters said
+            flow = self._flow_as_said(sensors.injection_w)
+        return None if flow is None else self._examiner.examine(measured, flow)
 
     def _flow_as_said(self, injection_w: Floats) -> PowerFlow | None:
         try:

@@ -33,10 +33,10 @@ ROOT_3: Final = 3**0.5
 FLOOR_SHARE: Final = 0.05
 """Of a connection's power: below it, a meter's error is no smaller."""
 STEP_SHARE: Final = 0.1
-"""Of a connection's power: the step that may lie between two readings, so that their mean misses half of it."""
-ENERGY_STEP_SHARE: Final = 0.01
-"""Of a connection's power: where a step of the energy register is less than it over the interval, energy tells the mean
-power better than a few readings do."""
+"""Of a connection's power: no larger step lies between two readings, so that their mean misses half of it;"""
+STEP_W: Final = 1000.0
+STEP_SHOWN_SHARE: Final = 0.3
+"""nor a larger one than this power and this share of what the meter showed: a feeder of many homes does not jump."""
 FLOAT_STEP_WH: Final = 10
 """Step of a register that is a 32-bit float in kWh, once it is beyond 100 MWh."""
 REACTIVE_SHARE: Final = 0.33
@@ -202,19 +202,22 @@ class Electrics:
         return rows, is_heard
 
     def _powers(self, rows: Floats, hours: float, is_heard: Flags) -> tuple[Floats, Floats]:
-        """Mean power and its σ: by energy where its steps are fine enough, else by the readings."""
+        """Mean power and its σ: by energy, unless the register's steps would be the larger part of what is unsure."""
         readings = rows[:, READINGS]
-        step_w = self._step_wh / hours
-        is_fine = (step_w <= ENERGY_STEP_SHARE * self.power_max_w) & (rows[:, LATE] == 0)
-        by_energy = is_fine | (rows[:, CORRECTIONS] > 0) | (readings == 0)
         count = np.maximum(readings, 1.0)
+        shown = (rows[:, IMPORT_SUM] + rows[:, EXPORT_SUM]) / count
+        shown = np.where(readings > 0, shown, (rows[:, IMPORTED] + rows[:, EXPORTED]) / hours)
+        by_class = self._accuracy * np.maximum(shown, FLOOR_SHARE * self.power_max_w) / ROOT_3
+        step_max_w = np.minimum(STEP_SHARE * self.power_max_w, STEP_W + STEP_SHOWN_SHARE * shown)
+        by_samples = np.where(readings > 0, step_max_w / (2 * ROOT_3 * count), 0.0)
+        by_steps = self._step_wh / hours / 6**0.5  # the difference of two roundings
+        is_fine = (by_steps <= np.maximum(by_samples, by_class / 2)) & (rows[:, LATE] == 0)
+        by_energy = is_fine | (rows[:, CORRECTIONS] > 0) | (readings == 0)
         taken = np.where(by_energy, rows[:, IMPORTED] / hours, rows[:, IMPORT_SUM] / count)
         fed_in = np.where(by_energy, rows[:, EXPORTED] / hours, rows[:, EXPORT_SUM] / count)
-        by_class = self._accuracy * np.maximum(taken + fed_in, FLOOR_SHARE * self.power_max_w) / ROOT_3
-        by_steps = np.where(by_energy, step_w / 6**0.5, 0.0)  # the difference of two roundings
-        by_samples = np.where(readings > 0, STEP_SHARE * self.power_max_w / (2 * ROOT_3 * count), 0.0)
-        along_lines = np.where(self.is_injection, 0.0, LINE_SHARE * (taken + fed_in) / ROOT_3)
-        sigma = np.sqrt(by_class**2 + by_steps**2 + by_samples**2 + along_lines**2)
+        along_lines = np.where(self.is_injection, 0.0, LINE_SHARE * shown / ROOT_3)
+        unsure = np.where(by_energy, by_steps, 0.0)
+        sigma = np.sqrt(by_class**2 + unsure**2 + by_samples**2 + along_lines**2)
         return np.where(is_heard, fed_in - taken, 0.0), np.where(is_heard, sigma, self.power_max_w / ROOT_3)
 
 
