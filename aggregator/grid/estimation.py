@@ -117,7 +117,7 @@ class Estimator:
             return None
         try:
             flow: PowerFlow | None = self._states.solve(sensors)
-        except PowerFlowError:  # of a network too large for its precision: begin with what meters said
+        except PowerFlowError:  # the library finds none: begin with what meters said
             flow = self._flow_as_said(sensors.injection_w)
         return None if flow is None else self._examiner.examine(measured, flow)
 

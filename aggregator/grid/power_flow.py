@@ -31,9 +31,9 @@ SOURCE_SHORT_CIRCUIT_VA: Final = 1e9
 ITERATIONS_MAX: Final = 50
 TOLERANCE: Final = 1e-6
 """Of the rated voltage: when the estimation stops. Where σ differ by 10,000, rounding leaves no more."""
-WIDE: Final = 10.0
-"""Of the least sure node's σ: that of reactive power at check meters and at the connection, of which nothing is known.
-power-grid-model wants one. Much wider ones cost it its precision."""
+WIDE: Final = 10_000.0
+"""Of the surest node's σ: the most that is supposed of reactive power at check meters and at the connection, of which
+nothing is known. power-grid-model wants one; a wider one makes its matrix singular."""
 METHODS: Final = (CalculationMethod.newton_raphson, CalculationMethod.iterative_linear)
 """The first solves the weighted least squares themselves. The second, should the first fail, approximates them, and
 does not converge where many voltages are measured (ADR 0034)."""
@@ -271,13 +271,18 @@ def _power_sensors(solver: _Solver, load: NDArray[Any], sensors: Sensors) -> NDA
     )
     sensor["p_measured"][at_checks] = sensors.check_w[checks]
     sensor["p_sigma"][at_checks] = sensors.check_sigma_w[checks]
-    least_var = WIDE * max(1.0, float(sensors.injection_sigma_w.max(initial=0.0)))
-    sensor["q_sigma"][at_checks] = np.maximum(least_var, np.abs(sensors.check_w[checks]))
+    sigma = sensors.injection_sigma_w[sensors.is_metered]
+    most_var, least_var = WIDE * float(sigma.min(initial=np.inf)), 10 * float(sigma.max(initial=1.0))
+
+    def unknown_var(power_w: Floats) -> Floats:
+        return np.minimum(np.maximum(np.abs(power_w), least_var), max(most_var, least_var))
+
+    sensor["q_sigma"][at_checks] = unknown_var(sensors.check_w[checks])
     if has_connection:
         sensor["measured_object"][-1] = solver.source_id
         sensor["measured_terminal_type"][-1] = MeasuredTerminalType.source
         sensor["p_measured"][-1], sensor["p_sigma"][-1] = sensors.connection_w, sensors.connection_sigma_w
-        sensor["q_sigma"][-1] = max(least_var, abs(sensors.connection_w or 0.0))
+        sensor["q_sigma"][-1] = float(unknown_var(np.array(sensors.connection_w)))
     sensor["q_measured"] = 0.0
     return sensor
 
