@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from aggregator.auditor.cli import audit, export, publish
+from aggregator.drafting.cli import app as grid
 from aggregator.founding.cli import init, invite, join
 from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
@@ -32,6 +33,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None, help=__doc__
 )
 app.add_typer(regulator, name="regulator")
+app.add_typer(grid, name="grid")
 for verb in (init, invite, join, validators, events, prove, verify, audit, cosign, export, publish):
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))

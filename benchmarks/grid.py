@@ -24,8 +24,9 @@ from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
 from aggregator.chains.known import Known
 from aggregator.grid.interval import IntervalPhysics
+from aggregator.grid.measurements import Electrics
 from aggregator.grid.network import Floats, network_of
-from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver
+from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver, StateSolver, state_of
 from aggregator.grid.quantize import NUMBERS
 from benchmarks.figure import Figure, cpu_seconds
 from benchmarks.region import PROFILE
@@ -80,7 +81,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _beside_the_solvers(case: Case, whole_s: float) -> Figure:
-    """The same interval by power-grid-model and SuperLU alone."""
+    """The same interval by power-grid-model and SuperLU alone: estimation, power flow and tracing."""
     power_s, trace_s = _bare_seconds(case)
     ratio = whole_s / (power_s + trace_s)
     note = f"power-grid-model {power_s * 1e3:.0f} ms, SuperLU {trace_s * 1e3:.0f} ms; everything {whole_s * 1e3:.0f} ms"
@@ -88,13 +89,16 @@ def _beside_the_solvers(case: Case, whole_s: float) -> Figure:
 
 
 def _bare_seconds(case: Case) -> tuple[float, float]:
-    """What power flow and tracing cost without anything around them."""
-    solver = PowerFlowSolver(network_of(case.region.grid))
+    """What estimation with power flow, and tracing, cost without anything around them."""
+    network = network_of(case.region.grid)
+    solver = PowerFlowSolver(network)
+    measured = Electrics(case.region, network).measure(case.energies, INTERVAL)
+    model = StateSolver(network).model(measured.sensors)
     consumption = _consumption(case)
     flow = solver.solve(consumption)
     matrix, given = _system(case, flow, consumption)
     return (
-        cpu_seconds(lambda: solver.solve(consumption), rounds=7),
+        cpu_seconds(lambda: solver.solve(consumption), rounds=7) + cpu_seconds(lambda: state_of(model), rounds=7),
         cpu_seconds(lambda: splu(matrix).solve(given), rounds=7),
     )
 

@@ -20,11 +20,12 @@ from aggregator.chains.energy import Curve, credit, per_interval, power_sums
 from aggregator.chains.interval_energy import FIELDS, Energies, IntervalEnergy, together
 from aggregator.chains.late import LateEnergy
 from aggregator.chains.meter_state import MeterState, read_meter, spell_meter
+from aggregator.chains.voltage import voltage_sums
 from aggregator.economy.periods import interval_start
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
-from config.grid_model import Meter
+from config.carriers import Carrier
 from protocol.batch import Batch, MeterBlock
 from protocol.checkpoint import ChainName
 from protocol.energy_register import EnergyRegister
@@ -206,7 +207,7 @@ class DataChain:
             believed[is_export], curve = credit(before, instants, values, limit)
             curves.append((is_export, curve))
         if asset.is_at_home:
-            self._book(asset.meter, instants, _power_w(asset, block), curves)
+            self._book(asset, instants, epoch - block.first_ms, block, curves)
         self.meters.put(
             asset.meter.id,
             MeterState(
@@ -225,13 +226,14 @@ class DataChain:
 
     def _book(
         self,
-        meter: Meter,
+        asset: MeterAsset,
         instants: Sequence[int],
-        power_w: Sequence[int] | None,
+        epoch_ms: int,
+        block: MeterBlock,
         curves: Iterable[tuple[bool, Curve]],
     ) -> None:
-        """Add a batch's energy and power to their intervals; a curve comes with whether it is of exports."""
-        region = self._region()
+        """Add a batch's energy, power and voltage to their intervals; a curve comes with whether it is of exports."""
+        region, meter, power_w = self._region(), asset.meter, _power_w(asset, block)
         interval_ms, open_from = region.rules.time.interval_ms, self.totals.frozen_until_ms
         kept_from = min(self.horizon_ms, open_from) if region.can_restate else open_from
         booked: dict[int, list[int]] = {}
@@ -246,6 +248,9 @@ class DataChain:
             for start, readings, import_sum_w, export_sum_w in power_sums(instants, power_w, interval_ms, kept_from):
                 row = booked.setdefault(start, [0] * FIELDS)
                 row[3:6] = readings, import_sum_w, export_sum_w
+        if region.carriers[meter.node] is Carrier.ELECTRICITY:
+            for start, sum_mv, readings in voltage_sums(block, epoch_ms, interval_ms, kept_from):
+                booked.setdefault(start, [0] * FIELDS)[7:9] = sum_mv, readings
         for start, row in booked.items():
             if start < open_from:
                 self.late.add(start, meter.id, row, open_from)

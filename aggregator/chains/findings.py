@@ -45,6 +45,16 @@ class FindingKind(IntEnum):
     Amounts: Wh fed in, taken, rest."""
     VOLTAGE = 12
     """The subject, a node, is outside ±10 % of its rated voltage. Amounts: voltage, mV."""
+    AMBIGUOUS_READING = 13
+    """One of several readings cannot be true, and nothing tells which; the subject is one of these meters.
+    Amounts: power said, power that would explain it, W."""
+    IMPOSSIBLE_VOLTAGE = 14
+    """The voltage that the subject, a meter, says cannot be; its power is believed.
+    Amounts: said, estimated, mV between lines."""
+    MISPLACED = 15
+    """What the subject, a meter, says fits another node. Amounts: that node's place in the grid file, from 0."""
+    RATINGS_DIFFER = 16
+    """The subject, a branch, joins nodes of different rated voltage, and is taken for open. Amounts: both, mV."""
     CHECK_DIFFERS = 20
     """What flows by at the subject, a check meter in a pipe, is not what follows from all the others.
     Amounts: power said, power estimated, W; below 0 into the pipe."""

@@ -35,6 +35,9 @@ class IntervalEnergy:
     export_sum_w: int = 0
     corrections: int = 0
     """By the regulator. Where there is one, the readings' power is not believed either: energy tells the flow."""
+    voltage_sum_mv: int = 0
+    """Sum over the readings with a voltage, of the mean of their phases, line to neutral."""
+    voltage_readings: int = 0
 
     def plus(self, row: Sequence[int]) -> IntervalEnergy:
         """With more of each field, in their order."""

@@ -18,8 +18,9 @@ from aggregator.chains.flows import CARRIERS, SOURCES, Carried, Flows
 from aggregator.chains.interval_energy import Energies
 from aggregator.chains.known import Known
 from aggregator.grid import rows
-from aggregator.grid.believing import Believe, Estimate, as_metered
+from aggregator.grid.believing import Believe, Estimate
 from aggregator.grid.converters import ConverterPlan
+from aggregator.grid.estimation import estimated
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Bools, Floats, Ints, Networks, is_bridge, networks_of, summed
 from aggregator.grid.pipe_flow import PipeFlow, PipeFlowSolver
@@ -45,7 +46,7 @@ NOTHING_CARRIED: Final = Carried()
 class IntervalPhysics:
     """The physics of one region, prepared once and asked for every interval."""
 
-    def __init__(self, believe: Callable[[Region, Networks, MeterPlan], Believe] = as_metered) -> None:
+    def __init__(self, believe: Callable[[Region, Networks, MeterPlan], Believe] = estimated) -> None:
         """The region becomes known with the first interval; `believe` then prepares its estimation."""
         self._region: Region | None = None
         self._estimation = believe

@@ -1,0 +1,1 @@
+"""Commands around grid files, before a region is founded on one."""
