@@ -19,6 +19,7 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
+from aggregator.chains.known import Known
 from aggregator.chains.asset import Region
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
@@ -58,7 +59,7 @@ class Case:
 
     def work(self) -> object:
         """One interval, from energies to rows."""
-        return self.physics(self.region, INTERVAL, self.energies)
+        return self.physics(self.region, INTERVAL, Known(self.energies))
 
 
 def measure() -> Iterator[Figure]:

@@ -33,7 +33,39 @@ class CarbonRule(Model):
             raise mistake("demand_response points with rising watt-hours, at least one")
         if min(self.alpha, self.beta, self.gamma, self.sigma) < 0:
             raise mistake("coefficients of 0 or more")
+        values = [point[1] for point in self.demand_response]
+        if values != sorted(values) or values[0] < 0:
+            raise mistake("demand_response values of 0 or more that never fall: more response never earns less")
         return self
+
+
+class CongestionRule(Model):
+    """What relieving a congested branch is worth (paper 1, §3.4)."""
+
+    steps: Annotated[tuple[Annotated[tuple[Positive, Exact], Listed], ...], Listed]
+    """(W, factor): from so much relief on, an interval of it counts so much; below the first, nothing."""
+    threshold: Exact
+    """Factors add up; every time their sum reaches it, the award is due, and the rest carries over."""
+    award: Positive
+    """Tokens."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        watts, factors = [step[0] for step in self.steps], [step[1] for step in self.steps]
+        if not watts or watts != sorted(set(watts)) or factors != sorted(factors) or factors[0] < 0:
+            raise mistake("steps with rising watts and factors of 0 or more that never fall, at least one")
+        if any(factor * PPM % 1 for factor in (*factors, self.threshold)) or self.threshold <= 0:
+            raise mistake("factors and a threshold above 0, of whole millionths")
+        return self
+
+    def factor_ppm(self, relief_w: int) -> int:
+        """What one interval with so much relief counts, in millionths."""
+        return max((int(factor * PPM) for watts, factor in self.steps if relief_w >= watts), default=0)
+
+    @property
+    def threshold_ppm(self) -> int:
+        """The threshold, in millionths."""
+        return int(self.threshold * PPM)
 
 
 class TokenRule(Model):
@@ -104,11 +136,16 @@ class TimeRule(Model):
     """How long late energy of an interval waits for more of it, before the interval is restated."""
     restate_periods: Annotated[int, Field(ge=0, le=24)] = 2
     """How many settlement periods that are over may still be restated."""
+    day_ms: Annotated[int, Field(ge=1000, le=DAY_MS)] = DAY_MS
+    """After so long, intervals are alike again: the day of baselines. Shorter in a simulation, where it knows neither
+    days off nor the clock of `time_zone`."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if DAY_MS % self.interval_ms:
             raise mistake("an interval that divides the day")
+        if self.day_ms % self.interval_ms:
+            raise mistake("a day_ms of whole intervals")
         if self.period_ms is not None and self.period_ms % self.interval_ms:
             raise mistake("a settlement period of whole intervals")
         try:
@@ -126,3 +163,5 @@ class Rules(Model):
     tokens: TokenRule
     accounts: AccountRule
     rights: Annotated[tuple[RightPrice, ...], Listed] = ()
+    congestion: CongestionRule | None = None
+    """None: relieving a branch is not paid."""

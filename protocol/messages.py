@@ -41,6 +41,8 @@ class MessageType(StrEnum):
     CORRECTION = "correction"
     RESTATEMENT = "restatement"
     ADJUSTMENT = "adjustment"
+    EVENT = "event"
+    CANCELLATION = "cancellation"
     RECEIPT = "receipt"
     REFUSAL = "refusal"
     STATEMENT = "statement"

@@ -44,6 +44,18 @@ class RefusalCode(IntEnum):
     """The words of an energy register that the profile has are not there, or of one that it has not are."""
     WORDS_UNREADABLE = 36
     """The words of an energy register spell no number, or not one for each reading."""
+    # -- What an event says.
+    NOT_AHEAD = 40
+    """The event to call, or to cancel, has begun."""
+    NO_SUCH_WINDOW = 41
+    """Not of whole intervals, or longer than a day."""
+    UNKNOWN_BRANCH = 42
+    NOT_RESPONDING = 43
+    """Whoever is called does not take part in demand response."""
+    TOO_MANY_CALLED = 44
+    """By all events at that time together."""
+    NO_SUCH_EVENT = 45
+    """It was never called, was cancelled, or is over."""
     # -- What a purchase says.
     UNKNOWN_PARTICIPANT = 50
     NOT_THEIR_PARTICIPANT = 51

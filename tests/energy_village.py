@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aggregator.chains.known import Known
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import FindingKind
 from aggregator.chains.flows import CalledEvent, Carried, Flows, Parcel, PipeParcel
@@ -97,7 +98,7 @@ class Days:
     def close(self, events: Sequence[CalledEvent] = (), **energy_wh: int) -> Flows:
         """Work out the next interval, and let the one after it inherit."""
         start_ms = self.next_ms
-        flows = self.physics(self.region, self.interval, self.energies(**energy_wh), self.carried, events)
+        flows = self.physics(self.region, self.interval, Known(self.energies(**energy_wh), self.carried, tuple(events)))
         pipes: dict[str, Sequence[tuple[int, PipeParcel]]] = dict(self.carried.pipes)
         for sent in flows.sent:
             pipes[sent.pipe] = [*pipes.get(sent.pipe, ()), (start_ms, sent)]

@@ -105,9 +105,13 @@ class SettledPeriods:
         if start_ms is None:
             return None
         rules, rows = self._region().rules_at(start_ms), self._analysis.rows.of(start_ms)
-        earned = tokens_of_all([row.deeds for row in rows], rules.carbon, rules.tokens)
+        settled = {participant: one for (start, participant), one in self._settled.items() if start == start_ms}
+        former = {participant: one.tokens for participant, one in settled.items()}
+        deeds = [
+            replace(row.deeds, relief_tokens=settled.get(row.participant, Settled()).relief_tokens) for row in rows
+        ]
+        earned = tokens_of_all(deeds, rules.carbon, rules.tokens)
         tokens = {row.participant: one for row, one in zip(rows, earned, strict=True)}
-        former = {participant: one.tokens for (start, participant), one in self._settled.items() if start == start_ms}
         changes, movements, leaves = [], list[Movement](), list[bytes]()
         for participant in sorted({*tokens, *former}):
             before, after = former.get(participant, 0), tokens.get(participant, 0)

@@ -8,25 +8,25 @@ period, everybody's factors of the last one, and of the ones before it that may 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
+from aggregator.chains.baselines import Baselines
 from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
+from aggregator.chains.comparing import first_difference
 from aggregator.chains.data import DataChain
+from aggregator.chains.deeds import deeds_of, not_believed
 from aggregator.chains.factor_rows import FactorRows
 from aggregator.chains.flows import Flows
-from aggregator.chains.interval_energy import Energies, energies_root
-from aggregator.chains.origin import first_difference, participant_energy
-from aggregator.chains.restatement import (
-    Restatement,
-    StatedFlows,
-    deeds_of,
-    differences,
-    flows_digest,
-    horizon_after,
-)
+from aggregator.chains.interval_energy import energies_root
+from aggregator.chains.known import Known, inherited_leaf
+from aggregator.chains.operation import OperationChain
+from aggregator.chains.origin import false_energy
+from aggregator.chains.progress import AnalysisTotals, Cursor
+from aggregator.chains.restatement import Restatement, StatedFlows, deeds_digest, differences, horizon_after
 from aggregator.chains.results import IntervalResult, PeriodFactors
+from aggregator.chains.stores import Stores
 from aggregator.economy.periods import Period
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
@@ -42,30 +42,8 @@ SUMS_TABLE: Final = 31
 STATED_TABLE: Final = 33
 TOTALS_TABLE: Final = 36
 
-Recompute = Callable[[Region, Interval, Energies], Flows]
+Recompute = Callable[[Region, Interval, Known], Flows]
 """The physics of an interval, as this node reckons it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """What analysis has closed so far."""
-
-    next_interval_ms: int
-    period_start_ms: int
-    """Start of the period whose factors are due next."""
-    intervals: int = 0
-    periods: int = 0
-    factors_root: bytes = b""
-    """Root over the last period's factors; payment rests on it."""
-    factors_start_ms: int = 0
-    factors_end_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class AnalysisTotals:
-    """Counts since genesis."""
-
-    restatements: int = 0
 
 
 class AnalysisChain:
@@ -83,6 +61,7 @@ class AnalysisChain:
         journal: Journal,
         region: Callable[[], Region],
         data: DataChain,
+        operation: OperationChain,
         *,
         recompute: Recompute,
         settled_periods: Callable[[], int],
@@ -97,6 +76,7 @@ class AnalysisChain:
         self._settled_periods = settled_periods
         self._region = region
         self._data = data
+        self._operation = operation
         self._recompute = recompute
         spell_cursor, read_cursor = flat(Cursor)
         self._cursor: Table[int, Cursor] = Table(CURSOR_TABLE, journal, spell=spell_cursor, read=read_cursor)
@@ -107,6 +87,7 @@ class AnalysisChain:
         spell_totals, read_totals = flat(AnalysisTotals)
         self._totals: Table[int, AnalysisTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
         self.rows = FactorRows(journal)
+        self._stores, self._baselines = Stores(journal), Baselines(journal)
         self.factors = self.rows.last
         self.tables: Mapping[int, Table[Any, Any]] = {
             CURSOR_TABLE: self._cursor,
@@ -114,6 +95,8 @@ class AnalysisChain:
             STATED_TABLE: self.stated,
             TOTALS_TABLE: self._totals,
             **self.rows.tables,
+            **self._stores.tables,
+            **self._baselines.tables,
         }
 
     @property
@@ -190,19 +173,28 @@ class AnalysisChain:
         Raises:
             Refused: it is not due, or this node reckons otherwise.
         """
-        energies: Energies
         match record.message:
             case IntervalResult() as result:
-                due, energies = self.due_interval(), self._data.energy_of(result.start_ms)
+                due = self.due_interval()
+                known = self.known(_span(result))
             case Restatement() as result:
-                due, energies = self.due_restatement(), self._known_now(result)
+                due, known = self.due_restatement(), self._known_now(result)
             case _:
                 return
         if due is None or (due.start_ms, due.end_ms) != (result.start_ms, result.end_ms):
             raise Refused(RefusalCode.OUT_OF_TURN, f"the interval due is {due}, not the one from {result.start_ms}")
-        difference = first_difference(result.flows, self._recompute(self._region(), due, energies))
+        difference = first_difference(result.flows, self._recompute(self._region(), due, known))
         if difference:
             raise Refused(RefusalCode.RESULT_DIFFERS, difference)
+
+    def known(self, interval: Interval) -> Known:
+        """All that the physics of the interval that is closed next rests on."""
+        region = self._region()
+        return Known(
+            self._data.energy_of(interval.start_ms),
+            self._stores.carried(region.grid, interval),
+            self._baselines.called(region, interval, self._operation.on(interval)),
+        )
 
     def factor_rows(self) -> list[FactorRow]:
         """The factors of the period that is due, as they follow from everybody's sums."""
@@ -216,86 +208,95 @@ class AnalysisChain:
         for participant, sums in self.sums.items():
             if not 0 <= sums.clean_wh <= sums.used_wh:
                 yield f"{participant} used {sums.clean_wh} Wh of clean energy out of {sums.used_wh} Wh"
-            if min(sums.amounts) < 0:
+            if not 0 <= sums.clean_heat_wh <= sums.heat_wh:
+                yield f"{participant} used {sums.clean_heat_wh} Wh of clean heat out of {sums.heat_wh} Wh"
+            if min(replace(sums, relief_ppm=0).amounts) < 0:
                 yield f"{participant} did less than nothing in the running period"
 
     def _close_interval(self, result: IntervalResult, block: BlockTime) -> Iterable[bytes]:
         due = self.due_interval()
         if due is None or (due.start_ms, due.end_ms) != (result.start_ms, result.end_ms):
             raise Refused(RefusalCode.OUT_OF_TURN, f"the interval due is {due}, not the one from {result.start_ms}")
-        region = self._region()
-        self._check_energy(result.flows, self._data.energy_of(due.start_ms))
-        for participant, deeds in deeds_of(result.flows.participants, region).items():
+        region, known = self._region(), self.known(due)
+        if wrong := false_energy(region, result.flows, known.energies):
+            raise Refused(RefusalCode.RESULT_DIFFERS, wrong)
+        done = deeds_of(region, due, result.flows, known)
+        for participant, deeds in done.sums.items():
             self._put_sums(participant, (self.sums.get(participant) or PeriodSums()).plus(deeds))
         leaves = self._data.close_interval(due.start_ms, block.height)
+        self._stores.close(region.grid, due, result.flows)
+        called = {name for _, event in self._operation.on(due) for name in event.participants or region.responding}
+        self._baselines.close(region, due, known.energies, called | not_believed(region, result.flows))
+        self._operation.close_interval(due.end_ms)
+        leaves += done.leaves
         if region.can_restate:
-            self.stated.put(due.start_ms, StatedFlows(flows_digest(result.flows.participants)))
+            leaves += inherited_leaf(due.start_ms, known)
+            self.stated.put(due.start_ms, StatedFlows(deeds_digest(done.sums), known.inherited_digest))
         cursor = self.cursor
         self._cursor.put(0, replace(cursor, next_interval_ms=due.end_ms, intervals=cursor.intervals + 1))
         if due.end_ms >= self.period.span.end_ms:
             self._data.move_horizon(horizon_after(self.period, region))
         return leaves
 
-    def _check_energy(self, flows: Flows, energies: Energies) -> None:
-        """See that a result says of energy what the data chain says, and gives every watt-hour an origin."""
-        expected = participant_energy(self._region(), energies)
-        given = {
-            (flow.participant, flow.carrier): replace(flow, origin_wh=(), carbon_mg=0) for flow in flows.participants
-        }
-        if len(given) != len(flows.participants) or given != expected:
-            raise Refused(RefusalCode.RESULT_DIFFERS, "energy other than the data chain's")
-        for flow in flows.participants:
-            if sum(energy for _, energy in flow.origin_wh) != flow.imported_wh:
-                raise Refused(RefusalCode.RESULT_DIFFERS, f"{flow.participant}: the origins do not sum to the import")
-
-    def _known_now(self, restatement: Restatement) -> Energies:
-        """The energy that a restatement is about, having seen that it continues what was stated last."""
+    def _known_now(self, restatement: Restatement) -> Known:
+        """What a restatement is about, having seen that it continues what was stated last."""
         start = restatement.start_ms
         energies = self._data.restated(start, restatement.former_energies)
-        if self.stated[start].digest != flows_digest(restatement.former_participants):
-            raise Refused(RefusalCode.OTHER_PAST, f"other flows were stated last for the interval from {start}")
+        stated = self.stated[start]
+        if stated.deeds != deeds_digest(restatement.former_deeds):
+            raise Refused(RefusalCode.OTHER_PAST, f"other deeds were stated last for the interval from {start}")
+        if stated.inherited != restatement.inherited.inherited_digest:
+            raise Refused(RefusalCode.OTHER_PAST, f"the interval from {start} inherited something else")
         if energies_root(energies) != restatement.energies_root:
             raise Refused(RefusalCode.RESULT_DIFFERS, f"more, or less, is known of the interval from {start}")
-        return energies
+        return replace(restatement.inherited, energies=energies)
 
     def _restate(self, restatement: Restatement, block: BlockTime) -> Iterable[bytes]:
         due, start = self.due_restatement(), restatement.start_ms
         if due is None or (due.start_ms, due.end_ms) != (start, restatement.end_ms):
             raise Refused(RefusalCode.OUT_OF_TURN, f"the interval to restate is {due}, not the one from {start}")
-        energies = self._known_now(restatement)
-        self._check_energy(restatement.flows, energies)
-        region = self._region()
-        before, after = (
-            deeds_of(flows, region) for flows in (restatement.former_participants, restatement.flows.participants)
-        )
-        leaves = self._data.restate_interval(start, energies, block.height)
-        leaves += self._change_period(start, differences(before, after))
-        self.stated.put(start, StatedFlows(flows_digest(restatement.flows.participants)))
+        known, region = self._known_now(restatement), self._region()
+        if wrong := false_energy(region, restatement.flows, known.energies):
+            raise Refused(RefusalCode.RESULT_DIFFERS, wrong)
+        done = deeds_of(region, due, restatement.flows, known)
+        leaves = self._data.restate_interval(start, known.energies, block.height)
+        leaves += inherited_leaf(start, known) + done.leaves
+        leaves += self._change_period(start, differences(restatement.former_deeds, done.sums))
+        self.stated.put(start, replace(self.stated[start], deeds=deeds_digest(done.sums)))
         self._totals.put(0, AnalysisTotals(self.totals.restatements + 1))
         return leaves
 
     def _change_period(self, interval_ms: int, deltas: Mapping[str, PeriodSums]) -> list[bytes]:
-        """Let the restatement of an interval change its period's sums, and the factors, if there are any yet."""
-        period = self._region().period_of(interval_ms)
+        """Let the restatement of an interval change its period's sums, and the factors, if there are any yet.
+
+        Relief is not settled by period: what changes of it counts in the running one.
+        """
+        period, nothing = self._region().period_of(interval_ms), PeriodSums()
         start = period.span.start_ms
-        is_drawn_up = start in self.rows.periods
-        if is_drawn_up and deltas:
-            self.rows.count_restatement(start)
-        leaves = []
+        if start not in self.rows.periods:
+            return [self._change_sums(interval_ms, *changed) for changed in deltas.items()]
+        leaves, is_changed = [], False
         for participant, delta in deltas.items():
-            if not is_drawn_up:
-                restated = RestatedDeeds(
-                    participant, interval_ms, start, self.sums.get(participant) or PeriodSums(), delta
-                )
-                self._put_sums(participant, restated.after)
-            else:
+            kept, relief = replace(delta, relief_ppm=0), PeriodSums(relief_ppm=delta.relief_ppm)
+            if kept != nothing:
                 row = self.rows.row(start, participant)
-                before = row.sums if row else PeriodSums()
-                after = self._row(participant, before.plus(delta), period)
-                restated = RestatedDeeds(participant, interval_ms, start, before, delta, row, after)
+                before = row.sums if row else nothing
+                after = self._row(participant, before.plus(kept), period)
+                leaves.append(RestatedDeeds(participant, interval_ms, start, before, kept, row, after).leaf)
                 self.rows.restate(after)
-            leaves.append(restated.leaf)
+                is_changed = True
+            if relief != nothing:
+                leaves.append(self._change_sums(interval_ms, participant, relief))
+        if is_changed:
+            self.rows.count_restatement(start)
         return leaves
+
+    def _change_sums(self, interval_ms: int, participant: str, delta: PeriodSums) -> bytes:
+        """Change somebody's sums of the running period; the leaf says so."""
+        before = self.sums.get(participant) or PeriodSums()
+        restated = RestatedDeeds(participant, interval_ms, self.cursor.period_start_ms, before, delta)
+        self._put_sums(participant, restated.after)
+        return restated.leaf
 
     def _row(self, participant: str, sums: PeriodSums, period: Period) -> FactorRow:
         region = self._region()
@@ -334,3 +335,7 @@ class AnalysisChain:
             ),
         )
         return leaves
+
+
+def _span(result: IntervalResult | Restatement) -> Interval:
+    return Interval(start_ms=UnixMs(result.start_ms), end_ms=UnixMs(result.end_ms))

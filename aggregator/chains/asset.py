@@ -142,6 +142,30 @@ class Region:
         return frozenset(apart)
 
     @cached_property
+    def operators(self) -> Mapping[str, str]:
+        """Whose each converter is, by its first input: what it burns, they emit."""
+        return {one.id: self.meters[one.inputs[0]].meter.participant for one in self.grid.converters}
+
+    @cached_property
+    def responding(self) -> tuple[str, ...]:
+        """Everybody who takes part in demand response, in the order of their names."""
+        return tuple(sorted(participant.id for participant in self.grid.participants if participant.responds))
+
+    @cached_property
+    def electric_max_w(self) -> Mapping[str, int]:
+        """What a participant's electric connections carry together."""
+        watts = dict.fromkeys(self.participants, 0)
+        for meter in self.grid.meters:
+            if not meter.branch and self.carriers[meter.node] is Carrier.ELECTRICITY:
+                watts[meter.participant] += meter.power_max_w
+        return watts
+
+    @cached_property
+    def lines(self) -> frozenset[str]:
+        """Every power line."""
+        return frozenset(branch.id for branch in self.grid.branches)
+
+    @cached_property
     def clean_ppm(self) -> Mapping[Source, int]:
         """How much of each source is clean; what is not here is not."""
         return {generator.source: generator.clean_share_ppm for generator in self.grid.generators}

@@ -5,8 +5,10 @@ These are the rows that the analysis chain keeps and states; its rules are in `a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from operator import add, attrgetter, neg
 
 from aggregator.economy.factors import Demand, Supply
 from aggregator.economy.periods import Period
@@ -21,28 +23,35 @@ class PeriodSums:
     """What one participant did so far in the running settlement period."""
 
     used_wh: int = 0
+    """Electricity."""
     clean_wh: int = 0
     fed_in_wh: int = 0
+    """Electricity and heat."""
     emitted_mg: int = 0
+    heat_wh: int = 0
+    clean_heat_wh: int = 0
+    response_wh: int = 0
+    """Less than their baseline, in called events."""
+    relief_ppm: int = 0
+    """Factors for relieving congested branches. It may be below 0: what a restatement takes from a period whose factors
+    are drawn up, it takes from the running one."""
 
     def plus(self, more: PeriodSums) -> PeriodSums:
         """With more of each; a difference may be below 0."""
-        return PeriodSums(
-            self.used_wh + more.used_wh,
-            self.clean_wh + more.clean_wh,
-            self.fed_in_wh + more.fed_in_wh,
-            self.emitted_mg + more.emitted_mg,
-        )
+        return PeriodSums(*map(add, self.amounts, more.amounts))
 
     @property
     def negated(self) -> PeriodSums:
         """What takes these away."""
-        return PeriodSums(-self.used_wh, -self.clean_wh, -self.fed_in_wh, -self.emitted_mg)
+        return PeriodSums(*map(neg, self.amounts))
 
     @property
     def amounts(self) -> list[int]:
         """All of them, in their order."""
-        return [self.used_wh, self.clean_wh, self.fed_in_wh, self.emitted_mg]
+        return list(_amounts(self))
+
+
+_amounts: Callable[[PeriodSums], tuple[int, ...]] = attrgetter(*(field.name for field in fields(PeriodSums)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,10 @@ class FactorRow:
     fed_in_wh: int
     used_wh: int
     clean_wh: int
+    heat_wh: int = 0
+    clean_heat_wh: int = 0
+    response_wh: int = 0
+    relief_ppm: int = 0
     supply_factor: str | None = None
     """Equation (1), spelled by `spell_fraction`; none where nothing was supplied under a permit."""
     demand_factor: str | None = None
@@ -65,15 +78,31 @@ class FactorRow:
     @property
     def sums(self) -> PeriodSums:
         """What the participant did."""
-        return PeriodSums(self.used_wh, self.clean_wh, self.fed_in_wh, self.emitted_mg)
+        return PeriodSums(
+            used_wh=self.used_wh,
+            clean_wh=self.clean_wh,
+            fed_in_wh=self.fed_in_wh,
+            emitted_mg=self.emitted_mg,
+            heat_wh=self.heat_wh,
+            clean_heat_wh=self.clean_heat_wh,
+            response_wh=self.response_wh,
+            relief_ppm=self.relief_ppm,
+        )
 
     @property
     def deeds(self) -> Deeds:
-        """What the factors follow from: whoever fed nothing in, or has no permit, is not measured as a supplier."""
-        is_measured = self.permitted_mg and self.fed_in_wh
+        """What the factors follow from: whoever did nothing, or has no permit, is not measured as a supplier."""
+        is_measured = self.permitted_mg and (self.fed_in_wh or self.emitted_mg)
+        demand = Demand(
+            electricity_wh=self.used_wh,
+            clean_electricity_wh=self.clean_wh,
+            heat_wh=self.heat_wh,
+            clean_heat_wh=self.clean_heat_wh,
+            response_wh=self.response_wh,
+        )
         return Deeds(
             supply=Supply(emitted_mg=self.emitted_mg, permitted_mg=self.permitted_mg) if is_measured else None,
-            demand=Demand(electricity_wh=self.used_wh, clean_electricity_wh=self.clean_wh) if self.used_wh else None,
+            demand=demand if self.used_wh or self.heat_wh or self.response_wh else None,
         )
 
     @property
@@ -98,6 +127,10 @@ def row_of(participant: str, sums: PeriodSums, period: Period, permit_mg: int, r
         fed_in_wh=sums.fed_in_wh,
         used_wh=sums.used_wh,
         clean_wh=sums.clean_wh,
+        heat_wh=sums.heat_wh,
+        clean_heat_wh=sums.clean_heat_wh,
+        response_wh=sums.response_wh,
+        relief_ppm=sums.relief_ppm,
     )
     return with_factors(row, rule)
 

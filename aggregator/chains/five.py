@@ -44,15 +44,16 @@ def wire(region: str, recompute: Recompute) -> Five:
     journal = Journal()
     asset = AssetChain(journal)
     data = DataChain(journal, lambda: asset.region)
+    operation = OperationChain(journal, lambda: asset.region)
     analysis = AnalysisChain(
         journal,
         lambda: asset.region,
         data,
+        operation,
         recompute=recompute,
         settled_periods=lambda: payment.totals.periods,
         to_adjust=lambda: payment.to_adjust,
     )
-    operation = OperationChain()
     payment = PaymentChain(journal, lambda: asset.region, analysis)
     statements = Statements(journal, asset, analysis, payment)
     ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of, statements)

@@ -161,7 +161,7 @@ class Flows:
             [_balance_row(balance) for balance in self.balances],
             [[flow.converter, flow.input_wh, flow.output_wh, flow.burned_mg] for flow in self.converters],
             [_storage_row(storage) for storage in self.storages],
-            [[sent.pipe, sent.is_forward, *_spell_parcel(sent.parcel)] for sent in self.sent],
+            [[sent.pipe, sent.is_forward, *spell_parcel(sent.parcel)] for sent in self.sent],
             [[flow.event, flow.loading_ppm, [list(share) for share in flow.relieving_ppm]] for flow in self.events],
             spell_findings(self.findings),
         ]
@@ -269,8 +269,18 @@ def _read_source(value: Value) -> tuple[Source, int]:
     return SOURCES[uint(number, "source", len(SOURCES) - 1)], uint(energy_wh, "energy")
 
 
-def _spell_parcel(parcel: Parcel) -> list[Value]:
+def spell_parcel(parcel: Parcel) -> list[Value]:
+    """A parcel's two fields."""
     return [_spell_mix(parcel.mix_wh), parcel.carbon_mg]
+
+
+def read_parcel(mix: Value, carbon: Value) -> Parcel:
+    """Read a parcel.
+
+    Raises:
+        EncodingError: it is none.
+    """
+    return Parcel(_read_mix(mix), uint(carbon, "carbon"))
 
 
 def _read_branch(value: Value) -> BranchFlow:
@@ -297,18 +307,22 @@ def _read_converter(value: Value) -> ConverterFlow:
 
 
 def _storage_row(storage: StorageContent) -> Value:
-    return [storage.storage, storage.charged_wh, storage.discharged_wh, *_spell_parcel(storage.content)]
+    return [storage.storage, storage.charged_wh, storage.discharged_wh, *spell_parcel(storage.content)]
 
 
 def _read_storage(value: Value) -> StorageContent:
     storage, charged, discharged, mix, carbon = row(value, "storage", 5)
-    content = Parcel(_read_mix(mix), uint(carbon, "carbon"))
-    return StorageContent(name(storage, "storage"), uint(charged, "charged"), uint(discharged, "discharged"), content)
+    return StorageContent(
+        name(storage, "storage"),
+        uint(charged, "charged"),
+        uint(discharged, "discharged"),
+        read_parcel(mix, carbon),
+    )
 
 
 def _read_sent(value: Value) -> PipeParcel:
     pipe, is_forward, mix, carbon = row(value, "sent", 4)
-    return PipeParcel(name(pipe, "pipe"), flag(is_forward, "forward"), Parcel(_read_mix(mix), uint(carbon, "carbon")))
+    return PipeParcel(name(pipe, "pipe"), flag(is_forward, "forward"), read_parcel(mix, carbon))
 
 
 def _read_event(value: Value, rows_max: int) -> EventFlow:

@@ -1,37 +1,157 @@
-"""The operation chain: quotes, contracts and their state, verdicts, dispatch.
+"""The operation chain: demand-response events; later quotes, contracts and their state, verdicts, dispatch.
 
-Kinds of record: none yet; trading comes with its own issue. The chain is here, with its log and its root in every
-block, so that the first contract needs no new genesis. Feeds: payment.
+Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun). State: the events
+whose intervals analysis has not all closed, and counts. Feeds: analysis, payment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final
 
+from aggregator.chains.asset import Region
+from aggregator.chains.events import Cancellation, ResponseEvent
+from aggregator.chains.flows import EVENTS_MAX
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
-from aggregator.ledger.table import Table
+from aggregator.ledger.table import Journal, Table, flat
+from protocol.canonical import Value
 from protocol.checkpoint import ChainName
+from protocol.messages import MessageType
+from protocol.refusals import RefusalCode, Refused
+from protocol.units import Interval
+
+EVENTS_TABLE: Final = 40
+TOTALS_TABLE: Final = 41
+
+CALLED_MAX: Final = 100_000
+"""Participants that may be called at a time, by all events together: what an interval's record has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that was called."""
+
+    start_ms: int
+    end_ms: int
+    branch: str
+    participants: tuple[str, ...]
+    """Empty: all that respond."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationTotals:
+    """Counts since genesis."""
+
+    called: int = 0
+    """An event's number is the count with it."""
+    cancelled: int = 0
+
+
+CalledFor = tuple[int, Event]
+"""Number of an event, and the event."""
 
 
 class OperationChain:
-    """What participants agree on."""
+    """What participants agree on, and are called for."""
 
     name = ChainName.OPERATION
-    decoders: ClassVar[Decoders] = {}
-    tables: ClassVar[Mapping[int, Table[Any, Any]]] = {}
+    decoders: ClassVar[Decoders] = {
+        MessageType.EVENT: ResponseEvent.decode,
+        MessageType.CANCELLATION: Cancellation.decode,
+    }
+
+    def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
+        """Nobody is called."""
+        self._region = region
+        self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
+        """By number; those that are over are forgotten, once their last interval is closed."""
+        spell, read = flat(OperationTotals)
+        self._totals: Table[int, OperationTotals] = Table(TOTALS_TABLE, journal, spell=spell, read=read)
+        self.tables: Mapping[int, Table[Any, Any]] = {EVENTS_TABLE: self.events, TOTALS_TABLE: self._totals}
+
+    @property
+    def totals(self) -> OperationTotals:
+        """Counts since genesis."""
+        return self._totals.get(0) or OperationTotals()
+
+    def on(self, interval: Interval) -> list[CalledFor]:
+        """The events that are on in an interval, in the order of their numbers."""
+        return [(number, event) for number, event in self.events.items() if _meet(event, interval)]
+
+    def close_interval(self, end_ms: int) -> None:
+        """Forget the events that are over, now that analysis has closed every interval until `end_ms`."""
+        for number in [number for number, event in self.events.items() if event.end_ms <= end_ms]:
+            self.events.remove(number)
 
     def begin_block(self, block: BlockTime) -> None:
         """Time alone changes nothing here."""
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """No type of record leads here."""
-        raise AssertionError(f"no rule for {record.type}")
+        """Call an event, or take one back.
+
+        Raises:
+            Refused: see the codes 40 to 45.
+        """
+        match record.message:
+            case ResponseEvent() as called:
+                self._call(called, block)
+            case Cancellation() as cancellation:
+                self._cancel(cancellation, block)
+        return ()
 
     def vet(self, record: Record) -> None:
         """The rule says it all; there is no physics here."""
 
     def broken_invariants(self) -> Iterable[str]:
-        """Nothing can be broken where nothing is kept."""
-        return ()
+        """Every event is one that was called."""
+        for number, event in self.events.items():
+            if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
+                yield f"event {number} was never called, or has no window"
+
+    def _call(self, called: ResponseEvent, block: BlockTime) -> None:
+        region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)
+        rule = region.rules.time
+        if event.start_ms < block.time_ms:
+            raise Refused(RefusalCode.NOT_AHEAD, f"it begins at {event.start_ms}, and it is {block.time_ms} already")
+        span_ms = event.end_ms - event.start_ms
+        if event.start_ms % rule.interval_ms or event.end_ms % rule.interval_ms or not 0 < span_ms <= rule.day_ms:
+            detail = f"from {event.start_ms} until {event.end_ms}: whole intervals, and a day at most, are asked for"
+            raise Refused(RefusalCode.NO_SUCH_WINDOW, detail)
+        if event.branch and event.branch not in region.lines:
+            raise Refused(RefusalCode.UNKNOWN_BRANCH, f"no power line {event.branch} on the asset chain")
+        others = [name for name in event.participants if name not in region.responding]
+        if others:
+            raise Refused(RefusalCode.NOT_RESPONDING, f"{others[0]} does not take part in demand response")
+        window = Interval(start_ms=event.start_ms, end_ms=event.end_ms)  # type: ignore[arg-type]
+        meanwhile = [other for _, other in self.on(window)]
+        count = sum(len(one.participants or region.responding) for one in (event, *meanwhile))
+        if len(meanwhile) >= EVENTS_MAX or count > CALLED_MAX:
+            detail = f"with {len(meanwhile)} others at that time, {count} participants would be called"
+            raise Refused(RefusalCode.TOO_MANY_CALLED, detail)
+        totals = replace(self.totals, called=self.totals.called + 1)
+        self._totals.put(0, totals)
+        self.events.put(totals.called, event)
+
+    def _cancel(self, cancellation: Cancellation, block: BlockTime) -> None:
+        event = self.events.get(cancellation.event)
+        if event is None:
+            raise Refused(RefusalCode.NO_SUCH_EVENT, f"there is no event {cancellation.event}, or it is over")
+        if event.start_ms < block.time_ms:
+            raise Refused(RefusalCode.NOT_AHEAD, f"event {cancellation.event} began at {event.start_ms}")
+        self.events.remove(cancellation.event)
+        self._totals.put(0, replace(self.totals, cancelled=self.totals.cancelled + 1))
+
+
+def _meet(event: Event, interval: Interval) -> bool:
+    return event.start_ms < interval.end_ms and interval.start_ms < event.end_ms
+
+
+def _spell_event(event: Event) -> Value:
+    return [event.start_ms, event.end_ms, event.branch, list(event.participants)]
+
+
+def _read_event(value: Value) -> Event:
+    start_ms, end_ms, branch, participants = value
+    return Event(start_ms, end_ms, branch, tuple(participants))

@@ -1,21 +1,18 @@
-"""What a result may claim about an interval: exact sums of energy, and physics within one quantum."""
+"""What a result may claim about an interval's energy: exactly what meters counted, each watt-hour with an origin."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from aggregator.chains.asset import Region
 from aggregator.chains.flows import CARRIERS, Flows, Mix, ParticipantFlow
-from aggregator.chains.interval_energy import Energies
+from aggregator.chains.interval_energy import Energies, IntervalEnergy
 from config.carriers import Carrier
-from config.grid_model import Source
 from protocol.units import PPM
 
-QUANTUM_WH: Final = 1
-QUANTUM_W: Final = 1
-QUANTUM_PPM: Final = 10
-"""How far two honest nodes' physics may lie apart, in the units of the record."""
+NO_ENERGY: Final = IntervalEnergy()
 
 
 def participant_energy(region: Region, energies: Energies) -> dict[tuple[str, Carrier], ParticipantFlow]:
@@ -44,19 +41,70 @@ def clean_wh(mix: Mix, region: Region) -> int:
     return sum(energy * region.clean_ppm.get(source, 0) for source, energy in mix) // PPM
 
 
-def first_difference(theirs: Flows, ours: Flows) -> str | None:
-    """Where two nodes' physics lie further apart than one quantum, in words; None where they agree."""
-    for flow, own in zip(theirs.participants, ours.participants, strict=False):
-        got, want = dict(flow.origin_wh), dict(own.origin_wh)
-        for source in Source:
-            if abs(got.get(source, 0) - want.get(source, 0)) > QUANTUM_WH:
-                return f"{flow.participant}: {got.get(source, 0)} Wh of {source}, here {want.get(source, 0)} Wh"
-    if [branch.branch for branch in theirs.branches] != [branch.branch for branch in ours.branches]:
-        return "other branches than the grid has"
-    for branch, own_branch in zip(theirs.branches, ours.branches, strict=True):
-        apart_ppm = abs(branch.loading_ppm - own_branch.loading_ppm)
-        if abs(branch.flow_w - own_branch.flow_w) > QUANTUM_W or apart_ppm > QUANTUM_PPM:
-            return f"{branch.branch}: {branch.flow_w} W, here {own_branch.flow_w} W"
-    if theirs.findings != ours.findings:
-        return "other findings"
-    return None
+def net_electricity_wh(region: Region, energies: Energies) -> dict[str, int]:
+    """Electricity that everybody imported − exported, their converters and storages included; who has none is left out.
+
+    This is what demand response is measured by: it does not matter which device behind a connection responded.
+    """
+    net_wh: dict[str, int] = {}
+    for name, energy in energies.items():
+        meter = region.meters[name].meter
+        if not meter.branch and region.carriers[meter.node] is Carrier.ELECTRICITY:
+            net_wh[meter.participant] = net_wh.get(meter.participant, 0) + energy.imported_wh - energy.exported_wh
+    return net_wh
+
+
+def false_energy(region: Region, flows: Flows, energies: Energies) -> str | None:
+    """Where a result says of energy something else than the data chain, or gives some no origin; None: nowhere."""
+    return next(_false_energies(region, flows, energies), None)
+
+
+def _false_energies(region: Region, flows: Flows, energies: Energies) -> Iterator[str]:
+    given = {(flow.participant, flow.carrier): replace(flow, origin_wh=(), carbon_mg=0) for flow in flows.participants}
+    if len(given) != len(flows.participants) or given != participant_energy(region, energies):
+        yield "energy other than the data chain's"
+    for flow in flows.participants:
+        if sum(energy for _, energy in flow.origin_wh) != flow.imported_wh:
+            yield f"{flow.participant}: the origins do not sum to the import"
+    converters = [(one.converter, one.input_wh, one.output_wh) for one in flows.converters]
+    if converters != list(_converter_energy(region, energies)):
+        yield "energy of converters other than the data chain's"
+    storages = [(one.storage, one.charged_wh, one.discharged_wh) for one in flows.storages]
+    if storages != list(_storage_energy(region, energies)):
+        yield "energy of storages other than the data chain's"
+    busy = [one for one in flows.balances if one.fed_in_wh or one.taken_wh]
+    balances = {one.carrier: (one.fed_in_wh, one.taken_wh) for one in busy}
+    if len(balances) != len(busy) or balances != _network_energy(region, energies):
+        yield "energy of networks other than the data chain's"
+    for one in flows.balances:
+        if one.fed_in_wh - one.taken_wh - one.losses_wh - one.rest_wh:
+            yield f"the balance of {one.carrier} does not add up"
+
+
+def _converter_energy(region: Region, energies: Energies) -> Iterator[tuple[str, int, int]]:
+    """Every converter with what its meters counted in and out, in the order of the grid file."""
+    for one in region.grid.converters:
+        taken_wh = sum(_row(energies, meter).imported_wh for meter in one.inputs)
+        yield one.id, taken_wh, sum(_row(energies, output.meter).exported_wh for output in one.outputs)
+
+
+def _storage_energy(region: Region, energies: Energies) -> Iterator[tuple[str, int, int]]:
+    """Every storage with what its meters counted in and out, in the order of the grid file."""
+    for one in region.grid.storages:
+        charged, discharged = _row(energies, one.charge_meter), _row(energies, one.discharge_meter)
+        yield one.id, charged.imported_wh, discharged.exported_wh
+
+
+def _network_energy(region: Region, energies: Energies) -> dict[Carrier, tuple[int, int]]:
+    """What was fed into each network and taken from it, by all meters but check meters; idle ones are left out."""
+    totals: dict[Carrier, tuple[int, int]] = {}
+    for name, energy in energies.items():
+        meter = region.meters[name].meter
+        if not meter.branch and (energy.imported_wh or energy.exported_wh):
+            fed_in, taken = totals.get(carrier := region.carriers[meter.node], (0, 0))
+            totals[carrier] = fed_in + energy.exported_wh, taken + energy.imported_wh
+    return totals
+
+
+def _row(energies: Energies, meter: str) -> IntervalEnergy:
+    return energies.get(meter) or NO_ENERGY

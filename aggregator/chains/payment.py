@@ -17,6 +17,7 @@ from aggregator.chains.adjusting import DueAdjustment, SettledPeriods, movement_
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
 from aggregator.chains.orders import ORDERS, Deal, deal_of
+from aggregator.chains.relief import DueRelief, Relief
 from aggregator.chains.restatement import PeriodAdjustment
 from aggregator.chains.results import PeriodSettlement
 from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
@@ -79,6 +80,8 @@ class DueSettlement:
     movements: tuple[Movement, ...]
     tokens: Mapping[str, int]
     """What everybody with factors earns, or owes if negative."""
+    relief: Mapping[str, DueRelief]
+    """What relieving congested branches brings to everybody with factors."""
 
     @property
     def minted(self) -> int:
@@ -92,8 +95,9 @@ class DueSettlement:
 
     @property
     def leaves(self) -> list[bytes]:
-        """One leaf per movement."""
-        return [movement_leaf(movement, self.start_ms) for movement in self.movements]
+        """One leaf per movement, and one per participant whose relief has added up to something else."""
+        moved = [movement_leaf(movement, self.start_ms) for movement in self.movements]
+        return moved + [due.leaf(self.start_ms) for due in self.relief.values() if due.is_news]
 
 
 class PaymentChain:
@@ -120,12 +124,14 @@ class PaymentChain:
         spell_rank, read_rank = flat(Rank)
         self.ranks: Table[str, Rank] = Table(RANKS_TABLE, journal, spell=spell_rank, read=read_rank)
         self._settled = SettledPeriods(journal, region, analysis)
+        self.relief = Relief(journal)
         self.tables: Mapping[int, Table[Any, Any]] = {
             ACCOUNTS_TABLE: self.accounts,
             TOTALS_TABLE: self._totals,
             RIGHTS_TABLE: self.rights,
             RANKS_TABLE: self.ranks,
             **self._settled.tables,
+            **self.relief.tables,
         }
 
     @property
@@ -155,13 +161,15 @@ class PaymentChain:
             return None
         rules = self._region().rules_at(cursor.factors_start_ms)
         rows = [row for _, row in self._analysis.factors.items()]
+        relief = {row.participant: self.relief.due(row.participant, row.relief_ppm, rules.congestion) for row in rows}
+        deeds = [replace(row.deeds, relief_tokens=relief[row.participant].tokens) for row in rows]
         movements: list[Movement] = []
-        everybody = tokens_of_all([row.deeds for row in rows], rules.carbon, rules.tokens)
+        everybody = tokens_of_all(deeds, rules.carbon, rules.tokens)
         for row, tokens in zip(rows, everybody, strict=True):
             movements += settle(self.balance(row.participant), tokens, rules.accounts.ceiling, row.participant)
         tokens_of = {row.participant: tokens for row, tokens in zip(rows, everybody, strict=True)}
         span = (cursor.factors_start_ms, cursor.factors_end_ms)
-        return DueSettlement(*span, cursor.factors_root, tuple(movements), tokens_of)
+        return DueSettlement(*span, cursor.factors_root, tuple(movements), tokens_of, relief)
 
     @property
     def to_adjust(self) -> int | None:
@@ -229,8 +237,12 @@ class PaymentChain:
         if given != (due.factors_root, due.minted, due.charged, root_of(leaves)):
             raise Refused(RefusalCode.RESULT_DIFFERS, "tokens other than those that follow from the factors")
         everybody = sorted({*self.accounts, *due.tokens})
-        settled = [(name, Settled(self.balance(name), due.tokens.get(name, 0))) for name in everybody]
+        earned = {name: one.tokens for name, one in due.relief.items()}
+        settled = [
+            (name, Settled(self.balance(name), due.tokens.get(name, 0), earned.get(name, 0))) for name in everybody
+        ]
         self._settled.keep(due.start_ms, settled)
+        self.relief.carry(due.relief.values())
         for movement in due.movements:
             self._post(movement)
         totals = self.totals

@@ -1,28 +1,32 @@
 """What compute nodes sign when an interval has to be stated once more: a restatement, and the adjustment it leads to.
 
 The state does not hold what an interval was closed with, only roots and digests of it. So a restatement carries the
-former energy and the former flows along: whoever judges it needs nothing but the record and the state.
+former energy, what everybody did, and what the interval inherited along: whoever judges it needs nothing but the record
+and the state.
 Format: docs/spec/este.cddl.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
 
 from aggregator.chains.asset import RESTATED_ROWS_MAX, Region
 from aggregator.chains.carbon import PeriodSums
 from aggregator.chains.flows import FIELDS as FLOWS_FIELDS
-from aggregator.chains.flows import Flows, ParticipantFlow, read_participants, spell_participants
+from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import Energies, read_energies, spell_energies
-from aggregator.chains.origin import clean_wh
+from aggregator.chains.known import Known, read_inherited
 from aggregator.chains.results import RESULT_BYTES_MAX
 from aggregator.economy.periods import Period
-from config.carriers import Carrier
-from protocol.canonical import decode, encode, fields_of
+from protocol.canonical import Value, decode, encode, fields_of
 from protocol.crypto import digest_of
-from protocol.fields import digest, uint
+from protocol.errors import EncodingError
+from protocol.fields import digest, items, name, row, uint
 from protocol.link import Link
+
+SUMS: Final = len(fields(PeriodSums))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,12 @@ class Restatement:
     end_ms: int
     former_energies: Energies
     """What it was closed, or restated, with last."""
-    former_participants: tuple[ParticipantFlow, ...]
-    """What was stated last."""
+    former_deeds: Mapping[str, PeriodSums]
+    """What everybody did in it, as stated last."""
     energies_root: bytes
     """Over all that is known now: late energy that comes after this was signed is not in it."""
+    inherited: Known
+    """What the interval was closed with, beside its energy: contents, parcels, events. It changes no more."""
     flows: Flows
 
     def encode(self) -> bytes:
@@ -48,10 +54,11 @@ class Restatement:
                 5: self.start_ms,
                 6: self.end_ms,
                 7: spell_energies(self.former_energies),
-                8: spell_participants(self.former_participants),
+                8: spell_deeds(self.former_deeds),
                 9: self.energies_root,
+                10: self.inherited.inherited(),
             }
-            | dict(enumerate(self.flows.spell(), start=10))
+            | dict(enumerate(self.flows.spell(), start=11))
         )
 
     @classmethod
@@ -61,17 +68,17 @@ class Restatement:
         Raises:
             EncodingError: not the one spelling of one.
         """
-        fields = fields_of(
-            decode(payload, size_max=RESULT_BYTES_MAX), tuple(range(1, 10 + FLOWS_FIELDS)), "restatement"
-        )
+        known = tuple(range(1, 11 + FLOWS_FIELDS))
+        fields = fields_of(decode(payload, size_max=RESULT_BYTES_MAX), known, "restatement")
         return cls(
             link=Link.from_fields(fields),
             start_ms=uint(fields[5], "start"),
             end_ms=uint(fields[6], "end"),
             former_energies=read_energies(fields[7], "former energies", RESTATED_ROWS_MAX),
-            former_participants=read_participants(fields[8], RESTATED_ROWS_MAX),
+            former_deeds=_read_deeds(fields[8]),
             energies_root=digest(fields[9], "energies root"),
-            flows=Flows.read([fields[key] for key in range(10, 10 + FLOWS_FIELDS)], RESTATED_ROWS_MAX),
+            inherited=read_inherited(fields[10], {}, RESTATED_ROWS_MAX),
+            flows=Flows.read([fields[key] for key in range(11, 11 + FLOWS_FIELDS)], RESTATED_ROWS_MAX),
         )
 
 
@@ -126,7 +133,10 @@ class PeriodAdjustment:
 class StatedFlows:
     """What was last said about an interval that may be restated."""
 
-    digest: bytes
+    deeds: bytes
+    """Digest of what everybody did."""
+    inherited: bytes
+    """Digest of what it was closed with, beside its energy."""
 
 
 def horizon_after(period: Period, region: Region) -> int:
@@ -138,27 +148,24 @@ def horizon_after(period: Period, region: Region) -> int:
     return start
 
 
-def flows_digest(flows: Iterable[ParticipantFlow]) -> bytes:
-    """What stays in the state of the flows that were stated last."""
-    return digest_of(encode(spell_participants(flows)))
+def deeds_digest(deeds: Mapping[str, PeriodSums]) -> bytes:
+    """What stays in the state of what was stated last."""
+    return digest_of(encode(spell_deeds(deeds)))
 
 
-def deeds_of(flows: Iterable[ParticipantFlow], region: Region) -> dict[str, PeriodSums]:
-    """What an interval's flows add to everybody's sums of its settlement period."""
-    deeds: dict[str, PeriodSums] = {}
-    for flow in flows:
-        deeds[flow.participant] = deeds.get(flow.participant, PeriodSums()).plus(_deeds(flow, region))
+def spell_deeds(deeds: Mapping[str, PeriodSums]) -> list[Value]:
+    """What everybody did in an interval, as records hold it."""
+    return [[participant, *deeds[participant].amounts] for participant in sorted(deeds)]
+
+
+def _read_deeds(value: Value) -> dict[str, PeriodSums]:
+    deeds = {}
+    for line in items(value, "former deeds", RESTATED_ROWS_MAX):
+        participant, *amounts = row(line, "former deeds", SUMS + 1)
+        deeds[name(participant, "participant")] = PeriodSums(*(uint(amount, "amount") for amount in amounts))
+    if spell_deeds(deeds) != value:
+        raise EncodingError("former deeds: each once, in the order of their names")
     return deeds
-
-
-def _deeds(flow: ParticipantFlow, region: Region) -> PeriodSums:
-    is_used = flow.carrier is Carrier.ELECTRICITY and flow.participant not in region.outside
-    return PeriodSums(
-        used_wh=flow.imported_wh if is_used else 0,
-        clean_wh=clean_wh(flow.origin_wh, region) if is_used else 0,
-        fed_in_wh=flow.exported_wh,
-        emitted_mg=flow.emitted_mg,
-    )
 
 
 def differences(before: Mapping[str, PeriodSums], after: Mapping[str, PeriodSums]) -> dict[str, PeriodSums]:

@@ -10,7 +10,7 @@ that was posted is taken back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aggregator.economy.accounts import Movement, MovementKind, settle
 
@@ -23,6 +23,8 @@ class Settled:
     """The balance before."""
     tokens: int = 0
     """Earned, or owed if negative."""
+    relief_tokens: int = 0
+    """What relief brought, before the cap. It stays: later changes of relief count in the period that runs then."""
 
     def closing(self, ceiling: int) -> int:
         """The balance after."""
@@ -44,13 +46,13 @@ def settle_again(
     Returns:
         The periods as they should have been, and the balance that follows.
     """
-    again = [Settled(periods[0].opening, tokens)]
+    again = [replace(periods[0], tokens=tokens)]
     openings = [*(period.opening for period in periods[1:]), balance]
     for i, (period, ceiling) in enumerate(zip(periods, ceilings, strict=True)):
         moved = openings[i] - period.closing(ceiling)
         opening = min(ceiling, again[i].closing(ceiling) + moved)  # what others gave may be too much now
         if i + 1 < len(periods):
-            again.append(Settled(opening, periods[i + 1].tokens))
+            again.append(replace(periods[i + 1], opening=opening))
     return again, opening
 
 

@@ -22,6 +22,8 @@ class Deeds:
     """None for whoever fed nothing in, or has no permit to be measured by."""
     demand: Demand | None
     """None for whoever used nothing."""
+    relief_tokens: int = 0
+    """Earned by relieving congested branches (`aggregator.economy.congestion`), before the cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ def factors_of(deeds: Deeds, rule: CarbonRule) -> Factors:
     )
 
 
-def tokens_of(factors: Factors, rule: TokenRule) -> int:
-    """Tokens awarded, or owed if negative, both roles together. Equation (3), and the cap over both."""
+def tokens_of(factors: Factors, rule: TokenRule, relief_tokens: int = 0) -> int:
+    """Tokens awarded, or owed if negative, both roles together. Equation (3), and the cap over all that is earned."""
     earned = [tokens_for(factor, rule) for factor in (factors.supply, factors.demand) if factor is not None]
-    award = min(rule.tokens_max, sum(tokens for tokens in earned if tokens > 0))
+    award = min(rule.tokens_max, relief_tokens + sum(tokens for tokens in earned if tokens > 0))
     return award + sum(tokens for tokens in earned if tokens < 0)

@@ -16,6 +16,7 @@ from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flows
 from aggregator.chains.interval_energy import Energies
+from aggregator.chains.known import Known
 from aggregator.grid import rows
 from aggregator.grid.believing import Believe, Estimate, as_metered
 from aggregator.grid.converters import ConverterPlan
@@ -53,16 +54,10 @@ class IntervalPhysics:
         self,
         region: Region,
         interval: Interval,
-        energies: Energies,
-        carried: Carried = NOTHING_CARRIED,
-        events: Sequence[CalledEvent] = (),
+        known: Known,
     ) -> Flows:
-        """Work out one interval.
-
-        Args:
-            carried: what it inherits from the intervals before.
-            events: demand response that is on in it.
-        """
+        """Work out one interval."""
+        energies, carried, events = known.energies, known.carried, known.events
         solved = self.solve(region, interval, energies, carried)
         balances, unbalanced = rows.balances(solved, interval)
         storages, impossible = self._stores.storages(solved.metered, solved.mix_taken, carried, interval)

@@ -48,6 +48,8 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.VALIDATOR,
             MessageType.EVIDENCE,
             MessageType.CORRECTION,
+            MessageType.EVENT,
+            MessageType.CANCELLATION,
         }
     ),
     Role.AGGREGATOR: frozenset(
@@ -58,6 +60,8 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.RESTATEMENT,
             MessageType.ADJUSTMENT,
             MessageType.EVIDENCE,
+            MessageType.EVENT,
+            MessageType.CANCELLATION,
         }
     ),
     Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),

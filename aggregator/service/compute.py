@@ -8,16 +8,17 @@ adjustment once a settled period is restated. Each step needs the block of the o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from aggregator.chains.analysis import Recompute
 from aggregator.chains.carbon import factor_leaf
+from aggregator.chains.deeds import deeds_of
 from aggregator.chains.five import Five
 from aggregator.chains.interval_energy import energies_root
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
 from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
-from aggregator.service.stated import LeafSource, energies_of, stated_of
+from aggregator.service.stated import LeafSource, flows_of, known_of
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
 from protocol.link import Link
@@ -62,7 +63,7 @@ class ComputeNode:
         interval = five.analysis.due_interval()
         if interval is None:
             return None
-        flows = self.physics(five.asset.region, interval, five.data.energy_of(interval.start_ms))
+        flows = self.physics(five.asset.region, interval, five.analysis.known(interval))
         return MessageType.INTERVAL, lambda link: IntervalResult(link, interval.start_ms, interval.end_ms, flows)
 
     def _factors(self, five: Five) -> Due | None:
@@ -84,14 +85,17 @@ class ComputeNode:
         interval = five.analysis.due_restatement()
         if interval is None:
             return None
-        start, end = interval.start_ms, interval.end_ms
-        former, stated = energies_of(self.history, five.data, start), stated_of(self.history, five.data, start)
+        start, end, region = interval.start_ms, interval.end_ms, five.asset.region
+        former = known_of(self.history, five.analysis, five.data, start)
+        stated = flows_of(self.history, five.data, start)
         if former is None or stated is None:
             return None  # this node's log does not reach back so far: another one's does
-        energies = five.data.restated(start, former)
-        flows = self.physics(five.asset.region, interval, energies)
-        root = energies_root(energies)
-        return MessageType.RESTATEMENT, lambda link: Restatement(link, start, end, former, stated, root, flows)
+        deeds = deeds_of(region, interval, stated, former).sums
+        known = replace(former, energies=five.data.restated(start, former.energies))
+        flows, root = self.physics(region, interval, known), energies_root(known.energies)
+        return MessageType.RESTATEMENT, lambda link: Restatement(
+            link, start, end, former.energies, deeds, root, replace(former, energies={}), flows
+        )
 
     def _adjustment(self, five: Five) -> Due | None:
         due = five.payment.due_adjustment()

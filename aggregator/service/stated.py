@@ -1,13 +1,15 @@
-"""What the state has forgotten of an interval, found again in the log: the meters' rows, and what was stated."""
+"""What the state has forgotten of an interval, found again in the log: what it was closed with, and what was stated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
+from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.data import DataChain
-from aggregator.chains.flows import ParticipantFlow
+from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import Energies, read_metered_leaf
+from aggregator.chains.known import NOTHING_INHERITED, Known, read_inherited_leaf
 from aggregator.chains.restatement import Restatement
 from aggregator.chains.results import IntervalResult
 from aggregator.ledger.record import RECORD_BYTES_MAX
@@ -36,12 +38,27 @@ def energies_of(source: LeafSource, data: DataChain, start_ms: int) -> Energies 
     return energies
 
 
-def stated_of(source: LeafSource, data: DataChain, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
-    """What was stated last of everybody in an interval; None where the log does not reach back so far.
+def known_of(source: LeafSource, analysis: AnalysisChain, data: DataChain, start_ms: int) -> Known | None:
+    """All that an interval was closed with, or restated last; None where the log does not reach back so far.
 
     It must be an interval that may be restated.
     """
-    stated: tuple[ParticipantFlow, ...] | None = None
+    energies = energies_of(source, data, start_ms)
+    if energies is None:
+        return None
+    known = Known(energies) if analysis.stated[start_ms].inherited == NOTHING_INHERITED else None
+    for body in source.bodies_of_block(data.late.closed[start_ms].height):
+        if (found := read_inherited_leaf(body, start_ms, energies)) is not None:
+            known = found
+    return known
+
+
+def flows_of(source: LeafSource, data: DataChain, start_ms: int) -> Flows | None:
+    """What was stated last of an interval; None where the log does not reach back so far.
+
+    It must be an interval that may be restated.
+    """
+    stated: Flows | None = None
     for body in source.bodies_of_block(data.late.closed[start_ms].height):
         if (found := _stated(body, start_ms)) is not None:
             stated = found
@@ -54,8 +71,8 @@ _STATING: Final[Mapping[str, Callable[[bytes], IntervalResult | Restatement]]] =
 }
 
 
-def _stated(body: bytes, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
-    """What a leaf says everybody took and gave in an interval, if it is a record that says it."""
+def _stated(body: bytes, start_ms: int) -> Flows | None:
+    """What a leaf says of an interval, if it is a record that says it."""
     try:
         envelope = Envelope.parse(body, size_max=RECORD_BYTES_MAX)
     except EncodingError:
@@ -63,4 +80,4 @@ def _stated(body: bytes, start_ms: int) -> tuple[ParticipantFlow, ...] | None:
     if envelope.type not in _STATING:
         return None
     result = _STATING[envelope.type](envelope.payload)
-    return result.flows.participants if result.start_ms == start_ms else None
+    return result.flows if result.start_ms == start_ms else None

@@ -11,9 +11,11 @@ import pytest
 
 from aggregator.chains.carbon import FactorRow, PeriodSums
 from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
 from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
+from aggregator.chains.relief import DueRelief
 from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
@@ -36,7 +38,7 @@ from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
 from tests.builders import a_batch, a_meter_block_in_parts, an_envelope
-from tests.village import START_MS, Village, a_grid, a_grid_document
+from tests.village import INTERVAL_MS, START_MS, Village, a_grid, a_grid_document
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
 PROSE = (ROOT / "docs/spec/README.md").read_text(encoding="utf-8")
@@ -71,8 +73,17 @@ def texts(name: str) -> list[str]:
 def village() -> Village:
     """A region that has lived through a settlement period, restated a part of it, and sold a right."""
     rules = a_grid_document()["rules"]
-    village = Village(grid=a_grid(rules=rules | {"time": rules["time"] | {"restate_after_ms": 0}}))
-    village.live(35)
+    rules["time"] |= {"restate_after_ms": 0, "day_ms": INTERVAL_MS}
+    participants = [{"id": name, "responds": name == "home"} for name in ("gas", "grid", "home", "wind")]
+    village = Village(grid=a_grid(rules=rules, participants=participants))
+    village.live(15)
+    begin_ms = village.five.analysis.cursor.next_interval_ms + 2 * INTERVAL_MS
+    for start_ms in (begin_ms, begin_ms + INTERVAL_MS):
+        event = ResponseEvent(village.link("regulator"), start_ms, start_ms + INTERVAL_MS, "b1")
+        village.close([village.record(village.sign(event, MessageType.EVENT, "regulator"))])
+    cancellation = Cancellation(village.link("regulator"), 2, "no cloud came")
+    village.close([village.record(village.sign(cancellation, MessageType.CANCELLATION, "regulator"))])
+    village.live(20)
     correction = Correction(village.link("regulator"), "m-gas", (Delta(START_MS, 0, 1000),), "seals were broken")
     village.close([village.record(village.sign(correction, MessageType.CORRECTION, "regulator"))])
     village.close_due()
@@ -142,6 +153,7 @@ PACKED: dict[str, type[Model]] = {
     "carbon-rule": rules.CarbonRule,
     "token-rule": rules.TokenRule,
     "account-rule": rules.AccountRule,
+    "congestion-rule": rules.CongestionRule,
     "right-price": rules.RightPrice,
     "grid-pipe": carriers.Pipe,
     "grid-converter": carriers.Converter,
@@ -201,6 +213,7 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
 RECORDS = [
     *("genesis", "admission", "revocation", "rotation", "validator", "evidence"),
     *("batch", "purchase", "interval", "factors", "settlement", "correction", "restatement", "adjustment"),
+    *("event", "cancellation"),
 ]
 
 
@@ -228,7 +241,8 @@ def test_the_rows_of_a_restatement_are_as_the_grammar_says(village: Village) -> 
     restatement = payloads(village)[MessageType.RESTATEMENT]
     assert labels("metered-row") == ["meter", *(field.name for field in fields(IntervalEnergy))]
     assert {len(row) for row in restatement[7]} == {len(labels("metered-row"))}
-    for key, row in ((8, "participant-flow"), (10, "participant-flow"), (11, "branch-flow")):
+    assert labels("deeds") == ["participant", *(field.name for field in fields(PeriodSums))]
+    for key, row in ((8, "deeds"), (11, "participant-flow"), (12, "branch-flow"), (13, "balance")):
         assert {len(part) for part in restatement[key]} == {len(labels(row))}
 
 
@@ -282,10 +296,12 @@ def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> Non
 
 def test_leaves_are_as_the_grammar_says(village: Village) -> None:
     found = leaves(village)
-    words = ("refused", "factors", "movement", "metered", "restated", "adjusted")
+    words = ("refused", "factors", "movement", "metered", "inherited", "response", "restated", "adjusted")
     assert set(found) == {rule(f"{word}-leaf").split('"')[1] for word in words}
     for word, rows in found.items():
         assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}
+    relief = decode(DueRelief("home", 1, 2, 3, 4, 5).leaf(START_MS), size_max=1 << 10)
+    assert (len(relief) - 1, relief[0]) == (len(labels("relief-leaf")), "relief")
     assert labels("factors-leaf") == [field.name for field in fields(FactorRow)]
     kinds = re.search(r"kind: ([\d /]+),", rule("movement-leaf"))
     assert kinds is not None and {int(number) for number in re.findall(r"\d+", kinds[1])} == set(MovementKind)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from aggregator.chains.energy import credit, per_interval
 from aggregator.economy.accounts import effect_of, settle
 from aggregator.economy.periods import Period, period_of
-from aggregator.economy.settlement import factors_of, tokens_of
 from aggregator.economy.tokens import tokens_for
-from aggregator.economy.tokens_many import DeedsOfMany, tokens_of_many
+from aggregator.economy.tokens_many import DeedsOfMany, tokens_of_all, tokens_of_many
 from config.rules import CarbonRule, TimeRule, TokenRule
 from protocol.energy_register import EnergyRegister, Place, RegisterLimit
 
@@ -52,34 +51,48 @@ def test_supply_is_conserved_through_any_settlements(periods: list[int], ceiling
         assert balance <= ceiling
 
 
-deeds = st.tuples(amounts, st.integers(0, 10**9), amounts, st.integers(0, 10**6))
+part = st.integers(0, 10**6)
+"""Of a whole, in millionths."""
+deeds = st.tuples(
+    amounts, st.integers(0, 10**9), amounts, part, amounts, part, st.integers(0, 30_000), st.integers(0, 90)
+)
+RESPONSE = ((100, Decimal("0.05")), (10_000, Decimal("0.4")), (20_000, Decimal("1.3")))
 
 
-@settings(max_examples=300)
-@given(st.lists(deeds, min_size=1, max_size=30), st.sampled_from(["1", "0.7", "0.333333333333", "2.5"]))
-def test_many_at_once_earn_the_same_integers_as_one_by_one(
-    rows: list[tuple[int, int, int, int]], coefficient: str
-) -> None:
-    carbon = CARBON.model_copy(update={"alpha": Decimal(coefficient), "beta": Decimal(coefficient)})
-    many = DeedsOfMany(
+def in_columns(rows: list[tuple[int, ...]]) -> DeedsOfMany:
+    return DeedsOfMany(
         emitted_mg=np.array([row[0] for row in rows]),
         permitted_mg=np.array([row[1] for row in rows]),
         electricity_wh=np.array([row[2] for row in rows]),
         clean_electricity_wh=np.array([row[2] * row[3] // 10**6 for row in rows]),
+        heat_wh=np.array([row[4] for row in rows]),
+        clean_heat_wh=np.array([row[4] * row[5] // 10**6 for row in rows]),
+        response_wh=np.array([row[6] for row in rows]),
+        relief_tokens=np.array([row[7] for row in rows]),
     )
-    assert tokens_of_many(many, carbon, RULE).tolist() == [
-        tokens_of(factors_of(many.one(i), carbon), RULE) for i in range(len(rows))
-    ]
 
 
-@given(st.integers(0, 3), st.integers(0, 999))
-def test_thresholds_are_exact_in_columns_too(which: int, offset: int) -> None:
+@settings(max_examples=300)
+@given(st.lists(deeds, min_size=1, max_size=30), st.sampled_from(["1", "0.7", "0.333333333333", "2.5"]))
+def test_many_at_once_earn_the_same_integers_as_one_by_one(rows: list[tuple[int, ...]], coefficient: str) -> None:
+    names = ("alpha", "beta", "gamma", "sigma")
+    carbon = CARBON.model_copy(update=dict.fromkeys(names, Decimal(coefficient)) | {"demand_response": RESPONSE})
+    many = in_columns(rows)
+    one_by_one = [many.one(i) for i in range(len(rows))]
+    assert tokens_of_many(many, carbon, RULE).tolist() == tokens_of_all(one_by_one, carbon, RULE)
+    assert DeedsOfMany.of(one_by_one).one(0) == one_by_one[0]
+
+
+@given(st.integers(0, 3), st.integers(0, 999), st.booleans())
+def test_thresholds_are_exact_in_columns_too(which: int, offset: int, is_heat: bool) -> None:
     """Factors of exactly 0, F1 and F2, and their neighbours, where a float could go either way."""
     whole = 10**9
     part = [0, 200_000_000, 1_200_000_000 % whole, 333_333_333][which] + offset - 500
     part = min(max(part, 0), whole)
-    many = DeedsOfMany(*(np.array([value]) for value in (0, 0, whole, part)))
-    assert tokens_of_many(many, CARBON, RULE).tolist() == [tokens_of(factors_of(many.one(0), CARBON), RULE)]
+    used, nothing = (whole, part), (0, 0)
+    row = (0, 0, *(nothing if is_heat else used), *(used if is_heat else nothing), 0, 0)
+    many = DeedsOfMany(*(np.array([value]) for value in row))
+    assert tokens_of_many(many, CARBON, RULE).tolist() == tokens_of_all([many.one(0)], CARBON, RULE)
 
 
 steps = st.lists(st.tuples(st.integers(1, 40_000), st.integers(-2_000_000, 400)), min_size=1, max_size=40)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aggregator.chains.known import Known
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CalledEvent, Carried, Flows
@@ -338,7 +339,7 @@ def test_what_a_disbelieved_meter_says_is_of_unknown_origin() -> None:
 def test_participants_energy_is_what_the_data_chain_says() -> None:
     days = Days(a_region_of_converters())
     energies = days.energies(m_wind=-300, m_home=299, m_gas=-7, m_house=3, m_hp_el=1)
-    flows = days.physics(days.region, days.interval, energies)
+    flows = days.physics(days.region, days.interval, Known(energies))
     stripped = {
         (flow.participant, flow.carrier): (flow.imported_wh, flow.exported_wh, flow.emitted_mg)
         for flow in flows.participants

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from aggregator.chains.carbon import PeriodSums
 from aggregator.chains.correction import DELTA_MAX_WH, INTERVALS_MAX, Correction, Delta
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import (
     Balance,
     BranchFlow,
+    CalledEvent,
+    Carried,
     ConverterFlow,
     EventFlow,
     Flows,
@@ -29,6 +32,7 @@ from aggregator.chains.interval_energy import (
     row_hash,
     together,
 )
+from aggregator.chains.known import Known
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
 from config.carriers import Carrier
 from config.grid_model import Source
@@ -39,6 +43,7 @@ from protocol.merkle import verify_inclusion
 from tests.village import START_MS
 
 LINK = Link("village", "node", 3, bytes(32))
+DEEDS = {"home": PeriodSums(50, 20, 0, 0, 1, 1, 2, 500_000), "wind": PeriodSums(fed_in_wh=20)}
 MIX = ((Source.WIND, 20), (Source.GAS, 30))
 ROW = IntervalEnergy(1, 2, 3, 4, 5, 6, 7)
 
@@ -60,8 +65,15 @@ def a_restatement(**changes: Any) -> Restatement:
         events=(EventFlow(4, 1_200_000, (("home", -1_000_000),)),),
         findings=(Finding(FindingKind.OVERDRAWN, "tank", (50, 40)),),
     )
-    record = Restatement(LINK, START_MS, START_MS + 5000, {"m-a": ROW, "m-b": ROW}, (home,), bytes(32), flows)
+    record = Restatement(LINK, START_MS, START_MS + 5000, {"m-a": ROW, "m-b": ROW}, DEEDS, bytes(32), a_past(), flows)
     return replace(record, **changes)
+
+
+def a_past() -> Known:
+    """What an interval may inherit: a content, parcels on their way, and an event with a baseline."""
+    sent = PipeParcel("pipe", True, Parcel(MIX, 3))
+    carried = Carried({"tank": Parcel(MIX, 9)}, {"pipe": [(START_MS - 10_000, sent), (START_MS - 5000, sent)]})
+    return Known({}, carried, (CalledEvent(4, "b1", {"home": 70, "wind": -20}), CalledEvent(5, "", {})))
 
 
 def test_records_are_read_as_they_were_spelled() -> None:
@@ -101,14 +113,20 @@ def changed(message: Restatement, key: int, value: Any) -> bytes:
         pytest.param(7, [["m-a", *ROW.amounts], ["m-a", *ROW.amounts]], id="a meter twice"),
         pytest.param(7, [["m-a", -1, *ROW.amounts[1:]]], id="less than no energy"),
         pytest.param(7, [["m-a", *ROW.amounts[1:]]], id="a row too short"),
-        pytest.param(8, [["home", 0, 1, 0, 0, [[0, 1], [0, 1]], 0]], id="a source twice"),
-        pytest.param(8, [["home", 0, 1, 0, 0, [[0, 1], [1, 0]], 0]], id="a source without energy"),
-        pytest.param(8, [["home", 4, 1, 0, 0, [[0, 1]], 0]], id="an unknown carrier"),
-        pytest.param(17, [[99, "tank"]], id="a finding of no kind"),
-        pytest.param(17, [[8]], id="a finding about nothing"),
-        pytest.param(15, [["pipe", 1, [], 0]], id="a way that is no flag"),
+        pytest.param(11, [["home", 0, 1, 0, 0, [[0, 1], [0, 1]], 0]], id="a source twice"),
+        pytest.param(11, [["home", 0, 1, 0, 0, [[0, 1], [1, 0]], 0]], id="a source without energy"),
+        pytest.param(11, [["home", 4, 1, 0, 0, [[0, 1]], 0]], id="an unknown carrier"),
+        pytest.param(18, [[99, "tank"]], id="a finding of no kind"),
+        pytest.param(18, [[8]], id="a finding about nothing"),
+        pytest.param(16, [["pipe", 1, [], 0]], id="a way that is no flag"),
         pytest.param(9, bytes(31), id="no digest"),
-        pytest.param(10, None, id="no flows"),
+        pytest.param(8, [["wind", *[1] * 8], ["home", *[1] * 8]], id="deeds out of order"),
+        pytest.param(8, [["home", *[1] * 7]], id="deeds of fewer kinds"),
+        pytest.param(10, [[["tank", [], 0], ["tank", [], 0]], [], []], id="a storage twice"),
+        pytest.param(10, [[], [["pipe", 5, True, [], 0], ["pipe", 4, True, [], 0]], []], id="parcels out of order"),
+        pytest.param(10, [[], [], [[4, None, []], [4, None, []]]], id="an event twice"),
+        pytest.param(10, [[], [], [[4, "", []]]], id="a branch without a name"),
+        pytest.param(11, None, id="no flows"),
     ],
 )
 def test_a_restatement_that_cannot_be_is_not_read(key: int, value: Any) -> None:
