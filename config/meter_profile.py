@@ -23,7 +23,7 @@ from protocol.canonical import encode
 from protocol.crypto import digest_of
 from protocol.energy_register import RegisterLimit
 from protocol.registers import RegisterCodec, WordOrder, WordType
-from protocol.units import ENERGY_REGISTERS, HEAT_REGISTERS, Quantity
+from protocol.units import ELECTRICITY_REGISTERS, ENERGY_REGISTERS, Quantity
 
 MODBUS_WORDS_MAX: Final = 125
 """Modbus Application Protocol 1.1b3 §6.3 and §6.4: the most words in one answer."""
@@ -195,7 +195,7 @@ class PowerLimit(Model):
         return Fraction(self.scale) * BASE_UNITS_PER_UNIT[self.unit][1]
 
 
-ALWAYS: Final = (*ENERGY_REGISTERS, *HEAT_REGISTERS, Quantity.HEAT_POWER_W)
+ALWAYS: Final = (*ENERGY_REGISTERS, Quantity.COOLING_WH, Quantity.HEAT_POWER_W)
 """What a meter is there for: one of these makes it a meter, and each that it has is read and sent."""
 
 FAST: Final = tuple(quantity.name.lower() for quantity in (*ALWAYS, Quantity.ACTIVE_POWER_W))
@@ -251,6 +251,8 @@ class MeterProfile(Model):
             yield "at least one energy register, imported_wh or exported_wh, or a heat meter's own"
         if not self.registers and self.power_limit is None:
             yield "registers to read, or a power limit to write"
+        if Quantity.HEAT_WH in self._quantities() and not self._quantities().isdisjoint(ELECTRICITY_REGISTERS):
+            yield "heat_wh, or imported_wh and exported_wh: a meter counts the energy of one network"
         for word in self.fixed_words:
             if not self._is_readable(word.address, word.address):
                 yield f"the fixed word at {word.address:#06x} to lie inside one block"

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from config.model import Model, Natural
-from protocol.units import ENERGY_REGISTERS, HEAT_REGISTERS, Quantity
+from protocol.units import ELECTRICITY_REGISTERS, HEAT_REGISTERS, Quantity
 
 Address = Annotated[int, Field(ge=0, le=0xFFFF)]
 """As on the wire, counted from 0."""
@@ -62,7 +62,7 @@ LAW_NEEDS: Final[Mapping[Law, tuple[frozenset[Quantity], ...]]] = {
         for power in (Quantity.APPARENT_POWER_VA, Quantity.ACTIVE_POWER_W)
     ),
     Law.SLOPE: (
-        *(_needs(Quantity.ACTIVE_POWER_W, energy) for energy in ENERGY_REGISTERS),
+        *(_needs(Quantity.ACTIVE_POWER_W, energy) for energy in ELECTRICITY_REGISTERS),
         *(_needs(Quantity.HEAT_POWER_W, heat) for heat in HEAT_REGISTERS),
     ),
     Law.HEAT: (

@@ -20,14 +20,17 @@ from protocol.canonical import Value, decode, encode, fields_of
 from protocol.errors import EncodingError
 from protocol.fields import digest, items, name, octets, row, text, uint
 from protocol.link import Link
-from protocol.readings import Readings, read_parts, read_quantities, read_quantity, read_table
-from protocol.units import ENERGY_REGISTERS, Quantity
+from protocol.readings import Readings, read_parts, read_quantities, read_table
+from protocol.units import Quantity
 
 BATCH_BYTES_MAX: Final = 256 * 1024
 METERS_MAX: Final = 1024
 WORDS_BYTES_MAX: Final = 8
 """Bytes of one register."""
 BOOT_ID_BYTES: Final = 16
+WORD_KEYS: Final[Mapping[Quantity, int]] = {Quantity.IMPORTED_WH: 4, Quantity.EXPORTED_WH: 5, Quantity.HEAT_WH: 6}
+"""Under which key of a map the words of an energy register stand: keys of maps stay below 24."""
+WORD_QUANTITIES: Final[Mapping[int, Quantity]] = {key: quantity for quantity, key in WORD_KEYS.items()}
 INSTANT_MAX: Final = 1 << 53
 """Milliseconds: 285,000 years. An instant is a sum of three such numbers, and still fits 64 bits."""
 
@@ -171,7 +174,7 @@ def _block_fields(block: MeterBlock) -> dict[int, Value]:
         4: block.first_ms,
         5: [quantity.value for quantity in block.quantities],
         6: block.table,
-        7: {quantity.value: words for quantity, words in block.words.items()},
+        7: {WORD_KEYS[quantity]: words for quantity, words in block.words.items()},
     }
     if block.parts:
         fields[8] = block.parts
@@ -241,9 +244,9 @@ def _read_first(value: Value) -> int:
 
 
 def _read_words(value: Mapping[int, Value], count: int) -> dict[Quantity, bytes]:
-    words = {read_quantity(key): data for key, data in value.items()}
-    if not _ENERGY.issuperset(words):
+    if not WORD_QUANTITIES.keys() >= value.keys():
         raise EncodingError("words: only energy registers bring their words")
+    words = {WORD_QUANTITIES[key]: data for key, data in value.items()}
     for data in words.values():
         if type(data) is not bytes or len(data) % (2 * count) or not 0 < len(data) <= WORDS_BYTES_MAX * count:
             raise EncodingError(f"words: expected {count} registers of whole words")
@@ -254,6 +257,3 @@ def _map_of(value: Value, what: str) -> dict[int, Value]:
     if type(value) is not dict:
         raise EncodingError(f"{what}: expected a map")
     return value
-
-
-_ENERGY: Final = frozenset(ENERGY_REGISTERS)

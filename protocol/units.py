@@ -112,11 +112,14 @@ BASE_UNITS = {
     "CENTIK": "0.01 K",
 }
 
-ENERGY_REGISTERS = (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH)
+ELECTRICITY_REGISTERS = (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH)
+"""What an electricity meter counts; a gas meter, too, tells the energy of its gas as imported."""
+
+ENERGY_REGISTERS = (*ELECTRICITY_REGISTERS, Quantity.HEAT_WH)
 """The quantities that become money: their raw words travel with every reading."""
 
 HEAT_REGISTERS = (Quantity.HEAT_WH, Quantity.COOLING_WH)
-"""What a heat meter counts. It travels in every reading as an ordinary column: nothing settles heat yet."""
+"""What a heat meter counts. Cooling travels as an ordinary column: nothing settles it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

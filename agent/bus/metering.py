@@ -23,7 +23,7 @@ from protocol.energy_register import EnergyRegister, StepKind, advance, first
 from protocol.errors import DeviceError, EncodingError, OperatorError
 from protocol.readings import VALUE_MAX
 from protocol.registers import WordOrder
-from protocol.units import HEAT_REGISTERS, BootMs, Quantity
+from protocol.units import BootMs, Quantity
 
 ENERGY_MAX: Final = 2**63 - 1
 """Watt-hours that anybody can count. A float register can spell more, and then it holds nonsense."""
@@ -187,11 +187,11 @@ def watched(watch: Watch, reading: Reading, profile: MeterProfile) -> tuple[Watc
     """The reading, flagged where an energy register did what no counter may do, and what is believed from now on.
 
     The aggregator runs the same machine on the signed words and decides what is energy: the flag is for people.
-    Registers of heat are watched alike, though nothing settles them yet.
+    Cooling is watched alike, though nothing settles it.
     """
     after = dict(watch)
     quality = reading.quality
-    for quantity in (*reading.words, *_told_heat(reading)):
+    for quantity in (*reading.words, *_told_cooling(reading)):
         value = reading.values[quantity]
         if quantity not in watch:
             after[quantity] = first(value, reading.end_ms)
@@ -203,10 +203,10 @@ def watched(watch: Watch, reading: Reading, profile: MeterProfile) -> tuple[Watc
     return after, reading if quality == reading.quality else replace(reading, quality=quality)
 
 
-def _told_heat(reading: Reading) -> Iterator[Quantity]:
-    """The registers of heat that a reading has. Where a value is missing, 0 may stand for one of them."""
-    if Quality.VALUE_MISSING not in reading.quality:
-        yield from (quantity for quantity in HEAT_REGISTERS if quantity in reading.values)
+def _told_cooling(reading: Reading) -> Iterator[Quantity]:
+    """The register of cooling, if a reading has it. Where a value is missing, 0 may stand for it."""
+    if Quality.VALUE_MISSING not in reading.quality and Quantity.COOLING_WH in reading.values:
+        yield Quantity.COOLING_WH
 
 
 def serial_of(profile: MeterProfile, words: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.batch import Quality
+from protocol.batch import WORD_KEYS, WORD_QUANTITIES, Quality
 from protocol.canonical import Value, decode, encode
 from protocol.units import BootMs, Quantity
 
@@ -83,7 +83,7 @@ class Reading:
 
     def encode(self) -> bytes:
         """Spell the reading for the journal. This spelling never leaves the gateway."""
-        words = {quantity.value: data for quantity, data in self.words.items()}
+        words = {WORD_KEYS[quantity]: data for quantity, data in self.words.items()}
         span = [int(self.start_ms), int(self.end_ms)]
         told = [self.meter, self.profile, self.serial, span, self.quality.value, _spell_values(self.values), words]
         if self.parts or self.slow:
@@ -108,7 +108,7 @@ class Reading:
             end_ms=BootMs(end_ms),
             quality=Quality(quality),
             values=_read_values(values),
-            words={Quantity(key): value for key, value in words.items()},
+            words={WORD_QUANTITIES[key]: value for key, value in words.items()},
             parts=_read_parts(parts),
             slow=None if slow is None else SlowReading.from_value(slow),
         )

@@ -16,7 +16,7 @@ from typing import Final
 from config.meter_profile import MeterProfile
 from config.self_check import Law, SelfCheck
 from protocol.registers import WordType
-from protocol.units import ENERGY_REGISTERS, PPM, Quantity
+from protocol.units import ELECTRICITY_REGISTERS, PPM, Quantity
 
 MS_PER_HOUR: Final = 3_600_000
 
@@ -159,7 +159,7 @@ def _difference(look: Look) -> int | None:
 def _slope(check: SelfCheck, profile: MeterProfile, first: Look, second: Look) -> Finding:
     is_heat = Quantity.HEAT_POWER_W in profile.codecs
     power = Quantity.HEAT_POWER_W if is_heat else Quantity.ACTIVE_POWER_W
-    up, down = (Quantity.HEAT_WH, Quantity.COOLING_WH) if is_heat else ENERGY_REGISTERS
+    up, down = (Quantity.HEAT_WH, Quantity.COOLING_WH) if is_heat else ELECTRICITY_REGISTERS
     before, after, moved = first.get(power), second.get(power), _moved(up, down, first, second)
     if before is None or after is None or moved is None:
         return Finding("slope", Verdict.OPEN, "a value is missing")

@@ -31,7 +31,7 @@ from config.settings.bus import Bus
 from config.sunspec_map import SunspecPoint, sunspec_map
 from protocol.errors import DeviceError, OperatorError
 from protocol.registers import RegisterCodec, WordOrder
-from protocol.units import ENERGY_REGISTERS
+from protocol.units import ELECTRICITY_REGISTERS
 
 BASES: Final = (40000, 0, 50000)
 """Where a chain may begin, in the order in which to look."""
@@ -50,7 +50,7 @@ STORAGE: Final = 802
 WITH_STORAGE: Final = (101, 102, 103, 111, 112, 113, 701)
 """Models of inverters, which a battery belongs to; a grid meter beside them has none."""
 
-ENERGIES: Final = tuple(quantity.name.lower() for quantity in ENERGY_REGISTERS)
+ENERGIES: Final = tuple(quantity.name.lower() for quantity in ELECTRICITY_REGISTERS)
 
 MANUFACTURER, MODEL, SERIAL = (2, 16), (18, 16), (50, 16)
 """Offset and words of three texts in model 1."""

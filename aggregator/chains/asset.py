@@ -49,6 +49,13 @@ class MeterAsset:
     profile_digest: bytes
     energy_registers: tuple[tuple[Quantity, RegisterCodec, RegisterLimit], ...]
     generator: Generator | None
+    is_at_home: bool = True
+    """False for a heat meter outside a heat network: its readings are kept, and nothing is booked."""
+
+    def counts_export(self, quantity: Quantity) -> bool:
+        """Whether an energy register counts what is fed in: the only one of a meter may, by the grid file."""
+        is_one_way = len(self.energy_registers) == 1
+        return quantity is Quantity.EXPORTED_WH or (is_one_way and self.meter.feeds_in)
 
 
 class Region:
@@ -86,7 +93,10 @@ class Region:
         """Every meter, by name."""
         profiles = {profile.id: profile for profile in self.genesis.profiles}
         generators = {generator.meter: generator for generator in self.grid.generators}
-        return {meter.id: _asset_of(meter, profiles[meter.profile], generators) for meter in self.grid.meters}
+        return {
+            meter.id: _asset_of(meter, profiles[meter.profile], generators, self.carriers[meter.node])
+            for meter in self.grid.meters
+        }
 
     @cached_property
     def participants(self) -> tuple[str, ...]:
@@ -303,9 +313,10 @@ def acquittal(shown: tuple[Envelope, Envelope], membership: Membership, region: 
     return "both can be honest" if found is None else None
 
 
-def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator]) -> MeterAsset:
+def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator], carrier: Carrier) -> MeterAsset:
     registers = tuple(
         (quantity, profile.codecs[quantity], profile.register_limit(quantity, meter.power_max_w))
         for quantity in profile.energy_registers
     )
-    return MeterAsset(meter, profile.digest, registers, generators.get(meter.id))
+    is_at_home = Quantity.HEAT_WH not in profile.energy_registers or carrier is Carrier.HEAT
+    return MeterAsset(meter, profile.digest, registers, generators.get(meter.id), is_at_home)

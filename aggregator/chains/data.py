@@ -10,7 +10,6 @@ to the oldest interval that is open, and counted: no watt-hour is ever lost.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
@@ -20,15 +19,15 @@ from aggregator.chains.correction import Correction
 from aggregator.chains.energy import Curve, credit, per_interval, power_sums
 from aggregator.chains.interval_energy import FIELDS, Energies, IntervalEnergy, together
 from aggregator.chains.late import LateEnergy
+from aggregator.chains.meter_state import MeterState, read_meter, spell_meter
 from aggregator.economy.periods import interval_start
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
 from config.grid_model import Meter
 from protocol.batch import Batch, MeterBlock
-from protocol.canonical import Value
 from protocol.checkpoint import ChainName
-from protocol.energy_register import EnergyRegister, Place
+from protocol.energy_register import EnergyRegister
 from protocol.errors import EncodingError
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode, Refused
@@ -38,23 +37,6 @@ from protocol.units import Quantity
 METERS_TABLE: Final = 20
 ENERGY_TABLE: Final = 21
 TOTALS_TABLE: Final = 22
-
-
-@dataclass(frozen=True, slots=True)
-class MeterState:
-    """What is known about a meter after its last batch."""
-
-    boot_id: bytes
-    last_boot_ms: int
-    """Start of its last reading, on the gateway's clock of that boot."""
-    last_ms: int
-    """The same instant, UTC."""
-    serial: str
-    readings: int
-    unexplained: int
-    """Readings whose step was no energy; the first of another meter in the same place is one."""
-    imported: EnergyRegister | None
-    exported: EnergyRegister | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +61,7 @@ class DataChain:
     def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
         """`region` gives the region as the asset chain has it."""
         self._region = region
-        self.meters: Table[str, MeterState] = Table(METERS_TABLE, journal, spell=_spell_meter, read=_read_meter)
+        self.meters: Table[str, MeterState] = Table(METERS_TABLE, journal, spell=spell_meter, read=read_meter)
         spell, read = flat(IntervalEnergy)
         self.energy: Table[tuple[int, str], IntervalEnergy] = Table(ENERGY_TABLE, journal, spell=spell, read=read)
         spell_totals, read_totals = flat(DataTotals)
@@ -212,18 +194,19 @@ class DataChain:
             raise Refused(RefusalCode.DISORDERED, f"{asset.meter.id}: a slow reading from before the last reading")
         instants = [epoch + start for start in starts]
         is_replaced = state is not None and _is_other_serial(state.serial, block.serial)
-        believed: dict[Quantity, EnergyRegister] = {}
+        believed: dict[bool, EnergyRegister] = {}
         curves = []
         for quantity, codec, limit in asset.energy_registers:
             values = _decode(codec, block.words[quantity])
             if values is None or len(values) != len(instants):
                 raise Refused(RefusalCode.WORDS_UNREADABLE, f"{asset.meter.id}: the words of {quantity.name.lower()}")
-            before = None
+            before, is_export = None, asset.counts_export(quantity)
             if state is not None and not is_replaced:
-                before = state.imported if quantity is Quantity.IMPORTED_WH else state.exported
-            believed[quantity], curve = credit(before, instants, values, limit)
-            curves.append((quantity, curve))
-        self._book(asset.meter, instants, block.column(Quantity.ACTIVE_POWER_W), curves)
+                before = state.exported if is_export else state.imported
+            believed[is_export], curve = credit(before, instants, values, limit)
+            curves.append((is_export, curve))
+        if asset.is_at_home:
+            self._book(asset.meter, instants, _power_w(asset, block), curves)
         self.meters.put(
             asset.meter.id,
             MeterState(
@@ -235,8 +218,8 @@ class DataChain:
                 unexplained=(state.unexplained if state else 0)
                 + sum(curve.unexplained for _, curve in curves)
                 + is_replaced,
-                imported=believed.get(Quantity.IMPORTED_WH),
-                exported=believed.get(Quantity.EXPORTED_WH),
+                imported=believed.get(False),
+                exported=believed.get(True),
             ),
         )
 
@@ -244,21 +227,20 @@ class DataChain:
         self,
         meter: Meter,
         instants: Sequence[int],
-        power_w: array[int] | None,
-        curves: Iterable[tuple[Quantity, Curve]],
+        power_w: Sequence[int] | None,
+        curves: Iterable[tuple[bool, Curve]],
     ) -> None:
-        """Add a batch's energy and power to the intervals that they belong to."""
+        """Add a batch's energy and power to their intervals; a curve comes with whether it is of exports."""
         region = self._region()
         interval_ms, open_from = region.rules.time.interval_ms, self.totals.frozen_until_ms
         kept_from = min(self.horizon_ms, open_from) if region.can_restate else open_from
         booked: dict[int, list[int]] = {}
-        for quantity, curve in curves:
-            column = 0 if quantity is Quantity.IMPORTED_WH else 1
+        for is_export, curve in curves:
             for start, energy_wh in per_interval(curve, interval_ms, kept_from):
                 if energy_wh:
                     is_too_late = start < kept_from
                     row = booked.setdefault(open_from if is_too_late else start, [0] * FIELDS)
-                    row[column] += energy_wh
+                    row[is_export] += energy_wh
                     row[2] += energy_wh if is_too_late else 0
         if power_w is not None and -meter.power_max_w <= min(power_w) and max(power_w) <= meter.power_max_w:
             for start, readings, import_sum_w, export_sum_w in power_sums(instants, power_w, interval_ms, kept_from):
@@ -270,6 +252,14 @@ class DataChain:
                 continue
             known = self.energy.get((start, meter.id))
             self.energy.put((start, meter.id), known.plus(row) if known else IntervalEnergy(*row))
+
+
+def _power_w(asset: MeterAsset, block: MeterBlock) -> Sequence[int] | None:
+    """The power that every reading tells, below 0 where it is fed in; None where the meter tells none."""
+    power_w = block.column(Quantity.ACTIVE_POWER_W)
+    if power_w is None and (power_w := block.column(Quantity.HEAT_POWER_W)) is not None and asset.meter.feeds_in:
+        return [-watts for watts in power_w]
+    return power_w
 
 
 def _asset_for(block: MeterBlock, record: Record, region: Region) -> MeterAsset:
@@ -302,48 +292,3 @@ def _decode(codec: RegisterCodec, words: bytes) -> list[int] | None:
         return codec.decode_column(words)
     except EncodingError:
         return None
-
-
-def _spell_meter(state: MeterState) -> Value:
-    return [
-        state.boot_id, state.last_boot_ms, state.last_ms, state.serial, state.readings, state.unexplained,
-        _spell_register(state.imported), _spell_register(state.exported),
-    ]  # fmt: skip
-
-
-def _read_meter(value: Value) -> MeterState:
-    boot_id, last_boot_ms, last_ms, serial, readings, unexplained, imported, exported = value
-    return MeterState(
-        boot_id,
-        last_boot_ms,
-        last_ms,
-        serial,
-        readings,
-        unexplained,
-        _read_register(imported),
-        _read_register(exported),
-    )
-
-
-def _spell_register(register: EnergyRegister | None) -> Value:
-    if register is None:
-        return None
-    since, last = register.doubtful_since, register.doubtful_last
-    trusted = [register.trusted.value_wh, register.trusted.at_ms]
-    if since is None or last is None:
-        return trusted
-    return [*trusted, since.value_wh, since.at_ms, last.value_wh, last.at_ms, register.doubts]
-
-
-def _read_register(value: Value) -> EnergyRegister | None:
-    if value is None:
-        return None
-    trusted = Place(value_wh=value[0], at_ms=value[1])
-    if len(value) == 2:
-        return EnergyRegister(trusted=trusted)
-    return EnergyRegister(
-        trusted=trusted,
-        doubtful_since=Place(value_wh=value[2], at_ms=value[3]),
-        doubtful_last=Place(value_wh=value[4], at_ms=value[5]),
-        doubts=value[6],
-    )

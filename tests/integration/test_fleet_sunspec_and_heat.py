@@ -306,8 +306,9 @@ async def test_a_whole_agent_on_a_line_examines_them_reads_them_and_sends_what_t
     charge = blocks["m-sunspec-3"].column(Quantity.STATE_OF_CHARGE_PPM)
     assert charge is None, "not among the settings' quantities"
     assert set(blocks["m-sunspec-3"].words) == {Quantity.IMPORTED_WH, Quantity.EXPORTED_WH}
-    heat_wh = blocks[HEAT].column(Quantity.HEAT_WH)
-    assert heat_wh is not None and heat_wh[0] == pytest.approx(truth[HEAT][Shown.HEAT_UJ] / UJ_PER_WH, abs=1.5)
+    codec = load_profiles()[served.at(HEAT).profile].codecs[Quantity.HEAT_WH]
+    heat_wh = codec.decode_column(blocks[HEAT].words[Quantity.HEAT_WH])
+    assert heat_wh[0] == pytest.approx(truth[HEAT][Shown.HEAT_UJ] / UJ_PER_WH, abs=1.5)
 
 
 async def test_dump_shows_a_chain_point_by_point(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from config.meter_profile import MeterProfile
 from config.settings.agent import AgentSettings
 from config.settings.bus import MeterAddress
 from protocol.batch import Clock, Quality
-from protocol.units import ENERGY_REGISTERS, BootMs, Quantity
+from protocol.units import ELECTRICITY_REGISTERS, BootMs, Quantity
 from tests.builders import GATEWAY, METER, REGION, a_clock, a_digest
 
 WANTED = (Quantity.ACTIVE_POWER_W, Quantity.REACTIVE_POWER_VAR, Quantity.VOLTAGE_L1_MV)
@@ -87,7 +87,7 @@ def a_reading_in_parts(start_ms: int = 60_000, **changes: Any) -> Reading:
     """The house takes 3,600 W; energy came with a second request."""
     parts = (
         Part(BootMs(start_ms), BootMs(start_ms + 15), (Quantity.ACTIVE_POWER_W, Quantity.VOLTAGE_L1_MV)),
-        Part(BootMs(start_ms + 22), BootMs(start_ms + 40), ENERGY_REGISTERS),
+        Part(BootMs(start_ms + 22), BootMs(start_ms + 40), ELECTRICITY_REGISTERS),
     )
     reading = a_reading(start_ms=BootMs(start_ms), end_ms=BootMs(start_ms + 40), parts=parts)
     return replace(reading, **changes)

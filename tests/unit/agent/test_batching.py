@@ -20,7 +20,7 @@ from agent.timekeeping import clock_of_the_past, is_other_clock
 from config.settings.agent import Batching
 from protocol.batch import BATCH_BYTES_MAX, METERS_MAX, Batch, Clock, ClockState
 from protocol.readings import VALUE_MIN
-from protocol.units import BootMs, Quantity
+from protocol.units import ENERGY_REGISTERS, BootMs, Quantity
 from tests.builders import EPOCH_MS, a_clock, a_digest, a_link
 from tests.unit.agent.builders import a_boot, a_reading, readings
 
@@ -97,7 +97,7 @@ class TestLayout:
 
     def test_the_largest_readings_fit_too(self) -> None:
         values = dict.fromkeys(Quantity, VALUE_MIN)
-        words = {Quantity.IMPORTED_WH: bytes(8), Quantity.EXPORTED_WH: bytes(8)}
+        words = dict.fromkeys(ENERGY_REGISTERS, bytes(8))
         rows = [
             a_reading(
                 meter=f"{meter:064}",

@@ -209,15 +209,14 @@ def test_a_fixed_word_that_no_answer_holds_is_a_failed_read() -> None:
 # -- Heat
 
 
-def test_what_a_heat_meter_counts_is_sent_as_a_column_and_never_as_energy_words() -> None:
-    """Nothing settles heat yet, and electricity must not be made of it."""
+def test_the_heat_that_a_meter_counts_is_sent_as_words_and_its_cooling_is_not() -> None:
     profile = a_profile("onicon_system10")
     meter = a_meter(profile)
     heat = {Quantity.HEAT_WH: 5_000_000, Quantity.COOLING_WH: 0, Quantity.HEAT_POWER_W: 11_500}
     reading = reading_of(meter, "", blocks(answers(meter, heat)))
     assert reading.values == heat
-    assert reading.words == {}
-    assert profile.energy_registers == ()
+    assert profile.energy_registers == (Quantity.HEAT_WH,)
+    assert reading.words == {Quantity.HEAT_WH: struct.pack(">f", 5000.0)}, "kilowatt-hours, as the meter spells them"
 
 
 def test_a_serial_number_may_be_spelled_by_its_digits() -> None:

@@ -67,8 +67,8 @@ def test_energy_is_fast_whatever_the_profile_says() -> None:
 
 
 def test_where_nothing_is_fast_everything_is() -> None:
-    """A heat meter counts no energy that must be; without anything fast it would be silent in most cycles."""
-    profile = a_profile("onicon_system10", fast=[])
+    """This heat meter counts no energy that must be; without anything fast it would be silent in most cycles."""
+    profile = a_profile("kamstrup_multical_403", fast=[])
     assert plan_groups(profile, set(Quantity)) == Groups(fast=plan(profile, set(Quantity)))
 
 

@@ -16,7 +16,7 @@ from agent.outbox.batching import Due, Journaled, OpenBatch, lay_out
 from config.settings.agent import Batching
 from protocol.batch import BATCH_BYTES_MAX, Batch, MeterBlock, Quality
 from protocol.errors import DeviceError
-from protocol.units import ENERGY_REGISTERS, BootMs, Quantity
+from protocol.units import ELECTRICITY_REGISTERS, ENERGY_REGISTERS, BootMs, Quantity
 from tests.builders import a_batch, a_link
 from tests.unit.agent.builders import (
     FakeClocks,
@@ -48,7 +48,7 @@ class TestPlan:
     def test_the_plan_of_a_meter_tells_both_groups_apart(self) -> None:
         meter = a_split_meter()
         assert (meter.quantities, meter.slow_quantities) == (
-            (Quantity.ACTIVE_POWER_W, Quantity.REACTIVE_POWER_VAR, *ENERGY_REGISTERS),
+            (Quantity.ACTIVE_POWER_W, Quantity.REACTIVE_POWER_VAR, *ELECTRICITY_REGISTERS),
             (VOLTAGE,),
         ), "reactive power lies between power and energy, and is read along"
         assert [len(meter.requests), len(meter.slow_requests)] == [1, 1]
@@ -245,7 +245,7 @@ class TestBatches:
         rows, block = batch_of([a_reading_in_parts(60_000), a_reading_in_parts(61_000)])
         assert rows == [0, 1]
         assert block.spans_ms(1) == [(61_000, 61_015), (61_022, 61_040)]
-        assert block.brought_by(1) == ENERGY_REGISTERS
+        assert block.brought_by(1) == ELECTRICITY_REGISTERS
 
     def test_slow_readings_become_a_table_of_their_own(self) -> None:
         slow = [a_slow_reading(59_500), None, a_slow_reading(61_500)]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from protocol import errors
+from protocol.batch import WORD_KEYS
+from protocol.canonical import KEY_MAX
 from protocol.units import ENERGY_REGISTERS, HEAT_REGISTERS, Interval, Quantity, UnixMs
 
 NUMBERS = {
@@ -79,14 +81,14 @@ def test_every_quantity_keeps_its_number_and_its_unit() -> None:
     assert {q.name: (q.value, q.base_unit) for q in Quantity} == NUMBERS
 
 
-def test_what_travels_as_words_fits_the_key_of_a_map() -> None:
-    assert all(0 < quantity.value <= 23 for quantity in ENERGY_REGISTERS)
+def test_every_quantity_that_travels_as_words_has_a_key_of_a_map() -> None:
+    assert tuple(WORD_KEYS) == ENERGY_REGISTERS
+    assert max(WORD_KEYS.values()) <= KEY_MAX and list(WORD_KEYS.values()) == sorted(set(WORD_KEYS.values()))
 
 
-def test_nothing_but_electricity_that_flows_in_or_out_becomes_money() -> None:
-    """Not the sum of both ways, not the share of a phase, and not heat."""
-    assert ENERGY_REGISTERS == (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH)
-    assert set(HEAT_REGISTERS).isdisjoint(ENERGY_REGISTERS)
+def test_nothing_but_heat_and_electricity_that_flows_in_or_out_becomes_money() -> None:
+    """Not the sum of both ways, not the share of a phase, and not cooling."""
+    assert ENERGY_REGISTERS == (Quantity.IMPORTED_WH, Quantity.EXPORTED_WH, Quantity.HEAT_WH)
     assert {quantity.base_unit for quantity in (*ENERGY_REGISTERS, *HEAT_REGISTERS)} == {"Wh"}
 
 
