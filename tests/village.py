@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aggregator.chains.analysis import Recompute
 from aggregator.chains.five import Five, wire
 from aggregator.chains.genesis import Genesis, members_in_order, open_genesis
 from aggregator.grid.interval import IntervalPhysics
@@ -107,10 +108,10 @@ class Village:
     keys: dict[str, SoftwareKey] = field(default_factory=lambda: some_keys("gw"))
     registers: dict[tuple[str, Quantity], float] = field(default_factory=dict)
     """Exact energy of every register, which meters would show rounded down."""
+    physics: Recompute = field(default_factory=IntervalPhysics)
 
     def __post_init__(self) -> None:
         """Found the region."""
-        self.physics = IntervalPhysics()
         self.five: Five = wire(self.grid.region, self.physics)
         self.compute = ComputeNode("node", self.keys["node"], self.physics, self)
         self.blocks: list[Block] = []

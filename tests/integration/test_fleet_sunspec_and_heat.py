@@ -214,10 +214,11 @@ async def test_a_heat_value_that_is_missing_is_no_fall_to_0(tmp_path: Path) -> N
         profile = served.profiles[served.at(HEAT).profile]
         watch, _ = watched({}, await served.read(HEAT), profile)
         served.break_(HEAT, Fault.NAN)
-        watch, missing = watched(watch, await served.read(HEAT), profile)
+        with pytest.raises(DeviceError, match="heat_wh has no value"):
+            await served.read(HEAT)
         served.break_(HEAT, "none")
         _, after = watched(watch, await served.read(HEAT), profile)
-        assert (missing.quality, after.quality) == (Quality.VALUE_MISSING, Quality.NONE)
+        assert after.quality is Quality.NONE
 
 
 async def test_without_numbers_nothing_is_taken_for_one(tmp_path: Path) -> None:
@@ -233,7 +234,8 @@ async def test_without_numbers_nothing_is_taken_for_one(tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="_wh has no value"):
             await served.read(FLOATING)
         for meter in (HEAT, "m-heat-2"):
-            assert Quality.VALUE_MISSING in (await served.read(meter)).quality, meter
+            with pytest.raises(DeviceError, match="heat_wh has no value"):
+                await served.read(meter)
 
 
 @pytest.mark.parametrize("meter", [SUNSPEC, HEAT])
