@@ -17,6 +17,7 @@ from aggregator.auditor.cli import audit, export, publish
 from aggregator.founding.cli import init, invite, join
 from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
+from aggregator.regulator.events.cli import events
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
 from config.tables import Cell, Column, Table, show
@@ -31,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None, help=__doc__
 )
 app.add_typer(regulator, name="regulator")
-for verb in (init, invite, join, validators, prove, verify, audit, cosign, export, publish):
+for verb in (init, invite, join, validators, events, prove, verify, audit, cosign, export, publish):
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
 """What a gateway is installed without."""

@@ -1,0 +1,1 @@
+"""Calling participants to relieve a line, taking that back, and who is called."""
