@@ -89,9 +89,9 @@ def a_genesis(grid: Grid, keys: dict[str, SoftwareKey]) -> bytes:
     """The village's first envelope, signed by its regulator."""
     roles = {"regulator": Role.REGULATOR, "node": Role.AGGREGATOR, "other": Role.AGGREGATOR}
     members = [Author(name, roles.get(name, Role.GATEWAY), key.public_key) for name, key in keys.items()]
-    genesis = Genesis(
-        Link(grid.region, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, (PROFILE,)
-    )
+    library = load_profiles()
+    profiles = tuple(library[name] for name in sorted({meter.profile for meter in grid.meters}))
+    genesis = Genesis(Link(grid.region, "regulator", 1, NO_RECORD), START_MS, members_in_order(members), grid, profiles)
     return seal(keys["regulator"], region=grid.region, type_=MessageType.GENESIS, payload=genesis.encode())
 
 
