@@ -25,7 +25,6 @@ from aggregator.chains.flows import (
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
 from aggregator.chains.known import Known
 from aggregator.chains.origin import participant_energy
-from aggregator.grid.interval import split
 from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.energy_register import MS_PER_HOUR
@@ -136,8 +135,13 @@ class PlainPhysics:
 
 def of(energy_wh: int, mix: Mapping[Source, int]) -> Mix:
     """So much of a mix; of unknown origin where it holds nothing."""
-    parts = [max(0, mix.get(source, 0)) for source in SOURCES]
-    return split(energy_wh, parts if any(parts) else [source is Source.OTHER for source in SOURCES])
+    parts = {source: mix[source] for source in SOURCES if mix.get(source, 0) > 0} or {Source.OTHER: 1}
+    whole = sum(parts.values())
+    shares = {source: energy_wh * part // whole for source, part in parts.items()}
+    remainders = sorted(parts, key=lambda source: -(energy_wh * parts[source] % whole))
+    for source in remainders[: energy_wh - sum(shares.values())]:
+        shares[source] += 1
+    return in_order(shares)
 
 
 def add(mix: dict[Source, int], more: Mix) -> None:
