@@ -16,7 +16,7 @@ from aggregator.chains.baselines import Baselines
 from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
 from aggregator.chains.comparing import first_difference
 from aggregator.chains.data import DataChain
-from aggregator.chains.deeds import deeds_of, not_believed
+from aggregator.chains.deeds import deeds_of, not_measured
 from aggregator.chains.factor_rows import FactorRows
 from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import energies_root
@@ -226,7 +226,7 @@ class AnalysisChain:
         leaves = self._data.close_interval(due.start_ms, block.height)
         self._stores.close(region.grid, due, result.flows)
         called = {name for _, event in self._operation.on(due) for name in event.participants or region.responding}
-        self._baselines.close(region, due, known.energies, called | not_believed(region, result.flows))
+        self._baselines.close(region, due, known.energies, called | not_measured(region, result.flows, known.energies))
         self._operation.close_interval(due.end_ms)
         leaves += done.leaves
         if region.can_restate:

@@ -162,13 +162,13 @@ class Region:
         return tuple(sorted(participant.id for participant in self.grid.participants if participant.responds))
 
     @cached_property
-    def electric_max_w(self) -> Mapping[str, int]:
-        """What a participant's electric connections carry together."""
-        watts = dict.fromkeys(self.participants, 0)
+    def electric_meters(self) -> Mapping[str, tuple[Meter, ...]]:
+        """Every participant's meters of electricity, their converters' and storages' among them."""
+        found: dict[str, list[Meter]] = {participant: [] for participant in self.participants}
         for meter in self.grid.meters:
             if not meter.branch and self.carriers[meter.node] is Carrier.ELECTRICITY:
-                watts[meter.participant] += meter.power_max_w
-        return watts
+                found[meter.participant].append(meter)
+        return {participant: tuple(meters) for participant, meters in found.items()}
 
     @cached_property
     def lines(self) -> frozenset[str]:

@@ -47,7 +47,8 @@ class Baselines:
         slot = slot_of(interval.start_ms, region.rules_at(interval.start_ms).time)
         net_wh = net_electricity_wh(region, energies)
         for name in names:
-            bound_wh = region.electric_max_w[name] * interval.length_ms // MS_PER_HOUR
+            power_max_w = sum(meter.power_max_w for meter in region.electric_meters[name])
+            bound_wh = power_max_w * interval.length_ms // MS_PER_HOUR
             before = self._values.get((name, slot)) or ()
             self._values.put((name, slot), with_value(before, net_wh.get(name, 0), bound_wh))
 

@@ -12,8 +12,9 @@ from aggregator.chains.asset import Region
 from aggregator.chains.carbon import PeriodSums
 from aggregator.chains.findings import FindingKind
 from aggregator.chains.flows import CalledEvent, Flows, ParticipantFlow
+from aggregator.chains.interval_energy import Energies
 from aggregator.chains.known import Known
-from aggregator.chains.origin import clean_wh, net_electricity_wh
+from aggregator.chains.origin import clean_wh, net_electricity_wh, unheard
 from aggregator.economy.congestion import relief_w
 from config.carriers import Carrier
 from protocol.canonical import encode
@@ -84,10 +85,11 @@ def deeds_of(region: Region, interval: Interval, flows: Flows, known: Known) -> 
     return IntervalDeeds({name: sums[name] for name in sorted(sums) if sums[name] != nothing}, responses)
 
 
-def not_believed(region: Region, flows: Flows) -> frozenset[str]:
-    """Participants with a meter that was caught saying what cannot be: nothing is paid on its word."""
+def not_measured(region: Region, flows: Flows, energies: Energies) -> frozenset[str]:
+    """Whose response cannot be told: a meter of theirs was not heard, or was caught saying what cannot be."""
     flagged = (finding.subject for finding in flows.findings if finding.kind is FindingKind.IMPOSSIBLE_READING)
-    return frozenset(region.meters[meter].meter.participant for meter in flagged if meter in region.meters)
+    caught = {region.meters[meter].meter.participant for meter in flagged if meter in region.meters}
+    return unheard(region, energies) | caught
 
 
 def _used_and_fed_in(flow: ParticipantFlow, region: Region) -> PeriodSums:
@@ -110,7 +112,7 @@ def _responses(region: Region, interval: Interval, flows: Flows, known: Known) -
     """How everybody responded who was called, has a baseline, and is believed."""
     if not known.events:
         return
-    metered_wh, doubtful = net_electricity_wh(region, known.energies), not_believed(region, flows)
+    metered_wh, doubtful = net_electricity_wh(region, known.energies), not_measured(region, flows, known.energies)
     loadings = {branch.branch: branch.loading_ppm for branch in flows.branches}
     event_flows = {flow.event: flow for flow in flows.events}
     rule = region.rules_at(interval.start_ms).congestion

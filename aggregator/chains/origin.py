@@ -54,6 +54,13 @@ def net_electricity_wh(region: Region, energies: Energies) -> dict[str, int]:
     return net_wh
 
 
+def unheard(region: Region, energies: Energies) -> frozenset[str]:
+    """Participants who respond and have a meter of electricity that nothing is known of: silence is no response."""
+    return frozenset(
+        name for name in region.responding if any(meter.id not in energies for meter in region.electric_meters[name])
+    )
+
+
 def false_energy(region: Region, flows: Flows, energies: Energies) -> str | None:
     """Where a result says of energy something else than the data chain, or gives some no origin; None: nowhere."""
     return next(_false_energies(region, flows, energies), None)

@@ -73,17 +73,19 @@ class Stores:
 def _needed(pipe: Pipe, parcels: Sequence[tuple[int, PipeParcel]], last: Interval) -> int:
     """How many of a pipe's youngest parcels the intervals behind `last` may still need.
 
-    With a fixed delay, those that were not all sent longer ago than it. With a content, those that lie within it, each
-    way for itself: the older ones have been pushed out.
+    With a fixed delay, those that were not all sent longer ago than it. With a content, as many as have moved it over
+    its whole length, there or back: what was in it before has been pushed out at one end or the other.
     """
     if pipe.delay_ms:
         kept = [start_ms for start_ms, _ in parcels if start_ms + last.length_ms > last.end_ms - pipe.delay_ms]
         return min(len(kept), PARCELS_MAX)
-    younger_wh, count = {True: 0, False: 0}, 0
-    for age, (_, sent) in enumerate(reversed(parcels[-PARCELS_MAX:]), start=1):
-        if younger_wh[sent.is_forward] < pipe.content_wh:
-            count = age
-        younger_wh[sent.is_forward] += sent.parcel.energy_wh
+    low_wh = high_wh = count = 0
+    for _, sent in reversed(parcels[-PARCELS_MAX:]):
+        if high_wh - low_wh >= pipe.content_wh:
+            break
+        moved_wh = sent.parcel.energy_wh if sent.is_forward else -sent.parcel.energy_wh
+        low_wh, high_wh = min(0, low_wh + moved_wh), max(0, high_wh + moved_wh)
+        count += 1
     return count
 
 

@@ -7,6 +7,7 @@ an interval, through a line that is rated for 30 kW; taking 18 kW relieves it by
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,6 +187,24 @@ def test_a_flagged_meter_is_paid_nothing_and_teaches_nothing() -> None:
     call(village, 12, 12)
     live(village, 6, SAVING)
     assert responses(village)[0]["baseline_wh"] < 49  # only the days since then have lowered it
+
+
+def test_silence_is_no_response() -> None:
+    """A gateway that is unplugged while its participant is called; what its register says later is believed."""
+    village = a_village(time={"restate_after_ms": 0})
+    call(village, 6, 7)
+    live(village, 6, USUAL)
+    for _ in range(4):  # intervals 6 to 9; the home is not heard in the last three
+        batch = village.a_batch(SAVING)
+        silent = village.now_ms >= START_MS + 7 * INTERVAL_MS
+        heard = tuple(block for block in batch.meters if block.meter != "m-home" or not silent)
+        village.now_ms += INTERVAL_MS
+        sent = replace(batch, meters=heard)
+        village.close([village.record(village.sign(sent, MessageType.BATCH))])
+        village.close_due()
+    assert [one["event"] for one in responses(village)] == [1]
+    live(village, 3, SAVING)
+    assert [one["metered_wh"] for one in responses(village) if one["event"] == 2][-1] in (24, 25)
 
 
 # -- Tokens

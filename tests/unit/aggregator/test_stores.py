@@ -226,15 +226,24 @@ def test_of_a_pipe_with_a_fixed_delay_an_interval_is_handed_what_can_arrive_in_i
     assert len(table) == 3, "what has arrived is forgotten"
 
 
-def test_of_a_pipe_with_a_content_an_interval_is_handed_what_lies_in_it_each_way() -> None:
+def test_of_a_pipe_with_a_content_an_interval_is_handed_what_lies_in_it() -> None:
     grid, stores = pipes_grid(content_wh=25), Stores(Journal())
     for number in range(6):
         sent = PipeParcel("pipe", True, Parcel(((Source.WIND, 10),)))
         stores.close(grid, an_interval(number), Flows((), (), sent=(sent,)))
     assert sent_in(stores, grid, 6) == [3, 4, 5], "the last 25 Wh reach back into the third last"
-    back = PipeParcel("pipe", False, Parcel(((Source.GAS, 40),)))
-    stores.close(grid, an_interval(6), Flows((), (), sent=(back,)))
-    assert sent_in(stores, grid, 7) == [3, 4, 5, 6]
+    for number, energy_wh in ((6, 12), (7, 13)):
+        back = PipeParcel("pipe", False, Parcel(((Source.GAS, energy_wh),)))
+        stores.close(grid, an_interval(number), Flows((), (), sent=(back,)))
+        assert sent_in(stores, grid, number + 1) == ([3, 4, 5, 6] if number == 6 else [6, 7])
+
+
+def test_what_only_moves_to_and_fro_pushes_nothing_out() -> None:
+    grid, stores = pipes_grid(content_wh=25), Stores(Journal())
+    for number in range(10):
+        sent = PipeParcel("pipe", number % 2 == 0, Parcel(((Source.WIND, 20),)))
+        stores.close(grid, an_interval(number), Flows((), (), sent=(sent,)))
+    assert sent_in(stores, grid, 10) == list(range(10))
 
 
 def test_nothing_that_stood_still_pushes_out_what_lies_in_a_pipe() -> None:
