@@ -19,10 +19,10 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
-from aggregator.chains.known import Known
 from aggregator.chains.asset import Region
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.known import Known
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.network import Floats, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver

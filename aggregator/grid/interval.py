@@ -7,14 +7,14 @@ where that is more than an idle node a finding says so: the interval always clos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import CARRIERS, SOURCES, CalledEvent, Carried, Flows
+from aggregator.chains.flows import CARRIERS, SOURCES, Carried, Flows
 from aggregator.chains.interval_energy import Energies
 from aggregator.chains.known import Known
 from aggregator.grid import rows

@@ -61,6 +61,7 @@ def call(
 
     Raises:
         RegulatorError: there is no such line, somebody does not respond, no time is left, or the key is another's.
+        WouldBeRefusedError: it begins too soon, or too many would be called.
     """
     region = regulator.asset.region
     interval_ms = region.rules.time.interval_ms
@@ -85,5 +86,6 @@ def cancel(regulator: Regulator, event: int, reason: str, key: SigningKey) -> Se
 
     Raises:
         RegulatorError: the key is not the regulator's.
+        WouldBeRefusedError: there is no such event, or it has begun.
     """
     return regulator.seal(lambda link: Cancellation(link, event, reason).encode(), MessageType.CANCELLATION, key)

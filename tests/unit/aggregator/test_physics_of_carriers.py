@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aggregator.chains.known import Known
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CalledEvent, Carried, Flows
 from aggregator.chains.interval_energy import Energies
+from aggregator.chains.known import Known
 from aggregator.chains.origin import participant_energy
 from aggregator.grid.believing import AsMetered, Believe, as_metered
 from aggregator.grid.interval import IntervalPhysics
