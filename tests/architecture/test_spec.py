@@ -12,6 +12,7 @@ import pytest
 from aggregator.chains.carbon import FactorRow, PeriodSums
 from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.events import Cancellation, ResponseEvent
+from aggregator.chains.findings import FindingKind
 from aggregator.chains.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
 from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.chains.membership import Admission, Cause, Ended, Revocation
@@ -140,6 +141,13 @@ def test_the_grammar_has_the_quantities_and_no_others() -> None:
 
 def test_the_grammar_has_the_rights_and_no_others() -> None:
     assert {int(number) for number in re.findall(r"\d+", rule("right-kind"))} == set(RightKind)
+
+
+def test_the_grammar_and_the_table_have_the_kinds_of_findings_and_no_others() -> None:
+    spans = re.findall(r"(\d+)(?:\.\.(\d+))?", rule("finding-kind"))
+    assert {n for low, high in spans for n in range(int(low), int(high or low) + 1)} == set(FindingKind)
+    table = PROSE.partition("| kind | finding |")[2].partition("## ")[0]
+    assert [int(n) for n in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(FindingKind)
 
 
 def test_the_grammar_names_the_chains_in_their_order() -> None:

@@ -1,6 +1,6 @@
 """What a ledger file holds belongs to its version. Whoever changes a row raises the version, or old files are misread.
 
-No file of version 1 or 2 was ever handed out; what they held is not kept here.
+No file of version 1 to 3 was ever handed out; what they held is not kept here.
 """
 
 from __future__ import annotations
@@ -9,16 +9,22 @@ import sqlite3
 from contextlib import closing
 from typing import Final
 
+from aggregator.chains.events import ResponseEvent
 from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.economy.baseline import LIKE_DAYS
 from aggregator.service.schema import SCHEMA_VERSION, create_schema
+from config.grid_model import Grid
+from config.load import check
 from protocol.canonical import Value, decode
 from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType
 from protocol.rotation import rotate
-from tests.village import INTERVAL_MS, Village
+from tests.heat_village import PUMP, WARM, a_heat_document
+from tests.plain_physics import PlainPhysics
+from tests.village import GRACE_MS, INTERVAL_MS, Village
 
 COLUMNS: Final[dict[int, dict[str, str]]] = {
-    3: {
+    4: {
         "block": "height head checkpoint",
         "engine": "id height begins_at",
         "entry": "id author sequence code chain leaf waited envelope",
@@ -32,7 +38,7 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
 """By version of the file: the columns of every table of SQLite."""
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
-    3: {
+    4: {
         0: ["str [int bytes]"],
         10: ["int bytes"],
         11: ["bytes [str int bytes]"],
@@ -45,18 +51,30 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         24: ["int [int]"],
         25: ["int [int int bytes]"],
         30: ["int [int int int int bytes int int]"],
-        31: ["str [int int int int]"],
-        32: ["str [str int int int int int int none str]", "str [str int int int int int int str none]"],
-        33: ["int [bytes]"],
+        31: ["str [int int int int int int int int]"],
+        32: [
+            "str [str int int int int int int int int int int none str]",
+            "str [str int int int int int int int int int int str none]",
+        ],
+        33: ["int [bytes bytes]"],
         34: ["int [int int]"],
-        35: ["[int str] [str int int int int int int none str]", "[int str] [str int int int int int int str none]"],
+        35: [
+            "[int str] [str int int int int int int int int int int none str]",
+            "[int str] [str int int int int int int int int int int str none]",
+        ],
         36: ["int [int]"],
+        37: ["str [[[int int] [int int]] int]"],
+        38: ["[str int] [str bool [[int int] [int int]] int]"],
+        39: sorted(f"[str int] [{' '.join(['int'] * days)}]" for days in range(1, LIKE_DAYS + 1)),
+        40: ["int [int int str [str]]"],
+        41: ["int [int int]"],
         50: ["str [int]"],
         51: ["int [int int int int int int int int int]"],
         52: ["[str int int] [int]"],
         53: ["str [int]"],
-        54: ["[int str] [int int]"],
+        54: ["[int str] [int int int]"],
         55: ["int [int]"],
+        56: ["str [int]"],
         60: ["str [int bytes bytes]"],
     },
 }
@@ -77,16 +95,24 @@ def shape_of(value: Value) -> str:
 
 def a_full_life() -> Village:
     """Something in every table of the state, at one time or another."""
-    village = Village()
+    document = a_heat_document()
+    document["rules"]["time"] |= {"day_ms": INTERVAL_MS, "grace_ms": GRACE_MS}
+    document["rules"]["congestion"] = {"steps": [[1, 0.1]], "threshold": 1, "award": 1}
+    document["participants"] = [one | {"responds": one["id"] == "home"} for one in document["participants"]]
+    village = Village(grid=check(document, Grid, "grid.yaml"), physics=PlainPhysics(rating_w=1))
+    start = village.now_ms + 6 * INTERVAL_MS
+    event = ResponseEvent(village.link("regulator"), start, start + INTERVAL_MS, "b1", ("home",))
+    village.close([village.record(village.sign(event, MessageType.EVENT, "regulator"))])
     vote = ValidatorChange(village.link("regulator"), "node", Validator(bytes(32), 10))
     village.close([village.record(village.sign(vote, MessageType.VALIDATOR, "regulator"))])
-    village.live(40)
+    village.live(30, PUMP | {"m-tank-out": 0, "m-home-heat": 0, "m-gas": -36_000, "m-home": 36_000})
+    village.live(10, dict.fromkeys(PUMP, 0) | WARM | {"m-home": 0})
     village.close([village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))])
     late = village.a_batch()
     village.now_ms += 4 * INTERVAL_MS
     village.close([village.record(village.sign(late, MessageType.BATCH))])
     village.close_due()
-    village.live(40)
+    village.live(40, dict.fromkeys(PUMP, 0) | WARM)
     step = rotate(village.link(), village.keys["gw"].public_key.thumbprint, SoftwareKey.from_secret(700))
     village.close([village.record(village.sign(step, MessageType.ROTATION))])
     return village
