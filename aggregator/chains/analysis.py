@@ -176,13 +176,13 @@ class AnalysisChain:
         match record.message:
             case IntervalResult() as result:
                 due = self.due_interval()
-                known = self.known(_span(result))
             case Restatement() as result:
-                due, known = self.due_restatement(), self._known_now(result)
+                due = self.due_restatement()
             case _:
                 return
         if due is None or (due.start_ms, due.end_ms) != (result.start_ms, result.end_ms):
             raise Refused(RefusalCode.OUT_OF_TURN, f"the interval due is {due}, not the one from {result.start_ms}")
+        known = self._known_now(result) if isinstance(result, Restatement) else self.known(due)
         difference = first_difference(result.flows, self._recompute(self._region(), due, known))
         if difference:
             raise Refused(RefusalCode.RESULT_DIFFERS, difference)
@@ -335,7 +335,3 @@ class AnalysisChain:
             ),
         )
         return leaves
-
-
-def _span(result: IntervalResult | Restatement) -> Interval:
-    return Interval(start_ms=UnixMs(result.start_ms), end_ms=UnixMs(result.end_ms))

@@ -206,7 +206,7 @@ def test_another_aggregators_physics_do_not_come_in_by_the_door(tmp_path: Path) 
     village = running.village
     running.live(5)
     five, interval = running.node.five, Interval(start_ms=UnixMs(START_MS), end_ms=UnixMs(START_MS + INTERVAL_MS))
-    flows = village.physics(five.asset.region, interval, five.data.energy_of(START_MS))
+    flows = village.physics(five.asset.region, interval, five.analysis.known(interval))
     flows = replace(flows, branches=tuple(replace(one, flow_w=10**6) for one in flows.branches))
     lie = IntervalResult(village.link("other"), interval.start_ms, interval.end_ms, flows)
     village.now_ms += INTERVAL_MS  # the next block freezes the interval, and then it is due
