@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aggregator.chains.analysis import Recompute
 from config.grid_model import Grid
 from config.load import check
 from tests.plain_physics import PlainPhysics
@@ -42,9 +43,9 @@ def a_heat_document(**changes: Any) -> dict[str, Any]:
     return document | {"pipes": [pipe], "converters": [pump], "storages": [tank]} | changes
 
 
-def a_heat_village(**changes: Any) -> Village:
-    """The village with heat, and physics that can be followed by hand."""
-    return Village(grid=check(a_heat_document(**changes), Grid, "grid.yaml"), physics=PlainPhysics())
+def a_heat_village(physics: Recompute | None = None, **changes: Any) -> Village:
+    """The village with heat; without other ones, with physics that can be followed by hand."""
+    return Village(grid=check(a_heat_document(**changes), Grid, "grid.yaml"), physics=physics or PlainPhysics())
 
 
 def live(village: Village, intervals: int, *power_w: dict[str, int]) -> None:

@@ -20,6 +20,7 @@ from aggregator.chains.known import Known
 from aggregator.chains.restatement import Restatement
 from aggregator.chains.results import IntervalResult
 from aggregator.chains.stores import Stores
+from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.table import Journal
 from config.grid_model import Grid, Source
 from protocol.envelope import Envelope
@@ -70,6 +71,20 @@ def test_heat_from_a_tank_is_as_clean_as_the_wind_that_filled_it_yesterday(villa
     row = village.five.analysis.factors["home"]
     assert (row.heat_wh, row.clean_heat_wh) == (clean_wh + heat_of_home(stated[3])[Source.OTHER], clean_wh)
     assert row.factors.demand == Fraction(clean_wh, row.heat_wh), "the term of heat in equation (2)"
+
+
+def test_it_is_so_with_the_physics_of_a_node_too() -> None:
+    village = a_heat_village(IntervalPhysics())
+    live(village, 3, WINDY, PUMP)
+    live(village, 1, STILL)
+    live(village, 5, CALM, WARM)
+    stated = results(village)
+    content_wh = sum(flows.storages[0].charged_wh - flows.storages[0].discharged_wh for flows in stated)
+    assert [set(heat_of_home(flows)) for flows in stated[-2:]] == [{Source.WIND}] * 2
+    assert stated[-1].storages[0].content == Parcel(((Source.WIND, content_wh),))
+    for block in village.blocks:
+        for outcome in block.outcomes:
+            assert outcome.refusal is None
 
 
 def test_what_a_tank_holds_is_state(village: Village) -> None:
