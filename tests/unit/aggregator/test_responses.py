@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from aggregator.chains.analysis import Recompute
 from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.events import ResponseEvent
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.restatement import Restatement
 from aggregator.economy.accounts import MovementKind
+from aggregator.grid.interval import IntervalPhysics
 from config.grid_model import Grid
 from config.load import check
 from protocol.messages import MessageType
@@ -31,7 +33,12 @@ DAYS = 24
 """Intervals of a settlement period."""
 
 
-def a_village(rating_w: int = 30_000, time: Mapping[str, int] | None = None, **rules: Any) -> Village:
+def a_village(
+    rating_w: int = 30_000,
+    time: Mapping[str, int] | None = None,
+    physics: Recompute | None = None,
+    **rules: Any,
+) -> Village:
     """A village in which home and wind respond."""
     document = a_grid_document()
     cut = {"grace_ms": INTERVAL_MS + GRACE_MS, "day_ms": INTERVAL_MS, "period_ms": DAYS * INTERVAL_MS}
@@ -40,7 +47,8 @@ def a_village(rating_w: int = 30_000, time: Mapping[str, int] | None = None, **r
     document["rules"]["carbon"]["demand_response"] = [[0, 0], [100, 1]]
     for participant in document["participants"]:
         participant["responds"] = participant["id"] in ("home", "wind")
-    return Village(grid=check(document, Grid, "grid.yaml"), physics=PlainPhysics(rating_w))
+    document["branches"][0]["rating_ma"] = 43_301  # 30 kW at 400 V, in three phases
+    return Village(grid=check(document, Grid, "grid.yaml"), physics=physics or PlainPhysics(rating_w))
 
 
 def call(village: Village, first: int, last: int, branch: str = "b1", *called: str) -> None:
@@ -205,6 +213,19 @@ def test_silence_is_no_response() -> None:
     assert [one["event"] for one in responses(village)] == [1]
     live(village, 3, SAVING)
     assert [one["metered_wh"] for one in responses(village) if one["event"] == 2][-1] in (24, 25)
+
+
+def test_the_physics_of_a_node_finds_the_same_relief() -> None:
+    village = a_village(physics=IntervalPhysics())
+    call(village, 6, 8)
+    live(village, 6, USUAL)
+    live(village, 5, SAVING)
+    for one in responses(village):
+        assert one["loading_ppm"] == pytest.approx(600_000, rel=0.05)
+        assert one["called_ppm"] == pytest.approx(1_176_000, rel=0.05)
+        assert one["relieving_ppm"] == pytest.approx(1_000_000, rel=0.01)
+        assert one["factor_ppm"] == 400_000
+    assert sums(village) == (3 * 24, 3 * 400_000)
 
 
 # -- Tokens
