@@ -1,0 +1,264 @@
+"""What the log says of intervals and settlement periods that are closed: all of it, and as it was stated last.
+
+The state forgets; the log does not. Whatever is drawn, explained or certified afterwards is read from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from aggregator.chains.carbon import FactorRow, PeriodSums
+from aggregator.chains.flows import Flows
+from aggregator.chains.interval_energy import LEAF_BYTES_MAX, Energies, read_metered_leaf
+from aggregator.chains.restatement import Restatement
+from aggregator.chains.results import IntervalResult
+from aggregator.economy.accounts import Movement, MovementKind
+from aggregator.ledger.record import RECORD_BYTES_MAX
+from aggregator.ledger.table import flat
+from aggregator.service.store import Store
+from aggregator.service.stored import StoredEntry, StoredLeaf
+from protocol.batch import Batch
+from protocol.canonical import decode
+from protocol.checkpoint import BlockHead, ChainName
+from protocol.envelope import Envelope
+from protocol.errors import EncodingError, EsteError
+from protocol.messages import MessageType
+
+_STATING: Final = {MessageType.INTERVAL: IntervalResult.decode, MessageType.RESTATEMENT: Restatement.decode}
+_SUMS: Final = tuple(field.name for field in fields(PeriodSums))
+
+
+class NotInTheLogError(EsteError):
+    """The ledger here does not reach back so far, or not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the chains something stands."""
+
+    chain: str
+    height: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """How a participant who was called responded in an interval, and what it relieved."""
+
+    participant: str
+    event: int
+    branch: str
+    """Empty where the event was for the region as a whole."""
+    baseline_wh: int
+    metered_wh: int
+    loading_ppm: int
+    """Of the branch, as it was."""
+    called_loading_ppm: int
+    """As it would have been, with everybody who was called at their baseline."""
+    relieving_ppm: int
+    relief_w: int
+    factor_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatedInterval:
+    """A closed interval, as it was stated last."""
+
+    start_ms: int
+    end_ms: int
+    flows: Flows
+    place: Place
+    restatements: int = 0
+    """How often it was stated anew."""
+    energies: Energies | None = None
+    """What each meter counted; None where the region keeps no such leaf."""
+    responses: tuple[Responded, ...] = ()
+    """Of everybody who was called."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedFactors:
+    """One participant's factors of a period, as they were stated last."""
+
+    row: FactorRow
+    place: Place
+    restatements: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One movement of tokens, and where it stands."""
+
+    movement: Movement
+    period_start_ms: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReadings:
+    """A batch with readings of one meter within an interval."""
+
+    place: Place
+    gateway: str
+    sequence: int
+    first_ms: int
+    last_ms: int
+    readings: int
+
+
+class Past:
+    """The log of a ledger, asked by time."""
+
+    def __init__(self, store: Store) -> None:
+        """`store` is read as of its newest block."""
+        self._store = store
+        self._begins_at = store.begins_at()
+
+    def intervals(self, start_ms: int, end_ms: int, restatable_ms: int) -> list[StatedInterval]:
+        """Every interval that begins in a span of time and is closed, oldest first.
+
+        Args:
+            start_ms: begin of the span.
+            end_ms: its end.
+            restatable_ms: how long after its end an interval may be restated.
+
+        Raises:
+            NotInTheLogError: the log begins later.
+        """
+        found: dict[int, StatedInterval] = {}
+        for leaf in self._leaves(ChainName.ANALYSIS, start_ms, end_ms + restatable_ms):
+            result = _stating(leaf.body)
+            if result is not None and start_ms <= result.start_ms < end_ms:
+                before = found.get(result.start_ms)
+                found[result.start_ms] = StatedInterval(
+                    result.start_ms,
+                    result.end_ms,
+                    result.flows,
+                    _place(leaf),
+                    before.restatements + 1 if before else 0,
+                    before.energies if before else None,
+                )
+                continue
+            match _words(leaf.body):
+                case ["metered", int(at_ms), _] if at_ms in found:
+                    found[at_ms] = replace(found[at_ms], energies=read_metered_leaf(leaf.body, at_ms))
+                case ["response", who, at_ms, event, branch, *amounts] if at_ms in found:
+                    response = Responded(who, event, branch or "", *amounts)
+                    found[at_ms] = replace(found[at_ms], responses=(*found[at_ms].responses, response))
+        return [found[start] for start in sorted(found)]
+
+    def factors(self, participant: str, start_ms: int, end_ms: int) -> StatedFactors | None:
+        """A participant's factors of a period that is drawn up; None if they did nothing at all in it."""
+        stated: StatedFactors | None = None
+        _, read = flat(FactorRow)
+        for leaf in self._leaves(ChainName.ANALYSIS, end_ms):
+            match _words(leaf.body):
+                case ["factors", *values] if values[0] == participant:
+                    row = read(values)
+                    stated = StatedFactors(row, _place(leaf)) if row.start_ms == start_ms else stated
+                case ["restated", who, _, start, _, after, _, _, factors] if (who, start) == (participant, start_ms):
+                    if stated is not None and factors is not None:
+                        row = _with(stated.row, after, factors)
+                        stated = StatedFactors(row, _place(leaf), stated.restatements + 1)
+        return stated
+
+    def postings(self, participant: str, start_ms: int) -> list[Posting]:
+        """Every movement of tokens on a participant's account that belongs to a period, oldest first."""
+        found = []
+        for leaf in self._leaves(ChainName.PAYMENT, start_ms):
+            match _words(leaf.body):
+                case ["movement", kind, who, amount, balance, start] if (who, start) == (participant, start_ms):
+                    movement = Movement(MovementKind(kind), who, amount, balance)
+                    found.append(Posting(movement, start, _place(leaf)))
+        return found
+
+    def readings(self, gateway: str, meters: frozenset[str], start_ms: int, end_ms: int) -> dict[str, list[Any]]:
+        """The batches of a gateway that hold readings from a span of time, by meter, oldest first."""
+        found: dict[str, list[Any]] = {meter: [] for meter in sorted(meters)}
+        for entry in self._store.entries_of(gateway):
+            if entry.chain is not ChainName.DATA or entry.code:
+                continue
+            batch = _batch(entry)
+            if batch is None:
+                continue
+            spans = []
+            for block in batch.meters:
+                instants = [batch.clock.epoch_ms + block.first_ms + start for start in block.starts_ms]
+                spans += instants
+                within = [at for at in instants if start_ms <= at < end_ms]
+                if within and block.meter in found:
+                    place = Place("data", entry.height, entry.index)
+                    signed = SignedReadings(place, gateway, entry.sequence, within[0], within[-1], len(within))
+                    found[block.meter].insert(0, signed)
+            if spans and max(spans) < start_ms:
+                break
+        return found
+
+    def _leaves(self, chain: ChainName, from_ms: int, until_ms: int | None = None) -> Iterator[StoredLeaf]:
+        """The leaves of a chain that blocks of a span of time added, oldest first."""
+        first, last = self._index_at(chain, from_ms), self._head(self._newest).log(chain).size - 1
+        if until_ms is not None:
+            last = min(last, self._index_at(chain, until_ms, is_past=True) - 1)
+        yield from self._store.leaves_between(chain, first, last)
+
+    def _index_at(self, chain: ChainName, at_ms: int, *, is_past: bool = False) -> int:
+        """How many leaves a chain had before the first block of an instant or later; with `is_past`, behind it."""
+        low, high = self._begins_at, self._newest + 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._head(middle).time_ms >= at_ms else (middle + 1, high)
+        height = min(low, self._newest) if is_past else low - 1
+        if height >= self._begins_at:
+            return self._head(height).log(chain).size
+        if self._begins_at > 1:
+            raise NotInTheLogError(
+                f"this ledger begins at block {self._begins_at}, with a snapshot: another node's reaches further back"
+            )
+        return 0
+
+    @property
+    def _newest(self) -> int:
+        last = self._store.last_block()
+        assert last is not None, "a ledger has a genesis"
+        return last.height
+
+    def _head(self, height: int) -> BlockHead:
+        kept = self._store.block(height)
+        if kept is None:
+            raise NotInTheLogError(f"block {height} is missing")
+        return BlockHead.decode(kept[0])
+
+
+def _place(leaf: StoredLeaf) -> Place:
+    return Place(leaf.chain.name.lower(), leaf.height, leaf.index)
+
+
+def _stating(body: bytes) -> IntervalResult | Restatement | None:
+    try:
+        envelope = Envelope.parse(body, size_max=RECORD_BYTES_MAX)
+        return _STATING[MessageType(envelope.type)](envelope.payload)
+    except (EncodingError, KeyError, ValueError):
+        return None
+
+
+def _words(body: bytes) -> list[Any]:
+    """A leaf that a block brought about itself; nothing for an envelope."""
+    try:
+        leaf = decode(body, size_max=LEAF_BYTES_MAX)
+    except EncodingError:
+        return []
+    return leaf if type(leaf) is list else []
+
+
+def _with(row: FactorRow, sums: list[int], factors: list[str | None]) -> FactorRow:
+    """A row as a restatement has left it."""
+    changes: Mapping[str, Any] = dict(zip(_SUMS, sums, strict=True))
+    supply, demand, *_ = factors
+    return replace(row, **changes, supply_factor=supply, demand_factor=demand)
+
+
+def _batch(entry: StoredEntry) -> Batch | None:
+    envelope = Envelope.parse(entry.envelope)
+    return Batch.decode(envelope.payload) if envelope.type == MessageType.BATCH else None
