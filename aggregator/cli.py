@@ -20,7 +20,7 @@ from aggregator.regulator.cli import app as regulator
 from aggregator.regulator.events.cli import events
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
-from aggregator.views.cli import explain
+from aggregator.views.cli import certificates, explain
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -35,7 +35,7 @@ app = typer.Typer(
 app.add_typer(regulator, name="regulator")
 VERBS: Final = (
     *(init, invite, join, validators, events),
-    *(explain, prove, verify, audit, cosign, export, publish),
+    *(explain, certificates, prove, verify, audit, cosign, export, publish),
 )
 for verb in VERBS:
     app.command()(verb)

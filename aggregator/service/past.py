@@ -5,7 +5,7 @@ The state forgets; the log does not. Whatever is drawn, explained or certified a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -26,7 +26,10 @@ from protocol.envelope import Envelope
 from protocol.errors import EncodingError, EsteError
 from protocol.messages import MessageType
 
-_STATING: Final = {MessageType.INTERVAL: IntervalResult.decode, MessageType.RESTATEMENT: Restatement.decode}
+_STATING: Final[Mapping[str, Callable[[bytes], IntervalResult | Restatement]]] = {
+    MessageType.INTERVAL: IntervalResult.decode,
+    MessageType.RESTATEMENT: Restatement.decode,
+}
 _SUMS: Final = tuple(field.name for field in fields(PeriodSums))
 
 
@@ -196,6 +199,14 @@ class Past:
                 break
         return found
 
+    def time_ms(self, height: int) -> int:
+        """When a block was closed.
+
+        Raises:
+            NotInTheLogError: it is not here.
+        """
+        return self._head(height).time_ms
+
     def _leaves(self, chain: ChainName, from_ms: int, until_ms: int | None = None) -> Iterator[StoredLeaf]:
         """The leaves of a chain that blocks of a span of time added, oldest first."""
         first, last = self._index_at(chain, from_ms), self._head(self._newest).log(chain).size - 1
@@ -238,9 +249,9 @@ def _place(leaf: StoredLeaf) -> Place:
 def _stating(body: bytes) -> IntervalResult | Restatement | None:
     try:
         envelope = Envelope.parse(body, size_max=RECORD_BYTES_MAX)
-        return _STATING[MessageType(envelope.type)](envelope.payload)
-    except (EncodingError, KeyError, ValueError):
+    except EncodingError:
         return None
+    return _STATING[envelope.type](envelope.payload) if envelope.type in _STATING else None
 
 
 def _words(body: bytes) -> list[Any]:

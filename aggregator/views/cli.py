@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aggregator.terminal import AsJson, DataFolder, out, own_command, plain
+from aggregator.terminal import AsJson, DataFolder, err, out, own_command, plain
 from config.tables import Table, show
 
 if TYPE_CHECKING:
@@ -49,6 +49,49 @@ def explain(
                 out.print(f"\n[bold]{plain(told.text)}[/]", highlight=False)
             case _:
                 out.print(plain(told), highlight=False, soft_wrap=True)
+
+
+def certificates(
+    data: DataFolder = DATA,
+    participant: Annotated[
+        str | None, typer.Option(help="Only what this participant's devices made, or they used.")
+    ] = None,
+    period: Annotated[str | None, typer.Option(help="Month, instant in a settled period, or last.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="First interval, such as 2026-11-20T12:00:00Z.")] = None,
+    to: Annotated[str | None, typer.Option(help="Intervals from here on are left out.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; the default.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print granular certificates: every watt-hour that a device fed in, numbered, and who has claimed it. UTC."""
+    from aggregator.service.past import Past
+    from aggregator.views import certificate_file as file
+    from aggregator.views.certificates import certify
+    from aggregator.views.explanation import see_that_known
+    from aggregator.views.spans import closed_span, restatable_ms
+
+    if as_csv and as_json:
+        raise typer.BadParameter("either --csv or --json")
+    if period is not None and (from_ is not None or to is not None):
+        raise typer.BadParameter("either --period, or --from and --to")
+    ledger = _open(data)
+    try:
+        region, past = ledger.five.asset.region, Past(ledger.store)
+        if participant is not None:
+            see_that_known(region, participant)
+        span = closed_span(ledger.five, from_, to, period)
+        begin_ms = region.begin_ms if region.grid.storages else span.start_ms
+        intervals = past.intervals(begin_ms, span.end_ms, restatable_ms(region))
+        certified = [one for one in certify(region, intervals) if one.stated.start_ms >= span.start_ms]
+        name = region.grid.region
+        rows = list(file.rows(name, certified, participant, past.time_ms))
+        rest = file.uncertified_rows(certified, participant)
+    finally:
+        ledger.close()
+    shown = file.to_json(name, (span.start_ms, span.end_ms), rows, rest) if as_json else file.to_csv(rows)
+    print(shown, end="")
+    if rest and not as_json:
+        quantity = sum(one["quantity"] for one in rest)
+        err.print(f"{quantity:,} Wh that were used have no certificate: see --json", highlight=False)
 
 
 def _open(data: Path) -> LedgerFile:

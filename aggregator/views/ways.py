@@ -52,19 +52,19 @@ def way_to(grid: Grid, nodes: Iterable[str]) -> tuple[str, ...]:
     for node in nodes:
         way, at = list[str](), node
         while (step := before.get(at)) is not None:
-            line, at = step
-            way.append(line)
-        for distance, line in enumerate(reversed(way)):
-            found[line] = max(found.get(line, 0), distance)
-    return tuple(sorted(found, key=lambda line: found[line]))
+            name, at = step
+            way.append(name)
+        for distance, name in enumerate(reversed(way)):
+            found[name] = max(found.get(name, 0), distance)
+    return tuple(sorted(found, key=lambda name: found[name]))
 
 
 def _tree(grid: Grid, roots: Iterable[str]) -> dict[str, tuple[str, str] | None]:
     """By node, the line and the node that come before it on the shortest way from any of the roots."""
     neighbours: dict[str, list[tuple[str, str]]] = {node.id: [] for node in grid.nodes}
-    for line in lines_of(grid):
-        neighbours[line.from_node].append((line.id, line.to_node))
-        neighbours[line.to_node].append((line.id, line.from_node))
+    for one in lines_of(grid):
+        neighbours[one.from_node].append((one.id, one.to_node))
+        neighbours[one.to_node].append((one.id, one.from_node))
     before: dict[str, tuple[str, str] | None] = dict.fromkeys(roots)
     front = deque(before)
     while front:
