@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
 
 DATA = Path("data")
+OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write; it ends in .svg or .png.")]
+FromOption = Annotated[str | None, typer.Option("--from", help="First interval, such as 2026-11-20T12:00:00Z.")]
+ToOption = Annotated[str | None, typer.Option("--to", help="Intervals from here on are left out.")]
 
 
 def explain(
@@ -57,8 +60,8 @@ def certificates(
         str | None, typer.Option(help="Only what this participant's devices made, or they used.")
     ] = None,
     period: Annotated[str | None, typer.Option(help="Month, instant in a settled period, or last.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", help="First interval, such as 2026-11-20T12:00:00Z.")] = None,
-    to: Annotated[str | None, typer.Option(help="Intervals from here on are left out.")] = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; the default.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -92,6 +95,69 @@ def certificates(
     if rest and not as_json:
         quantity = sum(one["quantity"] for one in rest)
         err.print(f"{quantity:,} Wh that were used have no certificate: see --json", highlight=False)
+
+
+plot = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Draw pictures as SVG or PNG.")
+
+
+@plot.command()
+def network(
+    file: OutFile,
+    at: Annotated[str | None, typer.Option(help="Instant in the interval; the last closed one if none.")] = None,
+    data: DataFolder = DATA,
+) -> None:
+    """Draw the network at an interval: loading by colour, and what was used at each node by source."""
+    from aggregator.views.drawing import Drawing
+    from aggregator.views.pictures.network import draw_network
+
+    drawing = Drawing(file, data)
+    drawing.keep(draw_network(drawing.region, drawing.interval(at)))
+
+
+@plot.command()
+def origin(
+    participant: Annotated[str, typer.Argument(help="Whose energy.")],
+    file: OutFile,
+    day: Annotated[str | None, typer.Option(help="Day such as 2026-11-20, in the region's time zone.")] = None,
+    from_: FromOption = None,
+    to: ToOption = None,
+    data: DataFolder = DATA,
+) -> None:
+    """Draw where a participant's energy came from over a day; what was in store stands below it."""
+    from aggregator.views.drawing import Drawing
+    from aggregator.views.explanation import see_that_known
+    from aggregator.views.pictures.origin import draw_origin
+
+    drawing = Drawing(file, data)
+    see_that_known(drawing.region, participant)
+    drawing.keep(draw_origin(drawing.region, participant, drawing.day(day, from_, to)))
+
+
+@plot.command()
+def branch(
+    name: Annotated[str, typer.Argument(help="Of a branch or pipe.")],
+    file: OutFile,
+    from_: FromOption = None,
+    to: ToOption = None,
+    data: DataFolder = DATA,
+) -> None:
+    """Draw how long a branch was loaded how much, beside its rating."""
+    from aggregator.views.drawing import Drawing
+    from aggregator.views.pictures.branch import draw_branch
+
+    drawing = Drawing(file, data)
+    drawing.see_that_line(name)
+    drawing.keep(draw_branch(name, drawing.span(from_, to)))
+
+
+@plot.command()
+def sankey(file: OutFile, from_: FromOption = None, to: ToOption = None, data: DataFolder = DATA) -> None:
+    """Draw where a region's energy came from and where it went."""
+    from aggregator.views.drawing import Drawing
+    from aggregator.views.pictures.sankey import draw_sankey
+
+    drawing = Drawing(file, data)
+    drawing.keep(draw_sankey(drawing.region, drawing.span(from_, to)))
 
 
 def _open(data: Path) -> LedgerFile:
