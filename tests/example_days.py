@@ -32,12 +32,12 @@ def example_region(name: str) -> Region:
     return Region(Genesis(link, DAY_START_MS, (), grid, tuple(profiles[one] for one in wanted)))
 
 
-def feeder_day(region: Region) -> list[Energies]:
+def feeder_day(region: Region, days: int = 1) -> list[Energies]:
     """Sun at noon, cars in the evening; the connection to the grid outside balances."""
     suns = {g.meter: g.rated_w for g in region.grid.generators if g.meter != "m-grid"}
-    days = []
-    for n in range(INTERVALS):
-        hour = n / 4
+    stated = []
+    for n in range(days * INTERVALS):
+        hour = n % INTERVALS / 4
         power: dict[str, float] = {}
         for place, meter in enumerate(sorted(m.id for m in region.grid.meters)):
             if meter in suns:
@@ -52,17 +52,17 @@ def feeder_day(region: Region) -> list[Energies]:
         power["m-grid"] = power["m-head"] = 0.0
         power["m-grid"] = -1.02 * sum(power.values())
         power["m-head"] = power["m-grid"]
-        days.append(_energies(power))
-    return days
+        stated.append(_energies(power))
+    return stated
 
 
-def system_day(region: Region) -> list[Energies]:
+def system_day(region: Region, days: int = 1) -> list[Energies]:
     """A windy night and a sunny noon fill what there is to fill; evening lives on it, and burns gas for the rest."""
     capacity = {storage.id: storage.capacity_wh for storage in region.grid.storages}
     held = {"battery": 500_000.0, "heat-tank": 2_000_000.0, "hydrogen-vessel": 1_000_000.0}
-    days = []
-    for n in range(INTERVALS):
-        hour = n / 4
+    stated = []
+    for n in range(days * INTERVALS):
+        hour = n % INTERVALS / 4
         power = _system_demand(hour)
         wind = 3e6 * (0.2 + 0.6 * _bump(hour, 3, 4) + 0.1 * _bump(hour, 23, 2))
         sun = 1.4e6 * _sun(hour)
@@ -72,13 +72,13 @@ def system_day(region: Region) -> list[Energies]:
         left -= _heat(power, held, capacity, left)
         left -= _hydrogen(power, held, capacity, left)
         room = (capacity["battery"] - held["battery"]) * 4 / 0.9
-        battery = min(left, 500_000, room) if left > 0 else max(left, -500_000, -held["battery"] * 4)
+        battery = min(left, 500_000, room) if left > 0 else max(left, -500_000, -0.9 * held["battery"] * 4)
         power["m-battery"] = battery
         held["battery"] += battery / 4 * (0.9 if battery > 0 else 1)
         power["m-grid"] = left - battery
         power["m-gas"] = power["m-engine-gas"] + power["m-boiler-gas"]
-        days.append(_energies(power, one_way=_one_way(region)))
-    return days
+        stated.append(_energies(power, one_way=_one_way(region)))
+    return stated
 
 
 def _system_demand(hour: float) -> dict[str, float]:
@@ -102,14 +102,15 @@ def _heat(power: dict[str, float], held: dict[str, float], capacity: dict[str, i
     """
     town = sum(watts for meter, watts in power.items() if meter.endswith("-heat") and not meter.startswith("m-works"))
     need = town / 0.94 + power["m-works-heat"] / 0.98
-    pump = max(100_000.0, min(900_000.0, left))
-    electrolyser = max(0.0, min(1_000_000.0, left - pump))
-    cell = 150_000.0 if left < -200_000 and held["hydrogen-vessel"] > 200_000 else 0.0
+    electrolyser = max(160_000.0, min(1_000_000.0, 0.35 * left))
+    pump = max(100_000.0, min(900_000.0, left - electrolyser))
+    cell = 150_000.0 if left < -500_000 and held["hydrogen-vessel"] > 800_000 else 0.0
     power |= {"m-electrolyser-in": electrolyser, "m-electrolyser-h2": -0.64 * electrolyser,
               "m-electrolyser-heat": -0.12 * electrolyser, "m-cell-h2": 2 * cell, "m-cell-el": -cell,
               "m-cell-heat": -0.7 * cell, "m-pump-in": pump, "m-pump-out": -3.2 * pump}  # fmt: skip
     rest = need - 3.2 * pump - 0.12 * electrolyser - 0.7 * cell
-    given = min(max(0.0, rest), 2_500_000.0, held["heat-tank"] * 4)
+    held["heat-tank"] *= 1 - 0.002 / INTERVALS
+    given = min(max(0.0, rest), 2_500_000.0, 0.9 * held["heat-tank"] * 4)
     taken = min(max(0.0, -rest), 2_500_000.0, (capacity["heat-tank"] - held["heat-tank"]) * 4)
     held["heat-tank"] += 0.98 * taken / 4 - given / 4
     missing = rest - given

@@ -99,19 +99,15 @@ def _draw_use(axes: Axes, region: Region, carrier: Carrier, rows: Sequence[_Row]
 def _stack(axes: Axes, rows: Sequence[_Row], sources: Iterable[Source], factor: float) -> None:
     bottom = [0.0] * len(rows)
     for source in sources:
-        heights = [_power(row, dict(row.mix).get(source, 0)) / factor for row in rows]
-        axes.bar(
-            [_moment(row.start_ms) for row in rows], heights, bottom=bottom, width=_widths(rows), align="edge",
-            color=colour_of(source), linewidth=0, **hatch_of(source),
-        )  # fmt: skip
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+        top = [low + _power(row, dict(row.mix).get(source, 0)) / factor for low, row in zip(bottom, rows, strict=True)]
+        style = {"linewidth": 0.0} | hatch_of(source)
+        axes.stairs(top, _edges(rows), baseline=bottom, fill=True, facecolor=colour_of(source), **style)
+        bottom = top
 
 
 def _draw_given(axes: Axes, rows: Sequence[_Row], factor: float) -> None:
-    axes.bar(
-        [_moment(row.start_ms) for row in rows], [-_power(row, row.exported_wh) / factor for row in rows],
-        width=_widths(rows), align="edge", color="white", edgecolor=PALE, linewidth=0, hatch="....",
-    )  # fmt: skip
+    given = [-_power(row, row.exported_wh) / factor for row in rows]
+    axes.stairs(given, _edges(rows), fill=True, facecolor="white", edgecolor=PALE, linewidth=0.4, hatch="....")
 
 
 def _draw_stores(axes: Axes, carrier: Carrier, stores: frozenset[str], intervals: Sequence[StatedInterval]) -> None:
@@ -133,12 +129,16 @@ def _draw_stores(axes: Axes, carrier: Carrier, stores: frozenset[str], intervals
 
 
 def _rows(participant: str, carrier: Carrier, intervals: Iterable[StatedInterval]) -> list[_Row]:
-    return [
-        _Row(interval.start_ms, interval.end_ms, flow.origin_wh, flow.exported_wh, flow.carbon_mg)
-        for interval in intervals
-        for flow in interval.flows.participants
-        if flow.participant == participant and flow.carrier is carrier
-    ]
+    """One for each interval; none at all where the participant has nothing to do with the network."""
+    rows, has_any = [], False
+    for interval in intervals:
+        flow = next(
+            (f for f in interval.flows.participants if (f.participant, f.carrier) == (participant, carrier)), None
+        )
+        has_any = has_any or flow is not None
+        amounts = (flow.origin_wh, flow.exported_wh, flow.carbon_mg) if flow else ((), 0, 0)
+        rows.append(_Row(interval.start_ms, interval.end_ms, *amounts))
+    return rows if has_any else []
 
 
 def _stores_of(region: Region, carrier: Carrier) -> frozenset[str]:
@@ -159,9 +159,8 @@ def _power(row: _Row, energy_wh: int) -> float:
     return energy_wh * MS_PER_HOUR / (row.end_ms - row.start_ms)
 
 
-def _widths(rows: Sequence[_Row]) -> list[float]:
-    """In days, as dates are counted on an axis."""
-    return [(row.end_ms - row.start_ms) / DAY_MS for row in rows]
+def _edges(rows: Sequence[_Row]) -> list[float]:
+    return [*(_moment(row.start_ms) for row in rows), _moment(rows[-1].end_ms)]
 
 
 def _moment(at_ms: int) -> float:
