@@ -50,7 +50,8 @@ def feeder_day(region: Region, days: int = 1) -> list[Energies]:
             elif meter == "m-charging":
                 power[meter] = 22_000 if 9 <= hour < 10.5 or 18 <= hour < 19.5 else 0
         power["m-grid"] = power["m-head"] = 0.0
-        power["m-grid"] = -1.02 * sum(power.values())
+        used = sum(power.values())
+        power["m-grid"] = -used - 2.6e-7 * used**2
         power["m-head"] = power["m-grid"]
         stated.append(_energies(power))
     return stated
@@ -64,7 +65,7 @@ def system_day(region: Region, days: int = 1) -> list[Energies]:
     for n in range(days * INTERVALS):
         hour = n % INTERVALS / 4
         power = _system_demand(hour)
-        wind = 3e6 * (0.2 + 0.6 * _bump(hour, 3, 4) + 0.1 * _bump(hour, 23, 2))
+        wind = 3e6 * (0.26 + 0.66 * _bump(hour, 3, 4.5) + 0.08 * _bump(hour, 23, 2))
         sun = 1.4e6 * _sun(hour)
         power |= {"m-wind": -wind, "m-sun": -sun}
         used = sum(watts for meter, watts in power.items() if meter.endswith("-el") and watts > 0)

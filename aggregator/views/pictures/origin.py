@@ -30,6 +30,8 @@ from aggregator.views.pictures.style import (
 from config.carriers import Carrier
 from config.grid_model import Source
 
+GIVEN: Final = "\\\\\\\\"
+"""Hatching of what was fed in; lines, since dots make large files."""
 MS_PER_HOUR: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
@@ -81,7 +83,7 @@ def _draw_use(axes: Axes, region: Region, carrier: Carrier, rows: Sequence[_Row]
     handles = [patch_of(source) for source in reversed(sources)]
     if given_wh:
         _draw_given(axes, rows, factor)
-        handles.append(Patch(facecolor="white", edgecolor=INK, hatch="....", label="fed in (below 0)"))
+        handles.append(Patch(facecolor="white", edgecolor=INK, hatch=GIVEN, label="fed in (below 0)"))
     clean = sum(clean_wh(row.mix, region) for row in rows)
     carbon_g = sum(row.carbon_mg for row in rows) / 1000
     words = [f"{carrier.value}: {energy(used_wh)} used"]
@@ -107,7 +109,7 @@ def _stack(axes: Axes, rows: Sequence[_Row], sources: Iterable[Source], factor: 
 
 def _draw_given(axes: Axes, rows: Sequence[_Row], factor: float) -> None:
     given = [-_power(row, row.exported_wh) / factor for row in rows]
-    axes.stairs(given, _edges(rows), fill=True, facecolor="white", edgecolor=PALE, linewidth=0.4, hatch="....")
+    axes.stairs(given, _edges(rows), fill=True, facecolor="white", edgecolor=PALE, linewidth=0.4, hatch=GIVEN)
 
 
 def _draw_stores(axes: Axes, carrier: Carrier, stores: frozenset[str], intervals: Sequence[StatedInterval]) -> None:
