@@ -38,16 +38,18 @@ class Asked:
 
 
 def instant_of(text: str) -> int:
-    """An instant in milliseconds, UTC where it says no time zone.
+    """An instant that somebody typed, in milliseconds.
 
     Raises:
-        NoSuchTimeError: it is none.
+        NoSuchTimeError: it is none, or says no time zone.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise NoSuchTimeError(f"expected an instant such as 2026-11-20T12:00:00Z, got {text!r}") from error
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    if moment.tzinfo is None:
+        raise NoSuchTimeError(f"say which time zone: {text}Z for UTC")
+    return round(moment.timestamp() * 1000)
 
 
 def settled_period(five: Five, text: str = LAST) -> Interval:

@@ -128,6 +128,7 @@ def test_a_period_that_is_not_closed_is_answered_with_those_that_are(folder: Pat
     assert "the running one is 2026-09-21 14:14:50 – 2026-09-21 14:15:20" in said
     assert "no closed settlement period holds 2027-01" in refusal(folder, "home", "2027-01")
     assert "got 'yesterday'" in refusal(folder, "home", "yesterday")
+    assert "say which time zone: 2026-09-21T14:14:32Z" in refusal(folder, "home", "2026-09-21T14:14:32")
 
 
 def test_an_interval_of_another_period_is_refused(folder: Path) -> None:
