@@ -177,11 +177,15 @@ class Past:
                     found.append(Posting(movement, start, _place(leaf)))
         return found
 
-    def readings(self, gateway: str, meters: frozenset[str], start_ms: int, end_ms: int) -> dict[str, list[Any]]:
-        """The batches of a gateway that hold readings from a span of time, by meter, oldest first."""
-        found: dict[str, list[Any]] = {meter: [] for meter in sorted(meters)}
+    def readings(self, gateway: str, meters: frozenset[str], stated: StatedInterval) -> dict[str, list[SignedReadings]]:
+        """The batches of a gateway that hold readings from an interval, by meter, oldest first.
+
+        None that came later than what was stated last: it does not rest on them.
+        """
+        start_ms, end_ms = stated.start_ms, stated.end_ms
+        found: dict[str, list[SignedReadings]] = {meter: [] for meter in sorted(meters)}
         for entry in self._store.entries_of(gateway):
-            if entry.chain is not ChainName.DATA or entry.code:
+            if entry.chain is not ChainName.DATA or entry.code or entry.height > stated.place.height:
                 continue
             batch = _batch(entry)
             if batch is None:

@@ -119,9 +119,10 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
     rules = region.rules_at(span.start_ms)
     intervals = past.intervals(span.start_ms, span.end_ms, restatable_ms(region))
     roles = role_factors(stated.row.deeds, rules.carbon, rules.tokens) if stated else ()
-    lines = [_interval(region, participant, interval) for interval in intervals]
+    every = [_interval(region, participant, interval) for interval in intervals]
+    lines = every
     if asked.interval is not None:
-        lines = [_with_readings(ledger, past, participant, line, intervals) for line in lines if _is(line, asked)]
+        lines = [_with_readings(ledger, past, participant, line, intervals) for line in every if _is(line, asked)]
     return Explanation(
         region=region.grid.region,
         participant=participant,
@@ -136,7 +137,7 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
         factors_at=stated.place if stated else None,
         restatements=stated.restatements if stated else 0,
         sums=_named(stated.row.sums if stated else PeriodSums()),
-        added=_named(_sum_of(region, participant, [interval.flows for interval in intervals])),
+        added={key: sum(line.adds[key] for line in every) for key in _named(PeriodSums())},
         intervals=tuple(lines),
     )
 
@@ -204,7 +205,7 @@ def _with_readings(
             of_gateway.setdefault(meter.gateway, set()).add(meter.id)
     meters = []
     for gateway in sorted(of_gateway):
-        found = past.readings(gateway, frozenset(of_gateway[gateway]), line.start_ms, line.end_ms)
+        found = past.readings(gateway, frozenset(of_gateway[gateway]), stated)
         for meter_id, batches in found.items():
             energy = stated.energies.get(meter_id) if stated.energies is not None else None
             meters.append(MeterLine(meter_id, energy, tuple(batches)))
