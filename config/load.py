@@ -57,9 +57,18 @@ def check(document: object, kind: type[M], place: Path | str) -> M:
 
 
 def grid_file(wanted: Path) -> Path:
-    """The grid file that somebody means: a path, or the name of an example region that comes with este."""
-    included = GRIDS_FOLDER / f"{wanted}.yaml"
-    return included if len(wanted.parts) == 1 and not wanted.exists() and included.is_file() else wanted
+    """The grid file that somebody means: a path, or the name of an example region that comes with este.
+
+    Raises:
+        OperatorError: neither is there.
+    """
+    if wanted.exists() or wanted.suffix or len(wanted.parts) > 1:
+        return wanted
+    included = {path.stem: path for path in sorted(GRIDS_FOLDER.glob("*.yaml"))}
+    if wanted.name not in included:
+        expected = f"a grid file, or an example region: {', '.join(included)}"
+        raise OperatorError("command line", "--grid", expected, str(wanted))
+    return included[wanted.name]
 
 
 class Profiles(Mapping[str, MeterProfile]):

@@ -80,7 +80,7 @@ def tell(explanation: Explanation, prove: str) -> Iterator[Told]:
     yield Heading("Factors ← what was done")
     yield from _sums(explanation)
     count = len(explanation.intervals)
-    yield Heading(f"What was done ← {count} interval{'s' if count != 1 else ''}")
+    yield Heading(f"What was done ← {_many(count, 'interval')}")
     if not count:
         yield "  nothing was metered"
         return
@@ -132,7 +132,7 @@ def _factors(explanation: Explanation) -> Iterator[str]:
         yield f"  together {parts} = {explanation.tokens}, awards at most {explanation.tokens_max}".replace("-", "−")
     if not explanation.roles:
         yield "  none: neither measured as a supplier nor a consumer"
-    anew = f", restated {explanation.restatements} times" if explanation.restatements else ""
+    anew = f", restated {_many(explanation.restatements, 'time')}" if explanation.restatements else ""
     yield f"  {at(explanation.factors_at)}{anew}"
 
 
@@ -193,7 +193,7 @@ def mix_words(origin_wh: dict[str, int], whole_wh: int, parts_max: int = 9) -> s
 
 
 def _closely(interval: ExplainedInterval, prove: str) -> Iterator[Told]:
-    anew = f", stated anew {interval.restatements} times" if interval.restatements else ""
+    anew = f", stated anew {_many(interval.restatements, 'time')}" if interval.restatements else ""
     yield f"  {at(interval.place)}{anew}"
     for line in interval.energy:
         for source, amount in line.origin_wh.items():
@@ -240,11 +240,11 @@ def _meter(meter: MeterLine, prove: str) -> Iterator[str]:
     counted = "no row of it is kept"
     if meter.energy is not None:
         row = meter.energy
-        counted = f"in {energy(row.imported_wh)}, out {energy(row.exported_wh)}, {row.readings} readings"
-        counted += f", {row.corrections} corrections" if row.corrections else ""
+        counted = f"in {energy(row.imported_wh)}, out {energy(row.exported_wh)}, {_many(row.readings, 'reading')}"
+        counted += f", {_many(row.corrections, 'correction')}" if row.corrections else ""
     yield f"  {meter.meter}: {counted}"
     for batch in meter.batches:
-        yield f"    batch {batch.sequence} of {batch.gateway}, {at(batch.place)}: {batch.readings} readings"
+        yield f"    batch {batch.sequence} of {batch.gateway}, {at(batch.place)}: {_many(batch.readings, 'reading')}"
     if meter.batches:
         yield f"    {_command(prove, meter.meter, meter.batches[-1])}"
 
@@ -267,7 +267,7 @@ def _remarkable(intervals: Iterable[ExplainedInterval]) -> Iterator[Told]:
             for flow in one.way
             if flow.is_congested
         ]
-        lines += [f"  {when}  stated anew {one.restatements} times"] if one.restatements else []
+        lines += [f"  {when}  stated anew {_many(one.restatements, 'time')}"] if one.restatements else []
     if lines:
         yield Heading("What stands out")
         yield from lines[:ROWS_MAX]
@@ -305,3 +305,7 @@ def _summed(group: Iterable[ExplainedInterval]) -> list[EnergyLine]:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "–"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

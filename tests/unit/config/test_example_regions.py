@@ -9,6 +9,7 @@ import pytest
 from config.carriers import Carrier, ConverterKind
 from config.grid_model import Grid
 from config.load import GRIDS_FOLDER, grid_file, load, load_profiles
+from protocol.errors import OperatorError
 
 REGIONS = sorted(GRIDS_FOLDER.glob("*.yaml"))
 
@@ -29,7 +30,11 @@ def test_an_example_region_is_found_by_its_name_unless_a_file_is_called_so(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert grid_file(Path("low-voltage-feeder")) == GRIDS_FOLDER / "low-voltage-feeder.yaml"
-    assert grid_file(Path("no-such-region")) == Path("no-such-region")
+    assert grid_file(Path("no-such-file.yaml")) == Path("no-such-file.yaml")
+    with pytest.raises(
+        OperatorError, match="an example region: low-voltage-feeder, regional-energy-system, got feeder"
+    ):
+        grid_file(Path("feeder"))
     assert grid_file(Path("sub/low-voltage-feeder")) == Path("sub/low-voltage-feeder")
     Path("low-voltage-feeder").write_text("", encoding="utf-8")
     assert grid_file(Path("low-voltage-feeder")) == Path("low-voltage-feeder")
