@@ -30,6 +30,8 @@ _STATING: Final[Mapping[str, Callable[[bytes], IntervalResult | Restatement]]] =
     MessageType.INTERVAL: IntervalResult.decode,
     MessageType.RESTATEMENT: Restatement.decode,
 }
+_ARRAY, _TEXT = 4, 3
+"""Major types of RFC 8949, §3.1."""
 _SUMS: Final = tuple(field.name for field in fields(PeriodSums))
 
 
@@ -131,19 +133,28 @@ class Past:
             NotInTheLogError: the log begins later.
         """
         found: dict[int, StatedInterval] = {}
+        is_past, is_wanted = False, False
         for leaf in self._leaves(ChainName.ANALYSIS, start_ms, end_ms + restatable_ms):
-            result = _stating(leaf.body)
-            if result is not None and start_ms <= result.start_ms < end_ms:
-                before = found.get(result.start_ms)
-                found[result.start_ms] = StatedInterval(
-                    result.start_ms,
-                    result.end_ms,
-                    result.flows,
-                    _place(leaf),
-                    before.restatements + 1 if before else 0,
-                    before.energies if before else None,
-                )
+            if (envelope := _envelope(leaf.body)) is not None:
+                is_wanted = envelope.type in _STATING and not (is_past and envelope.type == MessageType.INTERVAL)
+                if not is_wanted:
+                    continue
+                result = _STATING[envelope.type](envelope.payload)
+                is_past = is_past or (envelope.type == MessageType.INTERVAL and result.start_ms >= end_ms)
+                is_wanted = start_ms <= result.start_ms < end_ms
+                if is_wanted:
+                    before = found.get(result.start_ms)
+                    found[result.start_ms] = StatedInterval(
+                        result.start_ms,
+                        result.end_ms,
+                        result.flows,
+                        _place(leaf),
+                        before.restatements + 1 if before else 0,
+                        before.energies if before else None,
+                    )
                 continue
+            if not is_wanted:
+                continue  # leaves stand behind the record that they belong to
             match _words(leaf.body):
                 case ["metered", int(at_ms), _] if at_ms in found:
                     found[at_ms] = replace(found[at_ms], energies=read_metered_leaf(leaf.body, at_ms))
@@ -153,11 +164,11 @@ class Past:
         return [found[start] for start in sorted(found)]
 
     def factors(self, participant: str, start_ms: int, end_ms: int) -> StatedFactors | None:
-        """A participant's factors of a period that is drawn up; None if they did nothing at all in it."""
+        """A participant's factors of a period that is drawn up; None if they had done nothing at all when it was."""
         stated: StatedFactors | None = None
         _, read = flat(FactorRow)
         for leaf in self._leaves(ChainName.ANALYSIS, end_ms):
-            match _words(leaf.body):
+            match _words(leaf.body, b"factors", b"restated"):
                 case ["factors", *values] if values[0] == participant:
                     row = read(values)
                     stated = StatedFactors(row, _place(leaf)) if row.start_ms == start_ms else stated
@@ -171,7 +182,7 @@ class Past:
         """Every movement of tokens on a participant's account that belongs to a period, oldest first."""
         found = []
         for leaf in self._leaves(ChainName.PAYMENT, start_ms):
-            match _words(leaf.body):
+            match _words(leaf.body, b"movement"):
                 case ["movement", kind, who, amount, balance, start] if (who, start) == (participant, start_ms):
                     movement = Movement(MovementKind(kind), who, amount, balance)
                     found.append(Posting(movement, start, _place(leaf)))
@@ -250,16 +261,26 @@ def _place(leaf: StoredLeaf) -> Place:
     return Place(leaf.chain.name.lower(), leaf.height, leaf.index)
 
 
-def _stating(body: bytes) -> IntervalResult | Restatement | None:
+def _envelope(body: bytes) -> Envelope | None:
+    """A record; None for a leaf that a block brought about itself."""
+    if _tag(body):
+        return None
     try:
-        envelope = Envelope.parse(body, size_max=RECORD_BYTES_MAX)
+        return Envelope.parse(body, size_max=RECORD_BYTES_MAX)
     except EncodingError:
         return None
-    return _STATING[envelope.type](envelope.payload) if envelope.type in _STATING else None
 
 
-def _words(body: bytes) -> list[Any]:
-    """A leaf that a block brought about itself; nothing for an envelope."""
+def _tag(body: bytes) -> bytes:
+    """The word that a block's own leaf begins with, without reading on; nothing for an envelope."""
+    is_words = len(body) > 2 and body[0] >> 5 == _ARRAY and body[1] >> 5 == _TEXT
+    return body[2 : 2 + (body[1] & 0x1F)] if is_words else b""
+
+
+def _words(body: bytes, *wanted: bytes) -> list[Any]:
+    """A leaf that a block brought about itself; nothing for an envelope, or a leaf that begins with another word."""
+    if not (tag := _tag(body)) or (wanted and tag not in wanted):
+        return []
     try:
         leaf = decode(body, size_max=LEAF_BYTES_MAX)
     except EncodingError:
