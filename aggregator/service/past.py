@@ -6,15 +6,17 @@ The state forgets; the log does not. Whatever is drawn, explained or certified a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from aggregator.chains.carbon import FactorRow, PeriodSums
+from aggregator.chains.asset import Region
+from aggregator.chains.carbon import FactorRow, PeriodSums, row_of
 from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import LEAF_BYTES_MAX, Energies, read_metered_leaf
 from aggregator.chains.restatement import Restatement
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.results import IntervalResult, PeriodFactors
 from aggregator.economy.accounts import Movement, MovementKind
+from aggregator.economy.periods import Period
 from aggregator.ledger.record import RECORD_BYTES_MAX
 from aggregator.ledger.table import flat
 from aggregator.service.store import Store
@@ -32,7 +34,6 @@ _STATING: Final[Mapping[str, Callable[[bytes], IntervalResult | Restatement]]] =
 }
 _ARRAY, _TEXT = 4, 3
 """Major types of RFC 8949, §3.1."""
-_SUMS: Final = tuple(field.name for field in fields(PeriodSums))
 
 
 class NotInTheLogError(EsteError):
@@ -163,19 +164,27 @@ class Past:
                     found[at_ms] = replace(found[at_ms], responses=(*found[at_ms].responses, response))
         return [found[start] for start in sorted(found)]
 
-    def factors(self, participant: str, start_ms: int, end_ms: int) -> StatedFactors | None:
-        """A participant's factors of a period that is drawn up; None if they had done nothing at all when it was."""
+    def factors(self, region: Region, participant: str, period: Period) -> StatedFactors | None:
+        """A participant's factors of a period that is drawn up; None if they did nothing at all in it."""
         stated: StatedFactors | None = None
+        is_drawn_up, start_ms, restatements = False, period.span.start_ms, 0
         _, read = flat(FactorRow)
-        for leaf in self._leaves(ChainName.ANALYSIS, end_ms):
+        for leaf in self._leaves(ChainName.ANALYSIS, period.span.end_ms):
+            if (envelope := _envelope(leaf.body)) is not None and envelope.type == MessageType.FACTORS:
+                is_drawn_up = is_drawn_up or PeriodFactors.decode(envelope.payload).start_ms == start_ms
             match _words(leaf.body, b"factors", b"restated"):
-                case ["factors", *values] if values[0] == participant:
+                case ["factors", *values] if values[0] == participant and is_drawn_up and stated is None:
                     row = read(values)
-                    stated = StatedFactors(row, _place(leaf)) if row.start_ms == start_ms else stated
-                case ["restated", who, _, start, _, after, _, _, factors] if (who, start) == (participant, start_ms):
-                    if stated is not None and factors is not None:
-                        row = _with(stated.row, after, factors)
-                        stated = StatedFactors(row, _place(leaf), stated.restatements + 1)
+                    stated = StatedFactors(row, _place(leaf)) if row.start_ms == start_ms else None
+                case ["restated", who, _, start, _, after, *_] if (who, start, is_drawn_up) == (
+                    participant,
+                    start_ms,
+                    True,
+                ):
+                    permit_mg, rule = region.permits_mg.get(participant, 0), region.rules_at(start_ms).carbon
+                    row = row_of(participant, PeriodSums(*after), period, permit_mg, rule)
+                    restatements += 1
+                    stated = StatedFactors(row, _place(leaf), restatements)
         return stated
 
     def postings(self, participant: str, start_ms: int) -> list[Posting]:
@@ -286,13 +295,6 @@ def _words(body: bytes, *wanted: bytes) -> list[Any]:
     except EncodingError:
         return []
     return leaf if type(leaf) is list else []
-
-
-def _with(row: FactorRow, sums: list[int], factors: list[str | None]) -> FactorRow:
-    """A row as a restatement has left it."""
-    changes: Mapping[str, Any] = dict(zip(_SUMS, sums, strict=True))
-    supply, demand, *_ = factors
-    return replace(row, **changes, supply_factor=supply, demand_factor=demand)
 
 
 def _batch(entry: StoredEntry) -> Batch | None:

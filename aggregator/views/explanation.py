@@ -115,7 +115,7 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
     region, past = ledger.five.asset.region, Past(ledger.store)
     see_that_known(region, participant)
     span = asked.period
-    stated = past.factors(participant, span.start_ms, span.end_ms)
+    stated = past.factors(region, participant, region.period_of(span.start_ms))
     rules = region.rules_at(span.start_ms)
     intervals = past.intervals(span.start_ms, span.end_ms, restatable_ms(region))
     roles = role_factors(stated.row.deeds, rules.carbon, rules.tokens) if stated else ()

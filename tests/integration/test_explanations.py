@@ -18,6 +18,7 @@ from protocol.batch import Batch
 from protocol.checkpoint import ChainName
 from protocol.envelope import Envelope
 from tests.integration.test_ledger_file import Running
+from tests.integration.test_restated_ledger import Region
 
 PERIODS_MS = (1_790_000_000_000, 1_790_000_030_000, 1_790_000_060_000, 1_790_000_090_000)
 
@@ -145,3 +146,17 @@ def test_intervals_are_found_again_in_any_span_of_time(folder: Path) -> None:
     assert some == every[6:12]
     assert all(one.energies for one in every)
     ledger.close()
+
+
+@pytest.mark.parametrize("participant", ["gas", "home", "wind"])
+def test_a_restated_period_is_explained_as_it_was_stated_last(tmp_path: Path, participant: str) -> None:
+    late = Region(tmp_path, wind_heard_ms=100_000)
+    late.live(180)
+    late.node.close()
+    found = explained(late.folder, participant, "2026-09-21T14:13:50Z")
+    assert any(interval["restatements"] for interval in found["intervals"])
+    assert found["adds_up"] is True
+    up, down = MovementKind.ADJUSTMENT_UP, MovementKind.ADJUSTMENT_DOWN
+    signs = {MovementKind.AWARD: 1, up: 1, MovementKind.CHARGE: -1, down: -1}
+    moved = sum(signs.get(post["movement"]["kind"], 0) * post["movement"]["amount"] for post in found["postings"])
+    assert moved == (found["tokens"] or 0)
