@@ -11,8 +11,11 @@ from typing import Any, Final
 
 from aggregator.chains.asset import Region
 from aggregator.chains.carbon import FactorRow, PeriodSums, row_of
+from aggregator.chains.deeds import Response
 from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import LEAF_BYTES_MAX, Energies, read_metered_leaf
+from aggregator.chains.known import Known, read_inherited_leaf
+from aggregator.chains.relief import DueRelief
 from aggregator.chains.restatement import Restatement
 from aggregator.chains.results import IntervalResult, PeriodFactors
 from aggregator.economy.accounts import Movement, MovementKind
@@ -50,25 +53,6 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Responded:
-    """How a participant who was called responded in an interval, and what it relieved."""
-
-    participant: str
-    event: int
-    branch: str
-    """Empty where the event was for the region as a whole."""
-    baseline_wh: int
-    metered_wh: int
-    loading_ppm: int
-    """Of the branch, as it was."""
-    called_loading_ppm: int
-    """As it would have been, with everybody who was called at their baseline."""
-    relieving_ppm: int
-    relief_w: int
-    factor_ppm: int
-
-
-@dataclass(frozen=True, slots=True)
 class StatedInterval:
     """A closed interval, as it was stated last."""
 
@@ -78,10 +62,15 @@ class StatedInterval:
     place: Place
     restatements: int = 0
     """How often it was stated anew."""
-    energies: Energies | None = None
-    """What each meter counted; None where the region keeps no such leaf."""
-    responses: tuple[Responded, ...] = ()
+    known: Known | None = None
+    """What each meter counted, and what was inherited; None where the region keeps no such leaf."""
+    responses: tuple[Response, ...] = ()
     """Of everybody who was called."""
+
+    @property
+    def energies(self) -> Energies | None:
+        """What each meter counted; None where the region keeps no such leaf."""
+        return self.known.energies if self.known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +140,20 @@ class Past:
                         result.flows,
                         _place(leaf),
                         before.restatements + 1 if before else 0,
-                        before.energies if before else None,
+                        before.known if before else None,
                     )
                 continue
             if not is_wanted:
                 continue  # leaves stand behind the record that they belong to
             match _words(leaf.body):
                 case ["metered", int(at_ms), _] if at_ms in found:
-                    found[at_ms] = replace(found[at_ms], energies=read_metered_leaf(leaf.body, at_ms))
+                    energies = read_metered_leaf(leaf.body, at_ms)
+                    found[at_ms] = replace(found[at_ms], known=None if energies is None else Known(energies))
+                case ["inherited", int(at_ms), *_] if at_ms in found:
+                    inherited = read_inherited_leaf(leaf.body, at_ms, found[at_ms].energies or {})
+                    found[at_ms] = replace(found[at_ms], known=inherited or found[at_ms].known)
                 case ["response", who, at_ms, event, branch, *amounts] if at_ms in found:
-                    response = Responded(who, event, branch or "", *amounts)
+                    response = Response(who, at_ms, event, branch or "", *amounts)
                     found[at_ms] = replace(found[at_ms], responses=(*found[at_ms].responses, response))
         return [found[start] for start in sorted(found)]
 
@@ -196,6 +189,17 @@ class Past:
                     movement = Movement(MovementKind(kind), who, amount, balance)
                     found.append(Posting(movement, start, _place(leaf)))
         return found
+
+    def relief(self, participant: str, start_ms: int) -> DueRelief | None:
+        """What a period's settlement made of a participant's relief of congested branches; None if there was none."""
+        for leaf in self._leaves(ChainName.PAYMENT, start_ms):
+            match _words(leaf.body, b"relief"):
+                case ["relief", who, start, before, relief, awards, tokens, after] if (who, start) == (
+                    participant,
+                    start_ms,
+                ):
+                    return DueRelief(participant, before, relief, awards, tokens, after)
+        return None
 
     def readings(self, gateway: str, meters: frozenset[str], stated: StatedInterval) -> dict[str, list[SignedReadings]]:
         """The batches of a gateway that hold readings from an interval, by meter, oldest first.

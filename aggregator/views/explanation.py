@@ -9,22 +9,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from fractions import Fraction
+from typing import Self
 
 from aggregator.chains.asset import Region
 from aggregator.chains.carbon import PeriodSums
+from aggregator.chains.deeds import Response, deeds_of
 from aggregator.chains.findings import Finding
-from aggregator.chains.flows import BranchFlow, Flows, ParticipantFlow
+from aggregator.chains.flows import BranchFlow, ConverterFlow, ParticipantFlow, StorageContent
 from aggregator.chains.interval_energy import IntervalEnergy
+from aggregator.chains.known import Known
 from aggregator.chains.origin import clean_wh
-from aggregator.chains.restatement import deeds_of
-from aggregator.service.past import Past, Place, Posting, Responded, SignedReadings, StatedInterval
+from aggregator.chains.relief import DueRelief
+from aggregator.service.past import Past, Place, Posting, SignedReadings, StatedInterval
 from aggregator.service.query import LedgerFile
 from aggregator.views.formulas import RoleFactor, role_factors
 from aggregator.views.spans import Asked, restatable_ms
 from aggregator.views.ways import way_to
 from protocol.errors import EsteError
-from protocol.units import Interval
+from protocol.units import Interval, UnixMs
 
 
 class NothingToExplainError(EsteError):
@@ -63,9 +65,13 @@ class ExplainedInterval:
     place: Place
     restatements: int
     energy: tuple[EnergyLine, ...]
+    converters: tuple[ConverterFlow, ...]
+    """That the participant runs."""
+    storages: tuple[StorageContent, ...]
+    """Of the networks that the participant takes from."""
     way: tuple[BranchFlow, ...]
     """The lines on the way from the source, nearest to it first."""
-    responses: tuple[Responded, ...]
+    responses: tuple[Response, ...]
     """To the events that the participant was called for."""
     findings: tuple[Finding, ...]
     """About the participant's meters, nodes and lines, and about the region."""
@@ -90,6 +96,8 @@ class Explanation:
     """That follow from the factors; None without factors."""
     tokens_max: int
     roles: tuple[RoleFactor, ...]
+    relief: DueRelief | None
+    """What relieving congested branches has come to."""
     factors_at: Place | None
     restatements: int
     """Of the factors."""
@@ -101,8 +109,11 @@ class Explanation:
 
     @property
     def adds_up(self) -> bool:
-        """Whether the intervals add up to what the factors rest on."""
-        return self.sums == self.added
+        """Whether the intervals add up to what the factors rest on.
+
+        Relief is not settled by period: what is restated of it counts in the period that runs then.
+        """
+        return self.sums | {"relief_ppm": 0} == self.added | {"relief_ppm": 0}
 
 
 def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
@@ -117,9 +128,11 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
     span = asked.period
     stated = past.factors(region, participant, region.period_of(span.start_ms))
     rules = region.rules_at(span.start_ms)
+    relief = past.relief(participant, span.start_ms)
     intervals = past.intervals(span.start_ms, span.end_ms, restatable_ms(region))
     roles = role_factors(stated.row.deeds, rules.carbon, rules.tokens) if stated else ()
-    every = [_interval(region, participant, interval) for interval in intervals]
+    concern = _Concern.of(region, participant)
+    every = [_interval(region, concern, interval) for interval in intervals]
     lines = every
     if asked.interval is not None:
         lines = [_with_readings(ledger, past, participant, line, intervals) for line in every if _is(line, asked)]
@@ -131,9 +144,10 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
         end_ms=span.end_ms,
         interval_ms=rules.time.interval_ms,
         postings=tuple(past.postings(participant, span.start_ms)),
-        tokens=_capped(roles, rules.tokens.tokens_max) if stated else None,
+        tokens=_capped(roles, relief, rules.tokens.tokens_max) if stated else None,
         tokens_max=rules.tokens.tokens_max,
         roles=roles,
+        relief=relief,
         factors_at=stated.place if stated else None,
         restatements=stated.restatements if stated else 0,
         sums=_named(stated.row.sums if stated else PeriodSums()),
@@ -157,27 +171,50 @@ def see_that_known(region: Region, participant: str) -> None:
         )
 
 
-def factor_of(role: RoleFactor) -> Fraction:
-    """A role's factor as a fraction."""
-    return Fraction(role.factor)
+@dataclass(frozen=True, slots=True)
+class _Concern:
+    """What of a region concerns a participant."""
+
+    participant: str
+    way: tuple[str, ...]
+    converters: frozenset[str]
+    storages: frozenset[str]
+    """Of the networks that their meters hang in."""
+    subjects: frozenset[str]
+    """Of findings: themselves, the region, their meters and nodes, lines on the way, converters and storages."""
+
+    @classmethod
+    def of(cls, region: Region, participant: str) -> Self:
+        """Look it up in the grid."""
+        grid = region.grid
+        nodes = {meter.id: meter.node for meter in grid.meters}
+        meters = [meter for meter in grid.meters if meter.participant == participant]
+        own, at = {meter.id for meter in meters}, {meter.node for meter in meters}
+        carriers = {region.carriers[node] for node in at}
+        way = way_to(grid, [meter.node for meter in meters if not meter.branch])
+        converters = frozenset(one.id for one in grid.converters if own.intersection(one.meters))
+        storages = frozenset(one.id for one in grid.storages if region.carriers[nodes[one.charge_meter]] in carriers)
+        subjects = {participant, grid.region, *way, *own, *at, *converters, *storages, *carriers}
+        return cls(participant, way, converters, storages, frozenset(subjects))
 
 
-def _interval(region: Region, participant: str, stated: StatedInterval) -> ExplainedInterval:
-    flows = stated.flows
-    meters = [meter for meter in region.grid.meters if meter.participant == participant]
-    way = way_to(region.grid, [meter.node for meter in meters if not meter.branch])
+def _interval(region: Region, concern: _Concern, stated: StatedInterval) -> ExplainedInterval:
+    flows, participant = stated.flows, concern.participant
     known = {flow.branch: flow for flow in flows.branches}
-    subjects = {participant, region.grid.region, *way, *(m.id for m in meters), *(m.node for m in meters)}
+    interval = Interval(start_ms=UnixMs(stated.start_ms), end_ms=UnixMs(stated.end_ms))
+    deeds = deeds_of(region, interval, flows, stated.known or Known({}))
     return ExplainedInterval(
         start_ms=stated.start_ms,
         end_ms=stated.end_ms,
         place=stated.place,
         restatements=stated.restatements,
         energy=tuple(_energy(region, flow) for flow in flows.participants if flow.participant == participant),
-        way=tuple(known[line] for line in way if line in known),
+        converters=tuple(flow for flow in flows.converters if flow.converter in concern.converters),
+        storages=tuple(flow for flow in flows.storages if flow.storage in concern.storages),
+        way=tuple(known[line] for line in concern.way if line in known),
         responses=tuple(response for response in stated.responses if response.participant == participant),
-        findings=tuple(finding for finding in flows.findings if finding.subject in subjects),
-        adds=_named(_sum_of(region, participant, [flows])),
+        findings=tuple(finding for finding in flows.findings if finding.subject in concern.subjects),
+        adds=_named(deeds.sums.get(participant, PeriodSums())),
     )
 
 
@@ -218,18 +255,10 @@ def _is(line: ExplainedInterval, asked: Asked) -> bool:
     return wanted is not None and line.start_ms == wanted.start_ms
 
 
-def _sum_of(region: Region, participant: str, stated: Sequence[Flows]) -> PeriodSums:
-    total = PeriodSums()
-    for flows in stated:
-        own = [flow for flow in flows.participants if flow.participant == participant]
-        total = total.plus(deeds_of(own, region).get(participant, PeriodSums()))
-    return total
-
-
 def _named(sums: PeriodSums) -> dict[str, int]:
     return {field.name: getattr(sums, field.name) for field in fields(sums)}
 
 
-def _capped(roles: Sequence[RoleFactor], tokens_max: int) -> int:
-    earned = [role.tokens for role in roles]
+def _capped(roles: Sequence[RoleFactor], relief: DueRelief | None, tokens_max: int) -> int:
+    earned = [*(role.tokens for role in roles), relief.tokens if relief else 0]
     return min(tokens_max, sum(one for one in earned if one > 0)) + sum(one for one in earned if one < 0)

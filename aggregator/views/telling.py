@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aggregator.chains.deeds import Response
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.economy.accounts import effect_of
-from aggregator.service.past import Place, Posting, Responded, SignedReadings
+from aggregator.service.past import Place, Posting, SignedReadings
 from aggregator.views.explanation import EnergyLine, ExplainedInterval, Explanation, MeterLine
 from aggregator.views.formulas import RoleFactor, energy
 from aggregator.views.spans import spelled
@@ -127,9 +128,16 @@ def _factors(explanation: Explanation) -> Iterator[str]:
     for role in explanation.roles:
         yield f"  {role.role} factor {_short(role)}, {role.tokens} tokens".replace("-", "−")
         yield from (f"    {line}" for line in role.lines)
-    if len(explanation.roles) > 1:
-        parts = " + ".join(str(role.tokens) for role in explanation.roles)
-        yield f"  together {parts} = {explanation.tokens}, awards at most {explanation.tokens_max}".replace("-", "−")
+    parts = [role.tokens for role in explanation.roles]
+    if relief := explanation.relief:
+        yield "  relief of congested lines"
+        yield f"    {relief.before_ppm / PPM:g} carried over + {relief.relief_ppm / PPM:g} in this period"
+        reached = f"the threshold was reached {_many(relief.awards, 'time')}: {relief.tokens} tokens"
+        yield f"    {reached}, and {relief.after_ppm / PPM:g} is carried on"
+        parts.append(relief.tokens)
+    if len(parts) > 1:
+        said = " + ".join(map(str, parts))
+        yield f"  together {said} = {explanation.tokens}, awards at most {explanation.tokens_max}".replace("-", "−")
     if not explanation.roles:
         yield "  none: neither measured as a supplier nor a consumer"
     anew = f", restated {_many(explanation.restatements, 'time')}" if explanation.restatements else ""
@@ -143,6 +151,8 @@ def _short(role: RoleFactor) -> str:
 
 def _sums(explanation: Explanation) -> Iterator[str]:
     for key, amount in explanation.sums.items():
+        if not amount and key != next(iter(explanation.sums)):
+            continue
         yield f"  {SAID.get(key, key.replace('_', ' ')):<24}{_amount(key, amount):>18}"
     if explanation.adds_up:
         yield "  the intervals below add up to the same"
@@ -200,6 +210,14 @@ def _closely(interval: ExplainedInterval, prove: str) -> Iterator[Told]:
             yield f"    {line.carrier:<12}{source.replace('_', ' '):<12}{energy(amount):>14}"
         if line.imported_wh:
             yield f"    {line.carrier:<12}{'clean':<12}{energy(line.clean_wh):>14}   {line.carbon_mg / 1000:,.3f} g CO₂"
+    for converter in interval.converters:
+        burned = f", burned {converter.burned_mg / 1000:,.3f} g CO₂" if converter.burned_mg else ""
+        took = f"took {energy(converter.input_wh)}, gave {energy(converter.output_wh)}"
+        yield f"    {converter.converter}: {took}{burned}"
+    for storage in interval.storages:
+        yield f"    {storage.storage}: in {energy(storage.charged_wh)}, out {energy(storage.discharged_wh)}"
+        held = {source.value: amount for source, amount in storage.content.mix_wh}
+        yield f"      holds {energy(storage.content.energy_wh)}: {mix_words(held, storage.content.energy_wh)}"
     yield Heading("Interval ← lines on the way, from the source")
     for flow in interval.way:
         mark = "  CONGESTED" if flow.is_congested else ""
@@ -219,7 +237,7 @@ def _closely(interval: ExplainedInterval, prove: str) -> Iterator[Told]:
         yield from _meter(meter, prove)
 
 
-def _response(response: Responded) -> Iterator[str]:
+def _response(response: Response) -> Iterator[str]:
     yield f"  event {response.event} for {response.branch or 'the whole region'}"
     baseline = f"like days {energy(response.baseline_wh)}, metered {energy(response.metered_wh)}"
     yield f"    {baseline}: {energy(response.baseline_wh - response.metered_wh)} less"
@@ -230,7 +248,7 @@ def _response(response: Responded) -> Iterator[str]:
         yield f"    relieved by {response.relief_w:,} W ({share}): factor {response.factor_ppm / PPM:g}"
 
 
-def _relieved(response: Responded) -> str:
+def _relieved(response: Response) -> str:
     less = energy(response.baseline_wh - response.metered_wh)
     where = f", {response.branch} relieved by {response.relief_w:,} W" if response.branch else ""
     return f"event {response.event}: {less} less than on like days{where}"

@@ -16,6 +16,7 @@ from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import Flows, Mix, Parcel, ParticipantFlow, StorageContent
 from aggregator.chains.interval_energy import IntervalEnergy
+from aggregator.chains.known import Known
 from aggregator.service.past import Place, StatedInterval
 from aggregator.views.certificate_file import rows, to_csv, to_json, uncertified_rows
 from aggregator.views.certificates import Bundle, CertificateError, CertifiedInterval, Kind, Use, certify, check
@@ -58,7 +59,8 @@ def an_interval(
     flows = Flows(participants, (), storages=(storage,) if storage else (), **more)
     start_ms = START_MS + number * INTERVAL_MS
     energies = {meter: IntervalEnergy(exported_wh=wh) for meter, wh in sorted(fed_in.items())}
-    return StatedInterval(start_ms, start_ms + INTERVAL_MS, flows, Place("analysis", 7, 42 + number), 0, energies)
+    place = Place("analysis", 7, 42 + number)
+    return StatedInterval(start_ms, start_ms + INTERVAL_MS, flows, place, 0, Known(energies))
 
 
 def told(certified: CertifiedInterval) -> list[tuple[str, int, int, Use, str]]:
@@ -187,7 +189,7 @@ def test_a_certificate_that_is_claimed_twice_is_found(region: Region) -> None:
 
 def test_a_region_without_rows_of_its_meters_gets_none(region: Region) -> None:
     with pytest.raises(CertificateError, match="keeps no row of each meter"):
-        certify(region, [replace(an_interval(fed_in={}, used={}), energies=None)])
+        certify(region, [replace(an_interval(fed_in={}, used={}), known=None)])
 
 
 def test_a_file_says_the_same_in_both_spellings(region: Region) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from aggregator.chains.asset import Region
 from aggregator.chains.flows import Balance, BranchFlow, Flows, Parcel, ParticipantFlow, StorageContent
+from aggregator.chains.known import Known
 from aggregator.service.past import Place, StatedInterval
 from aggregator.views.pictures.branch import draw_branch
 from aggregator.views.pictures.layout import places_of
@@ -64,7 +65,7 @@ def an_interval(region: Region, number: int = 0, **changes: object) -> StatedInt
     storages = tuple(StorageContent(s.id, 0, 0, Parcel(((WIND, s.capacity_wh // 2),))) for s in region.grid.storages)
     flows = replace(Flows(participants, branches, storages=storages), **changes)  # type: ignore[arg-type]
     start_ms = DAY_START_MS + number * INTERVAL_MS
-    return StatedInterval(start_ms, start_ms + INTERVAL_MS, flows, Place("analysis", 1, 1), 0, energies)
+    return StatedInterval(start_ms, start_ms + INTERVAL_MS, flows, Place("analysis", 1, 1), 0, Known(energies))
 
 
 def text_of(figure: Figure, folder: Path) -> str:
@@ -170,7 +171,7 @@ def test_a_sankey_tells_every_source_every_use_and_what_no_meter_saw(system: Reg
 
 
 def test_a_region_in_which_nothing_flowed_is_drawn_all_the_same(system: Region, tmp_path: Path) -> None:
-    nothing = replace(an_interval(system), flows=Flows((), ()), energies={})
+    nothing = replace(an_interval(system), flows=Flows((), ()), known=Known({}))
     assert "nothing flowed" in text_of(draw_sankey(system, [nothing]), tmp_path)
     assert "e-centre" in text_of(draw_network(system, nothing), tmp_path)
 
