@@ -27,6 +27,8 @@ from aggregator.views.pictures.style import save, use_look
 from protocol.units import Interval, UnixMs
 from tests.example_days import DAY_START_MS, INTERVAL_MS, INTERVALS, example_region, feeder_day, system_day
 
+NOON = 52
+"""Number of the interval from 13:00 in Berlin."""
 EVENING = 77
 """Number of the interval from 19:15 in Berlin."""
 
@@ -54,7 +56,7 @@ def draw_all(folder: Path, suffix: str = ".svg") -> None:
     save(draw_network(feeder, street[EVENING]), folder / f"network-feeder{suffix}")
     save(draw_origin(feeder, "house-09", street), folder / f"origin-house{suffix}")
     save(draw_branch("b-7", street), folder / f"branch{suffix}")
-    save(draw_network(system, town[EVENING]), folder / f"network-system{suffix}")
+    save(draw_network(system, town[NOON]), folder / f"network-system{suffix}")
     save(draw_origin(system, "district-north", town), folder / f"origin-district{suffix}")
     save(draw_sankey(system, town), folder / f"sankey{suffix}")
 

@@ -86,7 +86,9 @@ def draw_network(region: Region, interval: StatedInterval) -> Figure:
     )
     bar.set_label("loading of a line, % of its rating")
     bar.outline.set_visible(False)
-    legend_beside(axes, _legend(region, mixes, is_congested=any(flow.is_congested for flow in flows.values())))
+    legend_beside(
+        axes, _legend(region, interval, mixes, is_congested=any(flow.is_congested for flow in flows.values()))
+    )
     return figure
 
 
@@ -254,8 +256,11 @@ def _feeding(region: Region) -> frozenset[str]:
     return frozenset({region.grid.reference_node, *(node[generator.meter] for generator in region.grid.generators)})
 
 
-def _legend(region: Region, mixes: Mapping[str, Mapping[Source, int]], *, is_congested: bool) -> list[object]:
-    handles: list[object] = [patch_of(source) for source in sources_in(mix.items() for mix in mixes.values())]
+def _legend(
+    region: Region, interval: StatedInterval, mixes: Mapping[str, Mapping[Source, int]], *, is_congested: bool
+) -> list[object]:
+    shown = [*(mix.items() for mix in mixes.values()), *(held.content.mix_wh for held in interval.flows.storages)]
+    handles: list[object] = [patch_of(source) for source in sources_in(shown)]
     if is_congested:
         handles.append(Line2D([], [], color=ALARM, linewidth=5, label="above its rating"))
     carriers = [carrier for carrier in Carrier if carrier in {node.carrier for node in region.grid.nodes}]
