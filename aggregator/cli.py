@@ -21,6 +21,7 @@ from aggregator.regulator.cli import app as regulator
 from aggregator.regulator.events.cli import events
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
+from aggregator.views.cli import certificates, explain, plot
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -34,9 +35,16 @@ app = typer.Typer(
 )
 app.add_typer(regulator, name="regulator")
 app.add_typer(grid, name="grid")
-for verb in (init, invite, join, validators, events, prove, verify, audit, cosign, export, publish):
+app.add_typer(plot, name="plot")
+VERBS: Final = (
+    *(init, invite, join, validators, events),
+    *(explain, certificates, prove, verify, audit, cosign, export, publish),
+)
+for verb in VERBS:
     app.command()(verb)
-ALSO_NEEDED: Final = frozenset(("aiomqtt", "ecdsa", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog"))
+ALSO_NEEDED: Final = frozenset(
+    ("aiomqtt", "ecdsa", "matplotlib", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog")
+)
 """What a gateway is installed without."""
 STANDS_STILL_S: Final = 30
 """Where several nodes agree, a block without records comes every few seconds: this long without one is a standstill."""

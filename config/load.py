@@ -24,6 +24,9 @@ FILE_BYTES_MAX: Final = 64 << 20
 METERS_FOLDER: Final = Path(__file__).parent / "meters"
 """The meter profiles that come with este."""
 
+GRIDS_FOLDER: Final = Path(__file__).parent / "grids"
+"""The example regions that come with este."""
+
 
 class SettingsError(EsteError):
     """Everything that is wrong with one settings file."""
@@ -51,6 +54,21 @@ def check(document: object, kind: type[M], place: Path | str) -> M:
         SettingsError: it breaks rules of `kind`.
     """
     return _built(yaml_text.Document(document, None), kind, place)
+
+
+def grid_file(wanted: Path) -> Path:
+    """The grid file that somebody means: a path, or the name of an example region that comes with este.
+
+    Raises:
+        OperatorError: neither is there.
+    """
+    if wanted.exists() or wanted.suffix or len(wanted.parts) > 1:
+        return wanted
+    included = {path.stem: path for path in sorted(GRIDS_FOLDER.glob("*.yaml"))}
+    if wanted.name not in included:
+        expected = f"a grid file, or an example region: {', '.join(included)}"
+        raise OperatorError("command line", "--grid", expected, str(wanted))
+    return included[wanted.name]
 
 
 class Profiles(Mapping[str, MeterProfile]):

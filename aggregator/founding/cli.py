@@ -33,7 +33,7 @@ class Engine(StrEnum):
 
 def init(  # noqa: PLR0913, PLR0917 - one for each option
     folder: Annotated[Path, typer.Argument(help="Where to write keys, settings and the ledger.")],
-    grid: Annotated[Path, typer.Option(help="Grid file: participants, network, meters, permits, rules.")],
+    grid: Annotated[Path, typer.Option(help="Grid file, or the name of an example region.")],
     gateway: Annotated[list[str] | None, typer.Option(help="NAME=PUBLIC_KEY.pem; others enrol later.")] = None,
     name: Annotated[
         str | None, typer.Option(help="This node's name on the asset chain.", show_default="node-1")
@@ -57,6 +57,7 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Found a region: keys, settings and the genesis block."""
     from aggregator.founding.region import found, plan
+    from config.load import grid_file
     from protocol.crypto import fingerprint
 
     if engine is Engine.LOCAL and (validators, first_port) != (None, None):
@@ -74,13 +75,13 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
         from aggregator.founding.network import found_network, names_of
 
         names = names_of(validators or VALIDATORS)
-        region, program, first = plan(grid, names=names, **wanted), find_program(), first_port or FIRST_PORT
+        region, program, first = plan(grid_file(grid), names=names, **wanted), find_program(), first_port or FIRST_PORT
         with _in_one_go(folder):
             network = found_network(folder, region, names, program=program, first_port=first)
         _tell_network(network, folder)
         return
     with _in_one_go(folder):
-        founded = found(folder, grid, name=name or NAME, **wanted)
+        founded = found(folder, grid_file(grid), name=name or NAME, **wanted)
     out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")

@@ -1,0 +1,1 @@
+"""What the chains say, made visible: explanations, certificates and pictures. Reads a ledger; never writes to one."""

@@ -1,0 +1,264 @@
+"""Why somebody has the tokens that they have: from the movements on their account down to signed readings.
+
+Each step names the record that it stands in. What the lower step adds up to is compared with what the upper one says,
+so that an explanation that does not add up says so itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+from aggregator.chains.asset import Region
+from aggregator.chains.carbon import PeriodSums
+from aggregator.chains.deeds import Response, deeds_of
+from aggregator.chains.findings import Finding
+from aggregator.chains.flows import BranchFlow, ConverterFlow, ParticipantFlow, StorageContent
+from aggregator.chains.interval_energy import IntervalEnergy
+from aggregator.chains.known import Known
+from aggregator.chains.origin import clean_wh
+from aggregator.chains.relief import DueRelief
+from aggregator.service.past import Past, Place, Posting, SignedReadings, StatedInterval
+from aggregator.service.query import LedgerFile
+from aggregator.views.formulas import RoleFactor, role_factors
+from aggregator.views.spans import Asked, restatable_ms
+from aggregator.views.ways import way_to
+from protocol.errors import EsteError
+from protocol.units import Interval, UnixMs
+
+
+class NothingToExplainError(EsteError):
+    """There is no such participant, or nothing of theirs in that time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyLine:
+    """What a participant took from one network and gave to it in an interval."""
+
+    carrier: str
+    imported_wh: int
+    exported_wh: int
+    clean_wh: int
+    origin_wh: dict[str, int]
+    carbon_mg: int
+    emitted_mg: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterLine:
+    """What one of a participant's meters counted in an interval, and the batches that say so."""
+
+    meter: str
+    energy: IntervalEnergy | None
+    """None where the region keeps no such leaf, or the meter counted nothing."""
+    batches: tuple[SignedReadings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedInterval:
+    """One interval of a participant."""
+
+    start_ms: int
+    end_ms: int
+    place: Place
+    restatements: int
+    energy: tuple[EnergyLine, ...]
+    converters: tuple[ConverterFlow, ...]
+    """That the participant runs."""
+    storages: tuple[StorageContent, ...]
+    """Of the networks that the participant takes from."""
+    way: tuple[BranchFlow, ...]
+    """The lines on the way from the source, nearest to it first."""
+    responses: tuple[Response, ...]
+    """To the events that the participant was called for."""
+    findings: tuple[Finding, ...]
+    """About the participant's meters, nodes and lines, and about the region."""
+    adds: dict[str, int]
+    """To the sums of the period."""
+    meters: tuple[MeterLine, ...] = ()
+    """Only of an interval that was asked for by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A participant's settlement period, from the tokens down."""
+
+    region: str
+    participant: str
+    name: str
+    start_ms: int
+    end_ms: int
+    interval_ms: int
+    postings: tuple[Posting, ...]
+    tokens: int | None
+    """That follow from the factors; None without factors."""
+    tokens_max: int
+    roles: tuple[RoleFactor, ...]
+    relief: DueRelief | None
+    """What relieving congested branches has come to."""
+    factors_at: Place | None
+    restatements: int
+    """Of the factors."""
+    sums: dict[str, int]
+    """As the factors' record says."""
+    added: dict[str, int]
+    """What the intervals add up to."""
+    intervals: tuple[ExplainedInterval, ...]
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the intervals add up to what the factors rest on.
+
+        Relief is not settled by period: what is restated of it counts in the period that runs then.
+        """
+        return self.sums | {"relief_ppm": 0} == self.added | {"relief_ppm": 0}
+
+
+def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
+    """Explain a participant's settlement period, or one interval of it down to the readings.
+
+    Raises:
+        NothingToExplainError: nobody is called so.
+        EsteError: that time is not settled yet, or the log begins later.
+    """
+    region, past = ledger.five.asset.region, Past(ledger.store)
+    see_that_known(region, participant)
+    span = asked.period
+    stated = past.factors(region, participant, region.period_of(span.start_ms))
+    rules = region.rules_at(span.start_ms)
+    relief = past.relief(participant, span.start_ms)
+    intervals = past.intervals(span.start_ms, span.end_ms, restatable_ms(region))
+    roles = role_factors(stated.row.deeds, rules.carbon, rules.tokens) if stated else ()
+    concern = _Concern.of(region, participant)
+    every = [_interval(region, concern, interval) for interval in intervals]
+    lines = every
+    if asked.interval is not None:
+        lines = [_with_readings(ledger, past, participant, line, intervals) for line in every if _is(line, asked)]
+    return Explanation(
+        region=region.grid.region,
+        participant=participant,
+        name=next(one.name for one in region.grid.participants if one.id == participant),
+        start_ms=span.start_ms,
+        end_ms=span.end_ms,
+        interval_ms=rules.time.interval_ms,
+        postings=tuple(past.postings(participant, span.start_ms)),
+        tokens=_capped(roles, relief, rules.tokens.tokens_max) if stated else None,
+        tokens_max=rules.tokens.tokens_max,
+        roles=roles,
+        relief=relief,
+        factors_at=stated.place if stated else None,
+        restatements=stated.restatements if stated else 0,
+        sums=_named(stated.row.sums if stated else PeriodSums()),
+        added={key: sum(line.adds[key] for line in every) for key in _named(PeriodSums())},
+        intervals=tuple(lines),
+    )
+
+
+def see_that_known(region: Region, participant: str) -> None:
+    """See that somebody is called so.
+
+    Raises:
+        NothingToExplainError: nobody is; those with the nearest names are told.
+    """
+    if participant not in region.participants:
+        near = difflib.get_close_matches(participant, region.participants, n=3, cutoff=0.5)
+        some = near or region.participants[:5]
+        words = "the nearest names are" if near else "there are"
+        raise NothingToExplainError(
+            f"no participant {participant!r} in {region.grid.region}: {words} {', '.join(some)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Concern:
+    """What of a region concerns a participant."""
+
+    participant: str
+    way: tuple[str, ...]
+    converters: frozenset[str]
+    storages: frozenset[str]
+    """Of the networks that their meters hang in."""
+    subjects: frozenset[str]
+    """Of findings: themselves, the region, their meters and nodes, lines on the way, converters and storages."""
+
+    @classmethod
+    def of(cls, region: Region, participant: str) -> Self:
+        """Look it up in the grid."""
+        grid = region.grid
+        nodes = {meter.id: meter.node for meter in grid.meters}
+        meters = [meter for meter in grid.meters if meter.participant == participant]
+        own, at = {meter.id for meter in meters}, {meter.node for meter in meters}
+        carriers = {region.carriers[node] for node in at}
+        way = way_to(grid, [meter.node for meter in meters if not meter.branch])
+        converters = frozenset(one.id for one in grid.converters if own.intersection(one.meters))
+        storages = frozenset(one.id for one in grid.storages if region.carriers[nodes[one.charge_meter]] in carriers)
+        subjects = {participant, grid.region, *way, *own, *at, *converters, *storages, *carriers}
+        return cls(participant, way, converters, storages, frozenset(subjects))
+
+
+def _interval(region: Region, concern: _Concern, stated: StatedInterval) -> ExplainedInterval:
+    flows, participant = stated.flows, concern.participant
+    known = {flow.branch: flow for flow in flows.branches}
+    interval = Interval(start_ms=UnixMs(stated.start_ms), end_ms=UnixMs(stated.end_ms))
+    deeds = deeds_of(region, interval, flows, stated.known or Known({}))
+    return ExplainedInterval(
+        start_ms=stated.start_ms,
+        end_ms=stated.end_ms,
+        place=stated.place,
+        restatements=stated.restatements,
+        energy=tuple(_energy(region, flow) for flow in flows.participants if flow.participant == participant),
+        converters=tuple(flow for flow in flows.converters if flow.converter in concern.converters),
+        storages=tuple(flow for flow in flows.storages if flow.storage in concern.storages),
+        way=tuple(known[line] for line in concern.way if line in known),
+        responses=tuple(response for response in stated.responses if response.participant == participant),
+        findings=tuple(finding for finding in flows.findings if finding.subject in concern.subjects),
+        adds=_named(deeds.sums.get(participant, PeriodSums())),
+    )
+
+
+def _energy(region: Region, flow: ParticipantFlow) -> EnergyLine:
+    return EnergyLine(
+        carrier=flow.carrier.value,
+        imported_wh=flow.imported_wh,
+        exported_wh=flow.exported_wh,
+        clean_wh=clean_wh(flow.origin_wh, region),
+        origin_wh={source.value: energy for source, energy in flow.origin_wh},
+        carbon_mg=flow.carbon_mg,
+        emitted_mg=flow.emitted_mg,
+    )
+
+
+def _with_readings(
+    ledger: LedgerFile, past: Past, participant: str, line: ExplainedInterval, intervals: Sequence[StatedInterval]
+) -> ExplainedInterval:
+    """An interval with the meters behind it, and the batches that hold their readings."""
+    region = ledger.five.asset.region
+    stated = next(interval for interval in intervals if interval.start_ms == line.start_ms)
+    of_gateway: dict[str, set[str]] = {}
+    for meter in region.grid.meters:
+        if meter.participant == participant:
+            of_gateway.setdefault(meter.gateway, set()).add(meter.id)
+    meters = []
+    for gateway in sorted(of_gateway):
+        found = past.readings(gateway, frozenset(of_gateway[gateway]), stated)
+        for meter_id, batches in found.items():
+            energy = stated.energies.get(meter_id) if stated.energies is not None else None
+            meters.append(MeterLine(meter_id, energy, tuple(batches)))
+    shown = {field.name: getattr(line, field.name) for field in fields(line)}
+    return ExplainedInterval(**shown | {"meters": tuple(meters)})
+
+
+def _is(line: ExplainedInterval, asked: Asked) -> bool:
+    wanted: Interval | None = asked.interval
+    return wanted is not None and line.start_ms == wanted.start_ms
+
+
+def _named(sums: PeriodSums) -> dict[str, int]:
+    return {field.name: getattr(sums, field.name) for field in fields(sums)}
+
+
+def _capped(roles: Sequence[RoleFactor], relief: DueRelief | None, tokens_max: int) -> int:
+    earned = [*(role.tokens for role in roles), relief.tokens if relief else 0]
+    return min(tokens_max, sum(one for one in earned if one > 0)) + sum(one for one in earned if one < 0)

@@ -1,0 +1,78 @@
+"""A reward for relieving a line is followed to event, baseline and loading; heat, to what is in store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner, Result
+
+from aggregator.cli import app
+from aggregator.service.store import Store
+from tests import heat_village
+from tests.unit.aggregator.test_responses import SAVING, USUAL, a_village, call, live
+from tests.village import INTERVAL_MS, START_MS, Village
+
+
+def on_disk(village: Village, folder: Path) -> Path:
+    """The ledger file that a node would have written."""
+    store = Store.create(folder)
+    for block in village.blocks:
+        store.write(block, b"", ())
+    store.close()
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["explain", *arguments, "--data", str(folder)], env={"COLUMNS": "80"})
+
+
+def explained(folder: Path, *arguments: str) -> dict[str, Any]:
+    result = run(folder, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_relief_is_followed_from_the_award_to_the_event(tmp_path: Path) -> None:
+    village = a_village()
+    call(village, 6, 8)
+    live(village, 6, USUAL)
+    live(village, 22, SAVING)
+    folder = on_disk(village, tmp_path)
+    found = explained(folder, "home")
+    relief = found["relief"]
+    assert (relief["relief_ppm"], relief["awards"], relief["tokens"], relief["after_ppm"]) == (
+        1_200_000,
+        1,
+        20,
+        200_000,
+    )
+    assert found["sums"]["relief_ppm"] == found["added"]["relief_ppm"] == 1_200_000
+    called = [interval for interval in found["intervals"] if interval["responses"]]
+    assert [interval["start_ms"] for interval in called] == [START_MS + n * INTERVAL_MS for n in (6, 7, 8)]
+    assert called[0]["responses"][0]["baseline_wh"] == 49
+    told = run(folder, "home").stdout
+    assert "the threshold was reached 1 time: 20 tokens, and 0.2 is carried on" in told
+    assert "event 1: 24 Wh less than on like days, b1 relieved by 17,280 W" in told
+    closely = run(folder, "home", "--interval", "2026-09-21T14:13:50Z").stdout
+    assert "its loading 60 %, had nobody responded 118 %" in closely
+    assert "relieved by 17,280 W (1.000 W of it for each watt less): factor 0.4" in closely
+
+
+def test_heat_is_followed_to_what_is_in_store(tmp_path: Path) -> None:
+    village = heat_village.a_heat_village()
+    heat_village.live(village, 2, heat_village.WINDY, heat_village.PUMP)
+    heat_village.live(village, 8, heat_village.CALM, heat_village.WARM)
+    folder = on_disk(village, tmp_path)
+    found = explained(folder, "works")
+    assert found["adds_up"] is True
+    stored = found["intervals"][0]["storages"][0]
+    assert (stored["storage"], stored["charged_wh"] > 0) == ("tank", True)
+    home = explained(folder, "home")
+    assert home["adds_up"] is True
+    assert home["sums"]["heat_wh"] > 0
+    closely = run(folder, "works", "--interval", "2026-09-21T14:13:21Z").stdout
+    assert "pump: took" in closely
+    assert "tank: in" in closely
