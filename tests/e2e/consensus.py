@@ -234,8 +234,12 @@ class Consensus:
         while not is_true():
             for name, process in self.processes.items():
                 assert process.poll() is None, f"{name} ended: {self.log(name)[-2000:]}"
-            assert time.monotonic() < end, f"never came true: {what}"
+            assert time.monotonic() < end, f"never came true: {what}\n{self._last_words()}"
             time.sleep(0.1)
+
+    def _last_words(self) -> str:
+        """The end of every running node's log: what somebody needs who sees a test fail on a machine that is gone."""
+        return "\n".join(f"--- {name}\n{self.log(name)[-3000:]}" for name in self.processes)
 
     def all_have_all(self, *names: str) -> None:
         """Wait until nodes have everything that the gateway sent, and see that they agree block for block."""
