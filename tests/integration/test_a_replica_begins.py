@@ -32,7 +32,7 @@ def newcomer(played: Played, tmp_path: Path) -> Iterator[OneNode]:
 def snapshot_of(played: Played) -> tuple[Snapshot, Snapshots]:
     """A snapshot of the first node as it stands."""
     node = played.nodes[0]
-    made = Snapshots(node.folder / "snapshots", every=1, part_bytes_max=1000)
+    made = Snapshots(node.folder / "snapshots", every=1, now_ms=lambda: 0, part_bytes_max=1000)
     made.take(played.height, node.keeper.five.ledger)
     return made.on_offer()[0], made
 

@@ -62,7 +62,7 @@ class OneNode:
             entries_max=100,
             blocks_kept=10,
             tell=self.told.extend,
-            snapshots=Snapshots(self.folder / "snapshots", every=0),
+            snapshots=Snapshots(self.folder / "snapshots", every=0, now_ms=lambda: self.village.now_ms),
         )
 
 

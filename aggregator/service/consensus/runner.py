@@ -127,7 +127,7 @@ class _Runner:
             entries_max=settings.blocks.entries_max,
             blocks_kept=cometbft.blocks_kept,
             tell=self._tell,
-            snapshots=Snapshots(settings.data / "snapshots", cometbft.snapshot_every),
+            snapshots=Snapshots(settings.data / "snapshots", cometbft.snapshot_every, _monotonic_ms),
             waiting_max=settings.pending_max,
         )
         self._ingest = Ingest(self._replica.open, settings.verify_threads, settings.pending_max)
@@ -225,3 +225,7 @@ class _Runner:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000

@@ -2,13 +2,14 @@
 
     data/snapshots/<engine height>/manifest, 0, 1, 2, …
 
-A folder is complete once it bears its final name. The newest few are kept.
+A folder is complete once it bears its final name. The newest few are kept, and beside them those that somebody was told
+of: CometBFT looks around for 15 s before it takes one up, and a busy region has made newer ones until then.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,8 @@ from protocol.errors import EncodingError, ProofError
 FORMAT: Final = 1
 KEPT: Final = 3
 """Who has begun with one has time to end, while two newer ones are made."""
+HELD_MS: Final = 600_000
+"""So long those that somebody was told of are there, and no others on offer: who joins meanwhile takes the same."""
 MANIFEST: Final = "manifest"
 
 log = structlog.get_logger("este.snapshots")
@@ -59,11 +62,17 @@ class _Coming:
 class Snapshots:
     """What a node has for others, and takes from them."""
 
-    def __init__(self, folder: Path, every: int, part_bytes_max: int = CHUNK_BYTES_MAX) -> None:
-        """`every` so many blocks of the engine one is taken; 0 for never."""
+    def __init__(
+        self, folder: Path, every: int, now_ms: Callable[[], int], part_bytes_max: int = CHUNK_BYTES_MAX
+    ) -> None:
+        """`every` so many blocks of the engine one is taken; 0 for never. `now_ms` is a clock that only goes on."""
         self._folder = folder
         self._every = every
+        self._now_ms = now_ms
         self._part_bytes_max = part_bytes_max
+        self._held: tuple[int, ...] = ()
+        """Heights of the snapshots that somebody was told of."""
+        self._held_until_ms = 0
         self._coming: _Coming | None = None
 
     def take(self, height: int, ledger: Ledger) -> None:
@@ -77,9 +86,18 @@ class Snapshots:
             log.warning("no snapshot could be taken", height=height, why=str(error))
 
     def on_offer(self) -> Sequence[Snapshot]:
-        """What there is, newest first; without what the disk has lost, after a power cut for instance."""
-        described = (self._describe(height) for height in reversed(self._heights()))
-        return [snapshot for snapshot in described if snapshot is not None]
+        """Those that are held for somebody who was told of them, else the newest; newest first.
+
+        Without what the disk has lost, after a power cut for instance.
+        """
+        described = [self._describe(height) for height in reversed(self._heights())]
+        there = [snapshot for snapshot in described if snapshot is not None]
+        held = self._still_held()
+        if held:
+            return [snapshot for snapshot in there if snapshot.height in held]
+        self._held = tuple(snapshot.height for snapshot in there)
+        self._held_until_ms = self._now_ms() + HELD_MS
+        return there
 
     def chunk(self, height: int, format_: int, index: int) -> bytes:
         """One part; empty if it is not there any more."""
@@ -131,8 +149,13 @@ class Snapshots:
         for index, part in enumerate(parts):
             (beside / str(index)).write_bytes(part)
         beside.rename(self._folder / str(height))
+        held = self._still_held()
         for old in self._heights()[:-KEPT]:
-            shutil.rmtree(self._folder / str(old), ignore_errors=True)
+            if old not in held:
+                shutil.rmtree(self._folder / str(old), ignore_errors=True)
+
+    def _still_held(self) -> tuple[int, ...]:
+        return self._held if self._now_ms() < self._held_until_ms else ()
 
     def _beside(self, height: int) -> Path:
         return self._folder / f"{height}.new"

@@ -17,7 +17,7 @@ from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.snapshot import Manifest, cut, join, restore, take
 from aggregator.ledger.state_tree import StateTree
 from aggregator.ledger.table import Change
-from aggregator.service.consensus.snapshots import FORMAT, Snapshots
+from aggregator.service.consensus.snapshots import FORMAT, HELD_MS, KEPT, Snapshots
 from protocol.canonical import encode
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, ProofError, TruncatedError
@@ -111,7 +111,7 @@ def offered(manifest: Manifest, **changes: object) -> Snapshot:
 @pytest.fixture
 def taking(tmp_path: Path) -> Snapshots:
     """Of a node that has nothing yet."""
-    return Snapshots(tmp_path / "snapshots", every=0)
+    return Snapshots(tmp_path / "snapshots", every=0, now_ms=lambda: 0)
 
 
 def head_of(manifest: Manifest) -> bytes:
@@ -119,7 +119,7 @@ def head_of(manifest: Manifest) -> bytes:
 
 
 def test_what_one_node_made_another_takes(tmp_path: Path, taking: Snapshots) -> None:
-    made = Snapshots(tmp_path / "made", every=HEIGHT, part_bytes_max=PART_BYTES)
+    made = Snapshots(tmp_path / "made", every=HEIGHT, now_ms=lambda: 0, part_bytes_max=PART_BYTES)
     made.take(HEIGHT, a_village().five.ledger)
     made.take(HEIGHT + 1, a_village().five.ledger)
     (snapshot,) = made.on_offer()
@@ -170,7 +170,7 @@ def test_a_lie_that_its_manifest_was_made_for_is_rejected_at_the_end(taking: Sna
 
 
 def test_the_newest_few_are_kept_and_what_is_gone_is_empty(tmp_path: Path) -> None:
-    made = Snapshots(tmp_path / "made", every=1, part_bytes_max=PART_BYTES)
+    made = Snapshots(tmp_path / "made", every=1, now_ms=lambda: 0, part_bytes_max=PART_BYTES)
     for height in range(1, 6):
         made.take(height, a_village().five.ledger)
     assert [snapshot.height for snapshot in made.on_offer()] == [5, 4, 3]
@@ -178,9 +178,27 @@ def test_the_newest_few_are_kept_and_what_is_gone_is_empty(tmp_path: Path) -> No
     assert made.chunk(5, FORMAT, 0)
 
 
+def test_what_somebody_was_told_of_is_held_until_they_had_time_to_take_it(tmp_path: Path) -> None:
+    """Else a region that makes them fast has taken away every one by the time that CometBFT asks for its parts."""
+    clock = [0]
+    made = Snapshots(tmp_path / "made", every=1, now_ms=lambda: clock[0], part_bytes_max=PART_BYTES)
+    for height in range(1, 4):
+        made.take(height, a_village().five.ledger)
+    told = made.on_offer()
+    for height in range(4, 20):
+        made.take(height, a_village().five.ledger)
+        clock[0] += 1000
+    assert [one.height for one in made.on_offer()] == [one.height for one in told] == [3, 2, 1]
+    assert all(made.chunk(one.height, FORMAT, 0) for one in told)
+    assert len(list((tmp_path / "made").iterdir())) == 2 * KEPT
+    clock[0] = HELD_MS
+    made.take(20, a_village().five.ledger)
+    assert [one.height for one in made.on_offer()] == [20, 19, 18]
+
+
 def test_a_snapshot_that_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "made").write_text("no folder")
-    made = Snapshots(tmp_path / "made", every=1)
+    made = Snapshots(tmp_path / "made", every=1, now_ms=lambda: 0)
     made.take(1, a_village().five.ledger)
     assert list(made.on_offer()) == []
 
@@ -188,7 +206,7 @@ def test_a_snapshot_that_finds_no_room_leaves_nothing_behind(tmp_path: Path) -> 
 @pytest.mark.parametrize("damage", [b"", b"\xa1", None])
 def test_a_snapshot_that_a_power_cut_has_emptied_is_not_offered(tmp_path: Path, damage: bytes | None) -> None:
     """Its folder has the final name, and the disk never got what is in it. The older one still serves."""
-    snapshots = Snapshots(tmp_path, every=1)
+    snapshots = Snapshots(tmp_path, every=1, now_ms=lambda: 0)
     for height in (1, 2):
         snapshots.take(height, a_village().five.ledger)
     if damage is None:
