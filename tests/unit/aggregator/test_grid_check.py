@@ -20,7 +20,7 @@ from aggregator.grid.exchange.pandapower_file import from_pandapower, to_pandapo
 from aggregator.grid.exchange.pgm_file import from_pgm, to_pgm
 from aggregator.grid.exchange.plain import NotThatFormat, Plain
 from config.grid_model import Grid
-from config.load import check, load_profiles
+from config.load import GRIDS_FOLDER, check, load, load_profiles
 from tests.feeders import a_feeder_document
 from tests.village import PROFILE, a_grid, a_grid_document
 
@@ -77,6 +77,11 @@ def with_heat(**changes: Any) -> Grid:
 def test_a_good_grid_has_no_faults() -> None:
     assert faults(a_good_grid()) == []
     assert faults(with_heat()) == []
+
+
+@pytest.mark.parametrize("path", sorted(GRIDS_FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_example_regions_have_no_faults(path: Path) -> None:
+    assert faults(load(path, Grid)) == []
 
 
 def test_a_node_that_no_branch_leads_to_is_a_fault() -> None:
