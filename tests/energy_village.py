@@ -58,6 +58,32 @@ def a_generator(meter: str, source: Source, emission: int = 0, **changes: Any) -
     return {"id": name, "meter": meter, "source": source.value, **default, **changes}
 
 
+def three_generators() -> list[dict[str, Any]]:
+    """The grid outside, wind, and gas."""
+    return [
+        a_generator("m-grid", Source.GRID, 400),
+        a_generator("m-wind", Source.WIND),
+        a_generator("m-gas", Source.GAS, 200),
+    ]
+
+
+def a_plant_and_a_heat_pump() -> list[dict[str, Any]]:
+    """Gas into electricity and heat, and electricity into heat."""
+    outputs = [
+        {"meter": "m-chp-el", "efficiency_ppm": 400_000},
+        {"meter": "m-chp-heat", "efficiency_ppm": 500_000},
+    ]
+    return [
+        {"id": "chp", "kind": "chp", "inputs": ["m-chp-gas"], "outputs": outputs},
+        {
+            "id": "hp",
+            "kind": "heat_pump",
+            "inputs": ["m-hp-el"],
+            "outputs": [{"meter": "m-hp-heat", "efficiency_ppm": 3_000_000}],
+        },
+    ]
+
+
 def a_region(meters: Sequence[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]], **parts: Any) -> Region:
     """A region of these meters and nodes; everybody who has a meter takes part. The first node is the reference."""
     participants = [{"id": name} for name in sorted({meter["participant"] for meter in meters})]

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.special import chdtri, ndtri
 
 from aggregator.grid.measurements import Electrics, Measured
-from aggregator.grid.network import Network
-from aggregator.grid.observability import LivePart, summed, zones_of
+from aggregator.grid.network import Network, summed
+from aggregator.grid.observability import LivePart, zones_of
 from aggregator.grid.power_flow import PowerFlow, injections
 from aggregator.grid.residuals import MEASURED_ROWS, Residuals, Row, residuals_at
 from aggregator.grid.sparse_inverse import NoInverse

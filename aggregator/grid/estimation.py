@@ -26,8 +26,8 @@ from aggregator.grid.believing import Believe
 from aggregator.grid.limits import voltage_findings
 from aggregator.grid.measurements import Electrics, Measured
 from aggregator.grid.metering import MeterPlan
-from aggregator.grid.network import Floats, Network, Networks
-from aggregator.grid.observability import live_part, summed, unobservable
+from aggregator.grid.network import Floats, Network, Networks, summed
+from aggregator.grid.observability import live_part, unobservable
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver, StateSolver, injections
 from protocol.units import Interval
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from aggregator.chains.asset import MeterAsset, Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.interval_energy import FIELDS, Energies
-from aggregator.grid.network import Floats, Ints, Network
-from aggregator.grid.observability import Flags, summed
+from aggregator.grid.network import Floats, Ints, Network, summed
+from aggregator.grid.observability import Flags
 from aggregator.grid.power_flow import Sensors
 from config.carriers import Carrier
 from config.grid_model import Source

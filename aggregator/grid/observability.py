@@ -38,12 +38,6 @@ def spread(values: Floats, places: Ints, size: int) -> Floats:
     return whole
 
 
-def summed(places: Ints, values: Floats, size: int) -> Floats:
-    """(size) the sum of the values at each place."""
-    found: Floats = np.bincount(places, values, size).astype(np.float64)
-    return found
-
-
 def live_part(network: Network) -> LivePart:
     """What hangs on the reference node by branches that can be."""
     rated = network.node_rated_v

@@ -23,8 +23,8 @@ from power_grid_model import (
 )
 from power_grid_model.errors import PowerGridError
 
-from aggregator.grid.network import Floats, Ints, Network
-from aggregator.grid.observability import Flags, LivePart, live_part, spread, summed
+from aggregator.grid.network import Floats, Ints, Network, summed
+from aggregator.grid.observability import Flags, LivePart, live_part, spread
 
 SOURCE_SHORT_CIRCUIT_VA: Final = 1e9
 """Strength of the network outside: stiff against anything that a low-voltage region does."""

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.sparse import coo_array, csr_array, diags_array, eye_array, vstack
 
 from aggregator.grid.measurements import ROOT_3
-from aggregator.grid.network import Floats, Ints, Network
-from aggregator.grid.observability import LivePart, spread, summed
+from aggregator.grid.network import Floats, Ints, Network, summed
+from aggregator.grid.observability import LivePart, spread
 from aggregator.grid.power_flow import Phasors, PowerFlow, Sensors, injections
 from aggregator.grid.sparse_inverse import SparseInverse
 

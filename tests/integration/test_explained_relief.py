@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from typer.testing import CliRunner, Result
-
-from aggregator.cli import app
 from aggregator.service.store import Store
 from tests import heat_village
+from tests.explaining import explained, run
 from tests.unit.aggregator.test_responses import SAVING, USUAL, a_village, call, live
 from tests.village import INTERVAL_MS, START_MS, Village
 
@@ -22,17 +18,6 @@ def on_disk(village: Village, folder: Path) -> Path:
         store.write(block, b"", ())
     store.close()
     return folder
-
-
-def run(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["explain", *arguments, "--data", str(folder)], env={"COLUMNS": "80"})
-
-
-def explained(folder: Path, *arguments: str) -> dict[str, Any]:
-    result = run(folder, *arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def test_relief_is_followed_from_the_award_to_the_event(tmp_path: Path) -> None:

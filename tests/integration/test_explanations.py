@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from aggregator.cli import app
 from aggregator.economy.accounts import MovementKind
@@ -17,6 +16,7 @@ from aggregator.service.query import LedgerFile
 from protocol.batch import Batch
 from protocol.checkpoint import ChainName
 from protocol.envelope import Envelope
+from tests.explaining import explained, run
 from tests.integration.test_ledger_file import Running
 from tests.integration.test_restated_ledger import Region
 
@@ -31,17 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     running.live(100)
     running.node.close()
     yield made
-
-
-def run(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["explain", *arguments, "--data", str(folder)], env={"COLUMNS": "80"})
-
-
-def explained(folder: Path, *arguments: str) -> dict[str, Any]:
-    result = run(folder, *arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 @pytest.mark.parametrize("participant", ["gas", "grid", "home", "wind"])

@@ -10,8 +10,17 @@ from aggregator.chains.flows import Flows
 from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.chains.origin import participant_energy
 from config.carriers import Carrier
-from config.grid_model import Source
-from tests.energy_village import HOUR_MS, Days, a_branch, a_generator, a_meter, a_node, a_pipe, a_region
+from tests.energy_village import (
+    HOUR_MS,
+    Days,
+    a_branch,
+    a_meter,
+    a_node,
+    a_pipe,
+    a_plant_and_a_heat_pump,
+    a_region,
+    three_generators,
+)
 
 HEAT, GAS = Carrier.HEAT, Carrier.GAS
 PLACES = {
@@ -37,28 +46,8 @@ def a_region_of_everything() -> Region:
             a_pipe("full", "h1", "h2", content_wh=700),
             a_pipe("back", "h2", "h0", rating_w=10_000, loss_ppm=100_000),
         ],
-        generators=[
-            a_generator("m-grid", Source.GRID, 400),
-            a_generator("m-wind", Source.WIND),
-            a_generator("m-gas", Source.GAS, 200),
-        ],
-        converters=[
-            {
-                "id": "chp",
-                "kind": "chp",
-                "inputs": ["m-chp-gas"],
-                "outputs": [
-                    {"meter": "m-chp-el", "efficiency_ppm": 400_000},
-                    {"meter": "m-chp-heat", "efficiency_ppm": 500_000},
-                ],
-            },
-            {
-                "id": "hp",
-                "kind": "heat_pump",
-                "inputs": ["m-hp-el"],
-                "outputs": [{"meter": "m-hp-heat", "efficiency_ppm": 3_000_000}],
-            },
-        ],
+        generators=three_generators(),
+        converters=a_plant_and_a_heat_pump(),
         storages=[
             {
                 "id": "tank",

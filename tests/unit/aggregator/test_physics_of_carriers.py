@@ -28,10 +28,12 @@ from tests.energy_village import (
     a_meter,
     a_node,
     a_pipe,
+    a_plant_and_a_heat_pump,
     a_region,
     carbon_mg,
     kinds,
     origin,
+    three_generators,
 )
 from tests.vector_files import read_vectors
 
@@ -67,28 +69,8 @@ def a_region_of_converters() -> Region:
             *(a_meter(f"m-{name}", "h0") for name in ("chp-heat", "hp-heat", "house")),
         ],
         nodes=[a_node("e0"), a_node("g0", GAS), a_node("h0", HEAT)],
-        generators=[
-            a_generator("m-grid", Source.GRID, 400),
-            a_generator("m-wind", Source.WIND),
-            a_generator("m-gas", Source.GAS, 200),
-        ],
-        converters=[
-            {
-                "id": "chp",
-                "kind": "chp",
-                "inputs": ["m-chp-gas"],
-                "outputs": [
-                    {"meter": "m-chp-el", "efficiency_ppm": 400_000},
-                    {"meter": "m-chp-heat", "efficiency_ppm": 500_000},
-                ],
-            },
-            {
-                "id": "hp",
-                "kind": "heat_pump",
-                "inputs": ["m-hp-el"],
-                "outputs": [{"meter": "m-hp-heat", "efficiency_ppm": 3_000_000}],
-            },
-        ],
+        generators=three_generators(),
+        converters=a_plant_and_a_heat_pump(),
     )
 
 
