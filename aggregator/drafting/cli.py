@@ -33,7 +33,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="Grid file.")],
     profile_folder: ProfileFolder = None,
 ) -> None:
-    """Say everything that is wrong with a grid file, and what could not be known with its meters."""
+    """Say everything that is wrong with a grid file. And what could not be known with its meters."""
     from aggregator.grid.check import check_grid
     from config.grid_model import Grid
     from config.load import load, load_profiles
@@ -60,9 +60,10 @@ def import_(
     profile: Annotated[str, typer.Option(help="Profile of the meters.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
 ) -> None:
-    """Draft a grid file from another program's network: a meter and a participant for whatever is connected.
+    """Draft a grid file from another program's network.
 
-    Rules, sources and names are guesses, to be read and replaced before a region is founded on them.
+    A meter and a participant stand for whatever is connected. Rules, sources and names are guesses, to be read and
+    replaced before a region is founded on them.
     """
     import yaml
 

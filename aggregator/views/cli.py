@@ -28,7 +28,7 @@ def explain(
     data: DataFolder = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Follow somebody's tokens down to factors, energy by source, lines on the way, and signed readings. UTC."""
+    """Follow somebody's tokens down to signed readings. On the way: factors, energy by source, lines. UTC."""
     from aggregator.views.explanation import explain as make
     from aggregator.views.explanation import see_that_known
     from aggregator.views.spans import asked
@@ -65,7 +65,7 @@ def certificates(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; the default.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print granular certificates: every watt-hour that a device fed in, numbered, and who has claimed it. UTC."""
+    """Print granular certificates. Every watt-hour that a device fed in, numbered, and who has claimed it. UTC."""
     from aggregator.service.past import Past
     from aggregator.views import certificate_file as file
     from aggregator.views.certificates import certify
@@ -106,7 +106,7 @@ def network(
     at: Annotated[str | None, typer.Option(help="Instant in the interval; the last closed one if none.")] = None,
     data: DataFolder = DATA,
 ) -> None:
-    """Draw the network at an interval: loading by colour, and what was used at each node by source."""
+    """Draw the network at an interval. Loading by colour, and what was used at each node by source."""
     from aggregator.views.drawing import Drawing
     from aggregator.views.pictures.network import draw_network
 
@@ -123,7 +123,7 @@ def origin(
     to: ToOption = None,
     data: DataFolder = DATA,
 ) -> None:
-    """Draw where a participant's energy came from over a day; what was in store stands below it."""
+    """Draw where a participant's energy came from over a day. What was in store stands below it."""
     from aggregator.views.drawing import Drawing
     from aggregator.views.explanation import see_that_known
     from aggregator.views.pictures.origin import draw_origin

@@ -35,7 +35,7 @@ def call(
     settings: SettingsOption = Path("aggregator.yaml"),
     wait_s: WaitOption = 30.0,
 ) -> None:
-    """Call participants to take less, or feed in less, in a window of time; what they relieve is paid."""
+    """Call participants to take less, or feed in less, for a while. What they relieve is paid."""
     from aggregator.regulator.events import desk
     from config.key_files import load
 
