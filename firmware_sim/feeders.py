@@ -26,8 +26,8 @@ MA_PER_W: Final = 1_000 / (3.0**0.5 * 400)
 
 BEHIND_THIN: Final = 2
 """Households behind the cable that is too thin."""
-THIN: Final = 0.8
-"""What it carries of their mean evening."""
+THIN: Final = 0.72
+"""What it carries of their mean evening: the mean of a few evenings, in whole watt-hours, is sure to be above it."""
 EVENING: Final = 1.5
 """Of a household's mean base load, in the evening."""
 HEAT_PUMP_MEAN: Final = 0.66
