@@ -15,19 +15,19 @@ from typing import Final
 from config.grid_model import Branch, Node
 from firmware_sim.chance import between
 from firmware_sim.device import Household
-from firmware_sim.sites import Site
+from firmware_sim.sites import Kind, Site
 
 SITES_PER_FEEDER: Final = 8
 REFERENCE_NODE: Final = "n-0"
 WORKS_NODE: Final = "n-works"
 VOLTAGE_MV: Final = 400_000
-_MA_PER_W: Final = 1_000 / (3.0**0.5 * 400)
+MA_PER_W: Final = 1_000 / (3.0**0.5 * 400)
 """At 400 V, three-phase, power factor 1."""
 
 BEHIND_THIN: Final = 2
 """Households behind the cable that is too thin."""
-THIN: Final = 0.8
-"""What it carries of their mean evening."""
+THIN: Final = 0.72
+"""What it carries of their mean evening: the mean of a few evenings, in whole watt-hours, is sure to be above it."""
 EVENING: Final = 1.5
 """Of a household's mean base load, in the evening."""
 HEAT_PUMP_MEAN: Final = 0.66
@@ -73,7 +73,7 @@ def lay(sites: Sequence[Site], seed: int, *, is_last_thin: bool = False) -> Feed
     """Lay the feeders of a region: its connection, the first site, at the busbar, and each other at a node of its own.
 
     Args:
-        sites: with electricity. Heat works have a feeder for themselves.
+        sites: with electricity. Heat works hang beside the turbine, by a cable of their own.
         is_last_thin: have the cable that leads to the last households of the last feeder be too thin for their evening.
     """
     connection, works = sites[0], [site for site in sites if site.works]
@@ -95,7 +95,8 @@ def lay(sites: Sequence[Site], seed: int, *, is_last_thin: bool = False) -> Feed
         _thin(branches, node_of, others)
     for site in works:
         nodes.append(Node(id=WORKS_NODE, voltage_mv=VOLTAGE_MV))
-        own = _branch(REFERENCE_NODE, WORKS_NODE, _cable_for([site]), length_m=between(25, 60, seed, WORKS_NODE))
+        at = next((node_of[site.name] for site in others if site.kind is Kind.WIND), REFERENCE_NODE)
+        own = _branch(at, WORKS_NODE, _cable_for([site]), length_m=between(25, 60, seed, WORKS_NODE))
         branches.insert(0, own)
         node_of[site.name] = WORKS_NODE
     return Feeders(nodes=tuple(nodes), branches=tuple(branches), node_of=node_of)
@@ -105,15 +106,19 @@ def _thin(branches: list[Branch], node_of: Mapping[str, str], others: Sequence[S
     """Put a thin cable before the last households of the last feeder."""
     behind: list[Household] = []
     devices = {node_of[site.name]: site.device for site in others}
-    for place in range(len(branches) - 1, -1, -1):
+    while len(behind) < BEHIND_THIN:
+        place = len(branches) - 1 - len(behind)
         device = devices[branches[place].to_node]
         if not isinstance(device, Household):
             break
         behind.append(device)
-        if len(behind) == BEHIND_THIN or branches[place].from_node == REFERENCE_NODE:
+        if branches[place].from_node == REFERENCE_NODE:
             break
+    if not behind:
+        return
+    place = len(branches) - len(behind)
     evening_w = sum(EVENING * home.habits.base_w + home.habits.heat_pump_w * HEAT_PUMP_MEAN for home in behind)
-    rating_ma = max(1, round(THIN * evening_w * _MA_PER_W))
+    rating_ma = max(1, round(THIN * evening_w * MA_PER_W))
     branches[place] = branches[place].model_copy(update={"rating_ma": rating_ma})
 
 
@@ -132,5 +137,5 @@ def _cable_for(on_feeder: Sequence[Site]) -> Cable:
     """The thinnest cable that carries everybody on the feeder at once, or the thickest there is."""
     imported_w = sum(site.import_max_w for site in on_feeder)
     exported_w = sum(site.export_max_w for site in on_feeder)
-    needed_ma = RESERVE * max(imported_w, exported_w) * _MA_PER_W
+    needed_ma = RESERVE * max(imported_w, exported_w) * MA_PER_W
     return next((cable for cable in CABLES if cable.rating_ma >= needed_ma), CABLES[-1])

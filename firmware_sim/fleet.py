@@ -21,8 +21,8 @@ from firmware_sim.network import RadialNetwork, Solution
 from firmware_sim.scenario import Connection, Scenario
 from firmware_sim.sites import Kind, Site
 
-BEGIN_S: Final = 13 * HOUR_S
-"""Simulated time when a fleet begins to live: solar noon in summer, when everybody uses or feeds in something."""
+BEGIN_H: Final = 13
+"""Hour at which a fleet begins to live: solar noon in summer, when everybody uses or feeds in something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,12 @@ class Fleet:
     Energy always follows power in real time; `speed` only lets the sun and the habits go by faster.
     """
 
-    def __init__(self, scenario: Scenario, *, speed: int = 1) -> None:
+    def __init__(self, scenario: Scenario, *, speed: int = 1, begin_h: int = BEGIN_H) -> None:
         self.scenario = scenario
         self.tick = 0
         """How many steps were made."""
         self._speed = speed
+        self._begin_s = begin_h * HOUR_S
         self._elapsed_ms = 0
         self._network = RadialNetwork(scenario.power_nodes, scenario.branches, REFERENCE_NODE)
         self._connections = {c.site.meter: c for c in scenario.connections}
@@ -77,7 +78,7 @@ class Fleet:
     @property
     def time_s(self) -> float:
         """Simulated time, in seconds since the midnight before the fleet began."""
-        return BEGIN_S + self._speed * self._elapsed_ms / MILLI
+        return self._begin_s + self._speed * self._elapsed_ms / MILLI
 
     @property
     def elapsed_ms(self) -> int:

@@ -14,6 +14,7 @@ from config.grid_model import Branch
 from firmware_sim.chance import between
 from firmware_sim.curves import BatteryCurve, HeatCurve, HouseholdCurve, PvCurve
 from firmware_sim.device import Household, Storage
+from firmware_sim.feeders import MA_PER_W
 from firmware_sim.heat import HeatCounters, HeatStation
 from firmware_sim.heat_firmware import HEAT_FIRMWARE
 from firmware_sim.heat_works import HeatPlan, WorksMeter, WorksPort
@@ -62,8 +63,10 @@ def works_sites(plan: HeatPlan, seed: int) -> list[Site]:
     return [_works(port, WORKS_MODEL, heat_w, seed) for port in WorksPort if port is not WorksPort.PUMP]
 
 
-def check_sites(branches: Sequence[Branch], power_max_w: int, seed: int) -> list[Site]:
-    """A check meter in each of these cables."""
+def check_sites(branches: Sequence[Branch], seed: int) -> list[Site]:
+    """A check meter in each of these cables, as large as the largest of them is rated."""
+    rating_ma = max((branch.rating_ma for branch in branches), default=0)
+    power_max_w = round(rating_ma / MA_PER_W)
     return [
         Site(
             name=f"check-{branch.id}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from config.rules import DAY_MS, AccountRule, CarbonRule, RightPrice, Rules, TimeRule, TokenRule
+from config.rules import DAY_MS, AccountRule, CarbonRule, CongestionRule, RightPrice, Rules, TimeRule, TokenRule
 from firmware_sim.curves import GAS_ENGINE_MEAN
 
 GRID_EMISSION_G_PER_KWH: Final = 400
@@ -37,6 +37,9 @@ def region_rules(time: TimeRule) -> Rules:
             tokens_max=200,
         ),
         accounts=AccountRule(ceiling=500, restricted_ppm=300_000),
+        congestion=CongestionRule(
+            steps=((500, Decimal(1)), (2_000, Decimal(2)), (5_000, Decimal(3))), threshold=Decimal(1), award=20
+        ),
         rights=(
             RightPrice(right="priority_generation", price=40),
             RightPrice(right="priority_purchase", price=40),

@@ -38,7 +38,7 @@ async def run(settings: FleetSettings, *, on_ready: Callable[[Scenario], None]) 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    fleet = Fleet(compose(settings), speed=settings.speed)
+    fleet = Fleet(compose(settings), speed=settings.speed, begin_h=settings.begin_h)
     orders = Orders(fleet)
     buses = Buses(fleet, settings, orders.faults)
     async with AsyncExitStack() as stack:

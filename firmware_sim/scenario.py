@@ -43,6 +43,12 @@ LIMITER_MODEL: Final = "este_power_limiter"
 SERIAL_BAUD: Final = 19_200
 """What an agent is told to set; a pseudo-terminal is as fast as it can be."""
 
+EXACT_PPM: Final = 10_000
+"""What a meter may be off by, of what it shows: class 1."""
+HASTY_SPEED: Final = 1_000
+HASTY_PPM: Final = 50_000
+"""From that speed on: between two readings minutes go by, and meters are not read at the same moment."""
+
 _NAMES: Final = {
     Kind.GRID: "Grid operator",
     Kind.WIND: "Wind turbine on the ridge",
@@ -104,11 +110,30 @@ class Scenario:
     """Of the heat works, if there are any."""
     responders: frozenset[str] = frozenset()
     """Participants who take part in demand response."""
+    accuracy_ppm: int = EXACT_PPM
+    """Of every meter."""
 
     @property
     def power_nodes(self) -> tuple[Node, ...]:
         """Those of the electricity network."""
         return tuple(node for node in self.nodes if node.carrier is Carrier.ELECTRICITY)
+
+    def thin_part(self) -> tuple[str, tuple[Connection, ...], Connection]:
+        """The cable that is too thin, who lives behind it, and the next household on its near side, without a roof.
+
+        Raises:
+            ValueError: there is none.
+        """
+        checked = [connection.site.branch for connection in self.connections if connection.site.branch]
+        cables = {branch.id: branch for branch in self.branches}
+        if not checked:
+            raise ValueError("no cable of the region is thin")
+        thin = min(checked, key=lambda name: cables[name].rating_ma)
+        along = {c.node: c for c in self.connections if c.site.is_electric}
+        on_feeder = [along[cables[name].to_node] for name in checked]
+        place = checked.index(thin)
+        near = [c for c in on_feeder[:place] if isinstance(c.site.device, Household) and not c.site.device.roof]
+        return thin, tuple(on_feeder[place:]), near[-1] if near else on_feeder[place - 1]
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -124,7 +149,7 @@ class Scenario:
             participants=tuple(self._participants()),
             nodes=self.nodes,
             branches=self.branches,
-            meters=tuple(_meter(c) for c in self.connections),
+            meters=tuple(_meter(c, self.accuracy_ppm) for c in self.connections),
             generators=tuple(_generator(c.site) for c in self.connections if c.site.kind in _SOURCES),
             devices=tuple(_device(c, limiter) for c in self.connections if (limiter := c.site.limiter)),
             permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind in PLANTS),
@@ -166,7 +191,7 @@ def compose(settings: FleetSettings) -> Scenario:
         *electric,
         *houses,
         *(works_sites(plan, seed) if plan else ()),
-        *check_sites(thin, electric[0].power_max_w, seed),
+        *check_sites(thin, seed),
     )
     where = places(
         settings.meters,
@@ -193,6 +218,7 @@ def compose(settings: FleetSettings) -> Scenario:
         branches=feeders.branches,
         pipes=heat.pipes,
         heat_plan=plan,
+        accuracy_ppm=HASTY_PPM if settings.speed >= HASTY_SPEED else EXACT_PPM,
         responders=frozenset(site.participant for site in electric if thin and isinstance(site.device, Household)),
     )
 
@@ -207,7 +233,7 @@ def _tells_serial(site: Site) -> bool:
     return site.sunspec is not None or MODELS[site.model].serial is not None
 
 
-def _meter(connection: Connection) -> Meter:
+def _meter(connection: Connection, accuracy_ppm: int) -> Meter:
     site = connection.site
     return Meter(
         id=site.meter,
@@ -218,6 +244,7 @@ def _meter(connection: Connection) -> Meter:
         power_max_w=site.power_max_w,
         feeds_in=site.works is not None and site.works.port in (WorksPort.PUMP_HEAT, WorksPort.TANK_OUT),
         branch=site.branch,
+        accuracy_ppm=accuracy_ppm,
     )
 
 

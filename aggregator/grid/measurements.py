@@ -169,7 +169,7 @@ class Electrics:
         self.node: Ints = np.array([network.node_number[meter.node] for meter in meters], dtype=np.int64)
         self.power_max_w: Floats = np.array([float(meter.power_max_w) for meter in meters])
         self._accuracy: Floats = np.array([meter.accuracy_ppm / PPM for meter in meters])
-        self._step_wh: Floats = np.array([_step_wh(asset) for asset in assets])
+        self._step_wh: Floats = np.array([step_wh(asset) for asset in assets])
         three_phase = {profile.id for profile in region.genesis.profiles if _has_three_phases(set(profile.codecs))}
         self.is_single_phase: Flags = np.array([meter.profile not in three_phase for meter in meters], dtype=np.bool_)
         self.check_branch: Ints = np.array(
@@ -225,7 +225,7 @@ def _is_outside(asset: MeterAsset) -> bool:
     return asset.generator is not None and asset.generator.source is Source.GRID
 
 
-def _step_wh(asset: MeterAsset) -> float:
+def step_wh(asset: MeterAsset) -> float:
     """The coarsest step of a meter's energy registers."""
     steps = [
         FLOAT_STEP_WH if codec.type is WordType.F32 else max(1.0, float(codec.scale))

@@ -19,6 +19,7 @@ import numpy as np
 from aggregator.chains.asset import Region
 from aggregator.chains.flows import CARRIERS, SOURCES
 from aggregator.chains.interval_energy import Energies
+from aggregator.grid.measurements import step_wh
 from aggregator.grid.network import Bools, Floats, Ints, Networks, summed
 from aggregator.grid.quantize import NUMBERS, OTHER
 from config.carriers import Carrier
@@ -70,6 +71,8 @@ class MeterPlan:
         self.emission_mg = _ints(generator.emission_g_per_kwh if generator else 0 for generator in generators)
         """(m) carbon of a watt-hour fed in; grams for a kilowatt-hour are milligrams for a watt-hour."""
         self.accuracy: Floats = _ints(meter.accuracy_ppm for meter in meters) / PPM
+        self.step_wh: Floats = np.array([step_wh(asset) for asset in assets])
+        """(m) last digit of its energy registers."""
         self.power_max_w: Floats = _ints(meter.power_max_w for meter in meters).astype(np.float64)
         outputs = {output.meter for converter in region.grid.converters for output in converter.outputs}
         self.feeds_in: Bools = np.array(

@@ -110,7 +110,7 @@ def checks(solved: Solved, meters: Ints) -> list[Finding]:
 def _off_wh(solved: Solved, meters: Ints) -> float:
     """By how much a balance may be off: each meter by its accuracy, and by the last digit of its register."""
     energy = solved.metered.imported_wh[meters] + solved.metered.exported_wh[meters]
-    return float((energy * solved.plan.accuracy[meters]).sum()) + len(meters)
+    return float((energy * solved.plan.accuracy[meters] + solved.plan.step_wh[meters]).sum())
 
 
 def _is_closed(solved: Solved, carrier: Carrier) -> bool:

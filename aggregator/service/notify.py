@@ -95,11 +95,13 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
             "rank": standing.rank,
             "supply_factor_ppm": standing.supply_factor_ppm,
             "demand_factor_ppm": standing.demand_factor_ppm,
+            "relief_ppm": sums.relief_ppm if (sums := five.analysis.sums.get(name)) else 0,
             "rights": [
                 {"kind": right.kind.name.lower(), "start_ms": right.start_ms, "end_ms": right.end_ms}
                 for right in standing.rights
             ],
         }
+    heat = [flow for flow in result.flows.participants if flow.carrier is Carrier.HEAT]
     data, analysis, payment = five.data.totals, five.analysis.cursor, five.payment.totals
     document = {
         "region": five.ledger.region,
@@ -111,6 +113,19 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
         "periods_settled": payment.periods,
         "tokens": {"minted": payment.minted, "burned": payment.burned, "reserve": payment.reserve},
         "losses_w": losses_wh * MS_PER_HOUR // interval.length_ms,
+        "heat": {
+            "used_wh": sum(flow.imported_wh for flow in heat),
+            "clean_wh": sum(clean_wh(flow.origin_wh, five.asset.region) for flow in heat),
+        },
+        "storages": {
+            storage.storage: {
+                "energy_wh": storage.content.energy_wh,
+                "clean_wh": clean_wh(storage.content.mix_wh, five.asset.region),
+                "charged_wh": storage.charged_wh,
+                "discharged_wh": storage.discharged_wh,
+            }
+            for storage in result.flows.storages
+        },
         "branches": {branch.branch: branch.loading_ppm for branch in result.flows.branches},
         "findings": [[f.kind.name.lower(), f.subject, *f.amounts] for f in result.flows.findings],
         "participants": participants,

@@ -66,18 +66,23 @@ class Charging:
     def _turn(self, row: StorageContent, start_ms: int) -> StorageTurn:
         held, after = self._held[row.storage], dict(row.content.mix_wh)
         before = held.content
-        given = _by_source(row.discharged_wh, before or after)
-        came = {
-            source: max(0, after.get(source, 0) - before.get(source, 0) + dict(given).get(source, 0))
-            for source in SOURCES
-        }
-        taken = _by_source(row.charged_wh, came)
+        taken, given = turned(row, before)
         record = f"{row.storage}/{start_ms}"
         for source, energy_wh in taken:
             held.open.setdefault(source, deque()).append((record, energy_wh))
         links = tuple((source, _use_up(held, source, energy_wh)) for source, energy_wh in given)
         held.content = after
         return StorageTurn(row.storage, taken, given, links)
+
+
+def turned(row: StorageContent, before: dict[Source, int]) -> tuple[By, By]:
+    """What a storage took and gave in an interval by source, from what it held before and holds after."""
+    after = dict(row.content.mix_wh)
+    given = _by_source(row.discharged_wh, before or after)
+    came = {
+        source: max(0, after.get(source, 0) - before.get(source, 0) + dict(given).get(source, 0)) for source in SOURCES
+    }
+    return _by_source(row.charged_wh, came), given
 
 
 def _use_up(held: _Held, source: Source, given_wh: int) -> tuple[tuple[str, int], ...]:

@@ -32,7 +32,8 @@ def explain(
     from aggregator.views.explanation import explain as make
     from aggregator.views.explanation import see_that_known
     from aggregator.views.spans import asked
-    from aggregator.views.telling import Heading, tell
+    from aggregator.views.telling import tell
+    from aggregator.views.words import Heading
 
     ledger = _open(data)
     try:

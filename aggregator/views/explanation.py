@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 from aggregator.chains.asset import Region
@@ -20,11 +20,13 @@ from aggregator.chains.interval_energy import IntervalEnergy
 from aggregator.chains.known import Known
 from aggregator.chains.origin import clean_wh
 from aggregator.chains.relief import DueRelief
-from aggregator.service.past import Past, Place, Posting, SignedReadings, StatedInterval
+from aggregator.service.past import NotInTheLogError, Past, Place, Posting, SignedReadings, StatedInterval
 from aggregator.service.query import LedgerFile
+from aggregator.views.behind import LIKE_DAYS_WITHIN, Charge, LikeDay, before, charges, like_days, witnesses
 from aggregator.views.formulas import RoleFactor, role_factors
 from aggregator.views.spans import Asked, restatable_ms
 from aggregator.views.ways import way_to
+from config.carriers import Carrier
 from protocol.errors import EsteError
 from protocol.units import Interval, UnixMs
 
@@ -66,7 +68,7 @@ class ExplainedInterval:
     restatements: int
     energy: tuple[EnergyLine, ...]
     converters: tuple[ConverterFlow, ...]
-    """That the participant runs."""
+    """That the participant runs, or that feed the networks of heat, gas or hydrogen that they take from."""
     storages: tuple[StorageContent, ...]
     """Of the networks that the participant takes from."""
     way: tuple[BranchFlow, ...]
@@ -78,7 +80,13 @@ class ExplainedInterval:
     adds: dict[str, int]
     """To the sums of the period."""
     meters: tuple[MeterLine, ...] = ()
-    """Only of an interval that was asked for by itself."""
+    """These and all below: only of an interval that was asked for by itself."""
+    witnesses: tuple[MeterLine, ...] = ()
+    """Meters of others that it rests on."""
+    charges: tuple[Charge, ...] = ()
+    """Of the storages, in the day before."""
+    like_days: tuple[LikeDay, ...] = ()
+    """That the baseline of an event is the mean of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
     every = [_interval(region, concern, interval) for interval in intervals]
     lines = every
     if asked.interval is not None:
-        lines = [_with_readings(ledger, past, participant, line, intervals) for line in every if _is(line, asked)]
+        lines = [_closely(region, past, participant, line) for line in every if _is(line, asked)]
     return Explanation(
         region=region.grid.region,
         participant=participant,
@@ -192,7 +200,9 @@ class _Concern:
         own, at = {meter.id for meter in meters}, {meter.node for meter in meters}
         carriers = {region.carriers[node] for node in at}
         way = way_to(grid, [meter.node for meter in meters if not meter.branch])
-        converters = frozenset(one.id for one in grid.converters if own.intersection(one.meters))
+        warm = {meter.id for meter in grid.meters if region.carriers[meter.node] in carriers - {Carrier.ELECTRICITY}}
+        feeding = [(one, {output.meter for output in one.outputs} & warm) for one in grid.converters]
+        converters = frozenset(one.id for one, feeds in feeding if feeds or own.intersection(one.meters))
         storages = frozenset(one.id for one in grid.storages if region.carriers[nodes[one.charge_meter]] in carriers)
         subjects = {participant, grid.region, *way, *own, *at, *converters, *storages, *carriers}
         return cls(participant, way, converters, storages, frozenset(subjects))
@@ -230,24 +240,41 @@ def _energy(region: Region, flow: ParticipantFlow) -> EnergyLine:
     )
 
 
-def _with_readings(
-    ledger: LedgerFile, past: Past, participant: str, line: ExplainedInterval, intervals: Sequence[StatedInterval]
-) -> ExplainedInterval:
-    """An interval with the meters behind it, and the batches that hold their readings."""
-    region = ledger.five.asset.region
-    stated = next(interval for interval in intervals if interval.start_ms == line.start_ms)
+def _closely(region: Region, past: Past, participant: str, line: ExplainedInterval) -> ExplainedInterval:
+    """An interval with what it rests on: meters and the batches that hold their readings, and what was before."""
+    try:
+        earlier = before(region, past, line.start_ms, days=LIKE_DAYS_WITHIN if line.responses else 1)
+    except NotInTheLogError:
+        earlier = past.intervals(line.start_ms, line.end_ms, restatable_ms(region))
+    own = frozenset(meter.id for meter in region.grid.meters if meter.participant == participant)
+    others = witnesses(
+        region.grid,
+        storages=(storage.storage for storage in line.storages),
+        converters=(converter.converter for converter in line.converters),
+        findings=(finding for finding in line.findings if finding.subject in own),
+        branches=(response.branch for response in line.responses),
+    )
+    return replace(
+        line,
+        meters=_meters(region, past, own, earlier[-1]),
+        witnesses=_meters(region, past, others - own, earlier[-1]),
+        charges=charges(region, line.storages, earlier),
+        like_days=like_days(region, participant, earlier) if line.responses else (),
+    )
+
+
+def _meters(region: Region, past: Past, names: frozenset[str], stated: StatedInterval) -> tuple[MeterLine, ...]:
+    """What some meters counted in an interval, and the batches that say so."""
     of_gateway: dict[str, set[str]] = {}
     for meter in region.grid.meters:
-        if meter.participant == participant:
+        if meter.id in names:
             of_gateway.setdefault(meter.gateway, set()).add(meter.id)
-    meters = []
+    lines = []
     for gateway in sorted(of_gateway):
-        found = past.readings(gateway, frozenset(of_gateway[gateway]), stated)
-        for meter_id, batches in found.items():
+        for meter_id, batches in past.readings(gateway, frozenset(of_gateway[gateway]), stated).items():
             energy = stated.energies.get(meter_id) if stated.energies is not None else None
-            meters.append(MeterLine(meter_id, energy, tuple(batches)))
-    shown = {field.name: getattr(line, field.name) for field in fields(line)}
-    return ExplainedInterval(**shown | {"meters": tuple(meters)})
+            lines.append(MeterLine(meter_id, energy, tuple(batches)))
+    return tuple(lines)
 
 
 def _is(line: ExplainedInterval, asked: Asked) -> bool:

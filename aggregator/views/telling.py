@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from aggregator.chains.deeds import Response
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.findings import FindingKind
 from aggregator.economy.accounts import effect_of
-from aggregator.service.past import Place, Posting, SignedReadings
-from aggregator.views.explanation import EnergyLine, ExplainedInterval, Explanation, MeterLine
+from aggregator.service.past import Posting
+from aggregator.views.closely import tell_closely
+from aggregator.views.explanation import EnergyLine, ExplainedInterval, Explanation
 from aggregator.views.formulas import RoleFactor, energy
 from aggregator.views.spans import spelled
+from aggregator.views.words import Heading, Told, at, found, many, mix_words, percent
 from config.tables import Column, Table
 from protocol.units import PPM
 
@@ -31,22 +32,6 @@ SAID: Final = {
 }
 """What the sums of a period are called."""
 
-FOUND: Final = {
-    FindingKind.NO_PATH: "no line leads to this node",
-    FindingKind.NO_SOLUTION: "the power flow has no solution: everybody has the region's average mix",
-    FindingKind.UNMETERED: "no reading: {0} W assumed",
-    FindingKind.UNOBSERVABLE: "too little is known of this node",
-    FindingKind.IMPOSSIBLE_READING: "says {0} W, where all others say {1} W: it earns nothing",
-    FindingKind.INCONSISTENT: "the readings contradict each other",
-    FindingKind.FROM_NOTHING: "gave {1} Wh of {0} Wh, where {2} Wh are possible",
-    FindingKind.OVERDRAWN: "gave {0} Wh, and held {1} Wh",
-    FindingKind.OVERFILLED: "holds {0} Wh, above its capacity of {1} Wh",
-    FindingKind.NO_HISTORY: "{0} Wh arrived that were sent before the region began",
-    FindingKind.UNBALANCED: "fed in {0} Wh, taken {1} Wh, rest {2} Wh",
-    FindingKind.VOLTAGE: "{0} mV, more than 10 % off its rating",
-}
-"""Sentence of each kind of finding, with its amounts."""
-
 _COLUMNS: Final = (
     Column(heading="from (UTC)"),
     Column(heading="network"),
@@ -56,17 +41,6 @@ _COLUMNS: Final = (
     Column(heading="g CO₂", is_right=True),
     Column(heading="made from"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """Begins a part of what is told."""
-
-    text: str
-
-
-Told = str | Heading | Table
-"""A line, a heading, or a table."""
 
 
 def tell(explanation: Explanation, prove: str) -> Iterator[Told]:
@@ -81,33 +55,28 @@ def tell(explanation: Explanation, prove: str) -> Iterator[Told]:
     yield Heading("Factors ← what was done")
     yield from _sums(explanation)
     count = len(explanation.intervals)
-    yield Heading(f"What was done ← {_many(count, 'interval')}")
+    yield Heading(f"What was done ← {many(count, 'interval')}")
     if not count:
         yield "  nothing was metered"
         return
     yield from _intervals(explanation.intervals)
     if any(interval.meters for interval in explanation.intervals):
         for interval in explanation.intervals:
-            yield from _closely(interval, prove)
+            yield from tell_closely(interval, prove)
     else:
         yield from _remarkable(explanation.intervals)
-        busiest = max(explanation.intervals, key=lambda one: sum(line.imported_wh for line in one.energy))
         yield ""
-        yield f"Down to the readings: --interval {spelled(busiest.start_ms).replace(' ', 'T')}Z"
+        yield f"Down to the readings: --interval {spelled(_telling(explanation).start_ms).replace(' ', 'T')}Z"
 
 
-def found(finding: Finding) -> str:
-    """A finding as a sentence."""
-    try:
-        return f"{finding.subject}: {FOUND[finding.kind].format(*(f'{amount:,}' for amount in finding.amounts))}"
-    except (KeyError, IndexError):
-        kind = finding.kind.name.lower().replace("_", " ")
-        return f"{finding.subject}: {kind} {' '.join(map(str, finding.amounts))}".rstrip()
+def _telling(explanation: Explanation) -> ExplainedInterval:
+    """The interval that is worth a closer look: with an event, else with a reading that cannot be, else the busiest."""
 
+    def worth(one: ExplainedInterval) -> tuple[bool, bool, int]:
+        is_doubted = any(finding.kind is FindingKind.IMPOSSIBLE_READING for finding in one.findings)
+        return bool(one.responses), is_doubted, sum(line.imported_wh for line in one.energy)
 
-def at(place: Place) -> str:
-    """Where a record stands."""
-    return f"block {place.height}, {place.chain} {place.index}"
+    return max(explanation.intervals, key=worth)
 
 
 def _postings(postings: Sequence[Posting]) -> Iterator[str]:
@@ -132,7 +101,7 @@ def _factors(explanation: Explanation) -> Iterator[str]:
     if relief := explanation.relief:
         yield "  relief of congested lines"
         yield f"    {relief.before_ppm / PPM:g} carried over + {relief.relief_ppm / PPM:g} in this period"
-        reached = f"the threshold was reached {_many(relief.awards, 'time')}: {relief.tokens} tokens"
+        reached = f"the threshold was reached {many(relief.awards, 'time')}: {relief.tokens} tokens"
         yield f"    {reached}, and {relief.after_ppm / PPM:g} is carried on"
         parts.append(relief.tokens)
     if len(parts) > 1:
@@ -140,7 +109,7 @@ def _factors(explanation: Explanation) -> Iterator[str]:
         yield f"  together {said} = {explanation.tokens}, awards at most {explanation.tokens_max}".replace("-", "−")
     if not explanation.roles:
         yield "  none: neither measured as a supplier nor a consumer"
-    anew = f", restated {_many(explanation.restatements, 'time')}" if explanation.restatements else ""
+    anew = f", restated {many(explanation.restatements, 'time')}" if explanation.restatements else ""
     yield f"  {at(explanation.factors_at)}{anew}"
 
 
@@ -185,92 +154,17 @@ def _intervals(intervals: Sequence[ExplainedInterval]) -> Iterator[Told]:
             mark = "*" if any(one.findings or one.responses or one.restatements for one in group) else ""
             rows.append([
                 when + mark, line.carrier, f"{line.imported_wh:,}", f"{line.exported_wh:,}",
-                _percent(line.clean_wh, line.imported_wh), f"{line.carbon_mg / 1000:,.0f}",
+                percent(line.clean_wh, line.imported_wh), f"{line.carbon_mg / 1000:,.0f}",
                 mix_words(line.origin_wh, line.imported_wh, parts_max=2),
             ])  # fmt: skip
     if rows:
         yield Table(_COLUMNS, rows)
 
 
-def mix_words(origin_wh: dict[str, int], whole_wh: int, parts_max: int = 9) -> str:
-    """What energy was made from, the largest part first; the rest in one."""
-    if not whole_wh:
-        return "–"
-    parts = sorted(origin_wh.items(), key=lambda part: (-part[1], part[0]))
-    shown = [f"{source.replace('_', ' ')} {_percent(amount, whole_wh)}" for source, amount in parts[:parts_max]]
-    rest = sum(amount for _, amount in parts[parts_max:])
-    return " · ".join([*shown, *([f"+ {_percent(rest, whole_wh)}"] if rest else [])])
-
-
-def _closely(interval: ExplainedInterval, prove: str) -> Iterator[Told]:
-    anew = f", stated anew {_many(interval.restatements, 'time')}" if interval.restatements else ""
-    yield f"  {at(interval.place)}{anew}"
-    for line in interval.energy:
-        for source, amount in line.origin_wh.items():
-            yield f"    {line.carrier:<12}{source.replace('_', ' '):<12}{energy(amount):>14}"
-        if line.imported_wh:
-            yield f"    {line.carrier:<12}{'clean':<12}{energy(line.clean_wh):>14}   {line.carbon_mg / 1000:,.3f} g CO₂"
-    for converter in interval.converters:
-        burned = f", burned {converter.burned_mg / 1000:,.3f} g CO₂" if converter.burned_mg else ""
-        took = f"took {energy(converter.input_wh)}, gave {energy(converter.output_wh)}"
-        yield f"    {converter.converter}: {took}{burned}"
-    for storage in interval.storages:
-        yield f"    {storage.storage}: in {energy(storage.charged_wh)}, out {energy(storage.discharged_wh)}"
-        held = {source.value: amount for source, amount in storage.content.mix_wh}
-        yield f"      holds {energy(storage.content.energy_wh)}: {mix_words(held, storage.content.energy_wh)}"
-    yield Heading("Interval ← lines on the way, from the source")
-    for flow in interval.way:
-        mark = "  CONGESTED" if flow.is_congested else ""
-        power = f"{flow.flow_w / 1000:,.3f} kW".replace("-", "−")
-        yield f"  {flow.branch:<24}{power:>16}{_percent(flow.loading_ppm, PPM):>8} of its rating{mark}"
-    if not interval.way:
-        yield "  none: at the node where the region is fed, or no flow is known"
-    if interval.responses:
-        yield Heading("Interval ← called events")
-    for response in interval.responses:
-        yield from _response(response)
-    if interval.findings:
-        yield Heading("What was found")
-    yield from (f"  {found(finding)}" for finding in interval.findings)
-    yield Heading("Interval ← meters ← signed readings")
-    for meter in interval.meters:
-        yield from _meter(meter, prove)
-
-
-def _response(response: Response) -> Iterator[str]:
-    yield f"  event {response.event} for {response.branch or 'the whole region'}"
-    baseline = f"like days {energy(response.baseline_wh)}, metered {energy(response.metered_wh)}"
-    yield f"    {baseline}: {energy(response.baseline_wh - response.metered_wh)} less"
-    if response.branch:
-        called = _percent(response.called_loading_ppm, PPM)
-        yield f"    its loading {_percent(response.loading_ppm, PPM)}, had nobody responded {called}"
-        share = f"{response.relieving_ppm / PPM:.3f} W of it for each watt less"
-        yield f"    relieved by {response.relief_w:,} W ({share}): factor {response.factor_ppm / PPM:g}"
-
-
 def _relieved(response: Response) -> str:
     less = energy(response.baseline_wh - response.metered_wh)
     where = f", {response.branch} relieved by {response.relief_w:,} W" if response.branch else ""
     return f"event {response.event}: {less} less than on like days{where}"
-
-
-def _meter(meter: MeterLine, prove: str) -> Iterator[str]:
-    counted = "no row of it is kept"
-    if meter.energy is not None:
-        row = meter.energy
-        counted = f"in {energy(row.imported_wh)}, out {energy(row.exported_wh)}, {_many(row.readings, 'reading')}"
-        counted += f", {_many(row.corrections, 'correction')}" if row.corrections else ""
-    yield f"  {meter.meter}: {counted}"
-    for batch in meter.batches:
-        yield f"    batch {batch.sequence} of {batch.gateway}, {at(batch.place)}: {_many(batch.readings, 'reading')}"
-    if meter.batches:
-        yield f"    {_command(prove, meter.meter, meter.batches[-1])}"
-
-
-def _command(prove: str, meter: str, batch: SignedReadings) -> str:
-    moment = spelled(batch.last_ms // 1000 * 1000).replace(" ", "T")
-    whole = moment if moment.count(":") == 2 else f"{moment}:00"
-    return f"{prove} --meter {meter} --at {whole}.{batch.last_ms % 1000:03}Z"
 
 
 def _remarkable(intervals: Iterable[ExplainedInterval]) -> Iterator[Told]:
@@ -281,11 +175,11 @@ def _remarkable(intervals: Iterable[ExplainedInterval]) -> Iterator[Told]:
         lines += [f"  {when}  {found(finding)}" for finding in one.findings]
         lines += [f"  {when}  {_relieved(response)}" for response in one.responses]
         lines += [
-            f"  {when}  {flow.branch} on the way was loaded to {_percent(flow.loading_ppm, PPM)}"
+            f"  {when}  {flow.branch} on the way was loaded to {percent(flow.loading_ppm, PPM)}"
             for flow in one.way
             if flow.is_congested
         ]
-        lines += [f"  {when}  stated anew {_many(one.restatements, 'time')}"] if one.restatements else []
+        lines += [f"  {when}  stated anew {many(one.restatements, 'time')}"] if one.restatements else []
     if lines:
         yield Heading("What stands out")
         yield from lines[:ROWS_MAX]
@@ -319,11 +213,3 @@ def _summed(group: Iterable[ExplainedInterval]) -> list[EnergyLine]:
             so_far.emitted_mg + line.emitted_mg,
         )
     return list(sums.values())
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.0f} %" if whole else "–"
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -41,6 +41,8 @@ class FleetSettings(Model):
     units_per_port: Annotated[int, Field(ge=1, le=RTU_UNIT_MAX)] = 200
     speed: Annotated[int, Field(ge=1, le=100_000)] = 1
     """How much faster the day goes by for sun, wind and habits. Energy always follows power in real time."""
+    begin_h: Annotated[int, Field(ge=0, le=23)] = 13
+    """Hour of the day at which the fleet begins to live."""
     transport: Annotated[Transport, Field(strict=False)] = Transport.TCP
     run_folder: FilePath | None = None
     """Where este-fleet inject finds a running fleet, and where serial buses are linked: bus-15020, …"""

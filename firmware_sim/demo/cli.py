@@ -20,7 +20,7 @@ from rich.live import Live
 from config.settings.broker import Broker
 from config.version import VersionOption
 from firmware_sim.demo.children import pasted
-from firmware_sim.demo.runner import Interrupted, Redraw, see_that_answers, tell
+from firmware_sim.demo.runner import WHOLE_STORY_S, Interrupted, Redraw, see_that_answers, tell
 from firmware_sim.demo.stage import TIME, Stage, see_that_free
 from firmware_sim.demo.view import Scene, Summary, picture_of, summary_table
 from protocol.errors import EsteError
@@ -32,10 +32,13 @@ err = Console(stderr=True)
 SHORTEST_S: Final = 45
 """Shorter, and the first settlement period is not over, so the loop cannot close."""
 
+Try = tuple[str, tuple[str | Path, ...]]
+"""What a command shows, and its arguments."""
+
 LOWEST: Final = 24
 """Lines that the last screen takes at least, though what is said below it may then push its top out of sight."""
 
-BELOW: Final = 17
+BELOW: Final = 30
 """Lines that are said below the last screen."""
 
 SIGNALLED: Final = 128
@@ -44,7 +47,7 @@ SIGNALLED: Final = 128
 
 @app.command()
 def demo(
-    duration: Annotated[int, typer.Option(min=SHORTEST_S, max=86_400, help="Seconds to run.")] = 90,
+    duration: Annotated[int, typer.Option(min=SHORTEST_S, max=86_400, help="Seconds to run.")] = WHOLE_STORY_S,
     meters: Annotated[int, typer.Option(min=4, max=1000, help="How many simulated meters.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="Which region: the same seed, the same people.")] = 1,
     data: Annotated[Path | None, typer.Option(help="Folder for everything; none makes a temporary one.")] = None,
@@ -139,20 +142,25 @@ def _show_the_end(scene: Scene, summary: Summary, stage: Stage) -> None:
     if out.is_terminal:
         out.print(scene.draw(), height=max(LOWEST, out.height - BELOW))
     out.print(summary_table(summary, pairs=2 if out.is_terminal else 1))
-    _say_what_to_try(stage)
+    _say_what_to_try(stage, scene)
 
 
-def _say_what_to_try(stage: Stage) -> None:
+def _say_what_to_try(stage: Stage, scene: Scene) -> None:
     period_s = (TIME.period_ms or 0) // 1000
-    proof = stage.folder / "gas.json"
-    lines = [f"\nOne month lasted {period_s} s. Everything is in {stage.folder}. Look around:"]
-    for arguments in (
-        ("balances", "--data", stage.ledger),
-        ("devices", "--data", stage.ledger),
-        ("prove", "--data", stage.ledger, "--balance", "gas", "-o", proof),
-        ("verify", proof, *stage.trusts()),
-        ("audit", "--data", stage.ledger, "--second-opinion"),
-    ):
+    proof, at = stage.folder / "gas.json", ("--data", stage.ledger)
+    clues: list[Try] = [(clue.about, (*clue.arguments, *at)) for clue in scene.clues]
+    drawn: list[Try] = [(about, (*plot, *at, "--out", stage.folder / name)) for about, plot, name in stage.pictures]
+    everything: list[Try] = [
+        *clues,
+        *drawn,
+        ("everybody's tokens, and a proof of one balance", ("balances", *at)),
+        ("", ("prove", *at, "--balance", "gas", "-o", proof)),
+        ("", ("verify", proof, *stage.trusts())),
+        ("all of it again, from the first record", ("audit", *at, "--second-opinion")),
+    ]
+    lines = [f"\nA day lasted {period_s} s. Everything is in {stage.folder}. Look around:"]
+    for about, arguments in everything:
+        lines += [f"  # {about}"] if about else []
         lines.append(f"  {pasted('este-aggregator', *arguments)}")
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """The demo from curtain to curtain: start everything, watch, stop everything in order, count, audit.
 
-    broker ← fleet ← agents ← aggregator      started in this order
-    agents, aggregator, fleet, broker          stopped in this one, so that nothing read is left unsent
+    broker, aggregator, agents, fleet      started in this order, so that the day begins when all look on
+    agents, aggregator, fleet, broker      stopped in this one, so that nothing read is left unsent
 
 The only module of the demo that reads a clock.
 """
@@ -20,12 +20,15 @@ from typing import Any, Final
 from config.settings.broker import Broker
 from config.tasks import end, wait_for_any
 from firmware_sim.demo.children import Child, output_of, program, start
+from firmware_sim.demo.clues import Clue, clues_of, goes_down, relief_tokens
+from firmware_sim.demo.hands import do
 from firmware_sim.demo.mqtt_port import listen, wait_for_broker
 from firmware_sim.demo.stage import Stage, build
+from firmware_sim.demo.story import Act, Operator, Save
 from firmware_sim.demo.view import Scene, Summary
 from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION
-from protocol.errors import LinkError
+from protocol.errors import EsteError, LinkError
 
 BROKER_PATIENCE_S: Final = 15.0
 OTHER_BROKER_PATIENCE_S: Final = 3.0
@@ -35,6 +38,8 @@ DRAIN_S: Final = 15.0
 """How long a gateway may wait for its last receipts: in a demo nothing may be left unsent."""
 
 FRAME_S: Final = 0.25
+WHOLE_STORY_S: Final = 120
+"""Three evenings of a baseline, the one for which people are called, and the settlement of that day, with a reserve."""
 
 RUNNING: Final = "running"
 """What the scene's stage is called while meters are read."""
@@ -135,7 +140,7 @@ async def _tell(
         await asyncio.gather(*(child.kill() for child in running))
     scene.stage = "auditing from genesis"
     redraw()
-    summary, standings = await _count(stage), await _ask("este-aggregator", "balances", f"--data={stage.ledger}")
+    summary, standings = await _count(stage, scene), await _ask("este-aggregator", "balances", f"--data={stage.ledger}")
     scene.finish(await _ask("este-aggregator", "status", f"--data={stage.ledger}"), standings)
     scene.stage = f"stopped, counted and audited: {summary.audit}"
     return summary, stage
@@ -146,29 +151,50 @@ async def _start_all(stage: Stage, running: list[Child], own_broker: bool) -> No
         command = [sys.executable, "-m", "firmware_sim.demo.broker_port", str(stage.broker.port)]
         running.append(await start("broker", command, stage.logs))
     await see_that_answers(stage.broker, BROKER_PATIENCE_S)
-    fleet = [program("este-fleet"), "run", f"--settings={stage.fleet_settings}"]
-    running.append(await start("fleet", fleet, stage.logs))
     for node in stage.nodes:
         aggregator = [program("este-aggregator"), "run", f"--settings={node / 'aggregator.yaml'}"]
         running.append(await start(node.name, aggregator, stage.logs))
     for gateway in stage.scenario.gateways:
         agent = [program("este-agent"), "run", f"--settings={stage.agent_settings(gateway)}", f"--drain-s={DRAIN_S}"]
         running.append(await start(gateway, agent, stage.logs))
+    fleet = [program("este-fleet"), "run", f"--settings={stage.fleet_settings}"]
+    running.append(await start("fleet", fleet, stage.logs))
 
 
 async def _watch(stage: Stage, running: list[Child], scene: Scene, curtain: asyncio.Event, redraw: Redraw) -> None:
     """Show what happens until the time is over, the curtain falls, or a program dies."""
     scene.stage = RUNNING
     begin = time.monotonic()
-    ears = asyncio.create_task(listen(stage.broker.host, stage.broker.port, REGION, scene.hear))
+    operator = Operator(stage.plot)
+    scene.chapters.plot = stage.plot
+
+    def hear(summary: dict[str, Any]) -> None:
+        scene.hear(summary)
+        operator.hear(summary)
+
+    ears = asyncio.create_task(listen(stage.broker.host, stage.broker.port, REGION, hear))
     watches = [asyncio.create_task(child.watch()) for child in running]
+    acting: list[asyncio.Task[None]] = []
     try:
         while scene.elapsed_s < scene.duration_s and not curtain.is_set():
             redraw()
             await wait_for_any([curtain], tasks=[ears, *watches], timeout_s=FRAME_S)
             scene.elapsed_s = time.monotonic() - begin
+            now_ms = time.time_ns() // 1_000_000
+            for act in operator.acts(now_ms, scene.elapsed_s / scene.duration_s):
+                scene.chapters.see(act)
+                wait_s = max(0, act.at_ms - now_ms) / 1000 if isinstance(act, Save) else 0.0
+                acting.append(asyncio.create_task(_act(act, stage, wait_s, scene)))
     finally:
-        await end(ears, *watches)
+        await end(ears, *watches, *acting)
+
+
+async def _act(act: Act, stage: Stage, wait_s: float, scene: Scene) -> None:
+    """Do what the operator decided, and tell; that it cannot be done is told as well, and ends nothing."""
+    try:
+        scene.tell(await do(act, stage, wait_s))
+    except EsteError as error:
+        scene.tell(str(error))
 
 
 async def _stop_all(running: list[Child], nodes: list[str]) -> None:
@@ -179,15 +205,17 @@ async def _stop_all(running: list[Child], nodes: list[str]) -> None:
         await asyncio.gather(*(child.stop(STOP_PATIENCE_S) for child in group))
 
 
-async def _count(stage: Stage) -> Summary:
+async def _count(stage: Stage, scene: Scene) -> Summary:
     """Ask every program for its numbers, through its own command."""
-    agents = await asyncio.gather(
-        *(_ask("este-agent", "status", f"--settings={stage.agent_settings(g)}") for g in stage.scenario.gateways)
-    )
+    begun = [stage.agent_settings(name) for name in stage.scenario.gateways if stage.has_begun(name)]
+    agents = await asyncio.gather(*(_ask("este-agent", "status", f"--settings={file}") for file in begun))
     ledger = await _ask("este-aggregator", "status", f"--data={stage.ledger}")
     audits = await asyncio.gather(*(_ask("este-aggregator", "audit", f"--data={one}") for one in stage.ledgers))
     audit = next((one for one in audits if one["audit"] != "ok"), audits[0])
     read = sum(agent["readings_read"] for agent in agents)
+    told, followed = scene.chapters, await _follow(stage, scene) if ledger["periods_settled"] else []
+    scene.clues = tuple(clue for clue, _ in followed)
+    paid = {clue.participant: relief_tokens(found) for clue, found in followed}
     return Summary(
         readings_read=read,
         readings_on_chain=ledger["readings_on_chain"],
@@ -201,7 +229,25 @@ async def _count(stage: Stage) -> Summary:
         statements_verified=sum(agent["statements_verified"] for agent in agents),
         rights_applied=sum(agent["rights_applied"] for agent in agents),
         audit=audit["audit"],
+        intervals_congested=told.congested,
+        relief_paid_to=tuple(sorted(name for name, tokens in paid.items() if tokens)),
+        relief_tokens=sum(paid.values()),
+        heat_clean_percent=100 * told.clean_heat_wh // max(1, told.heat_wh),
+        tank_clean_percent=100 * told.clean_given_wh // max(1, told.given_wh),
+        meters_contradicted=tuple(sorted(told.liars)),
+        meter_bypassed=stage.plot.liar if told.has_bypass else "",
+        explanations=len({clue.about for clue, _ in followed}),
+        is_whole_story=scene.duration_s >= WHOLE_STORY_S and scene.ended_by is None,
     )
+
+
+async def _follow(stage: Stage, scene: Scene) -> list[tuple[Clue, dict[str, Any]]]:
+    """Try the commands that explain the story, and keep those that go down to readings and add up."""
+    data = f"--data={stage.ledger}"
+    last = await _ask("este-aggregator", "explain", stage.plot.liar_name, data)
+    clues = clues_of(stage.plot, scene.chapters, stage.houses, last["end_ms"])
+    found = await asyncio.gather(*(_ask("este-aggregator", *clue.arguments, data) for clue in clues))
+    return [pair for pair in zip(clues, found, strict=True) if goes_down(pair[1])]
 
 
 async def _ask(name: str, *arguments: str) -> Any:

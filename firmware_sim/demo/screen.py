@@ -61,14 +61,17 @@ class Screen:
     latest: dict[str, Any] | None
     """What the aggregator last published, if it has."""
     events: tuple[str, ...]
+    story: tuple[str, ...] = ()
+    """What stands above them: a line for each thread of the story, with markup."""
     is_whole: bool = False
     """Everything is shown, however high it is."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it as wide and as high as it may be."""
         width, height = options.max_width, None if self.is_whole else options.height or options.max_height
-        events_max = EVENTS_MAX if height is None else min(EVENTS_MAX, max(1, height - BESIDE_EVENTS))
-        people_max = None if height is None else max(1, height - 2 - NEWS_FRAME - events_max)
+        told = len(self.story)
+        events_max = EVENTS_MAX if height is None else min(EVENTS_MAX, max(1, height - BESIDE_EVENTS - told))
+        people_max = None if height is None else max(1, height - 2 - NEWS_FRAME - told - events_max)
         everything = Group(
             self._head(width),
             *self._people(width, people_max),
@@ -108,9 +111,10 @@ class Screen:
         if self.latest is None:
             return Text()
         inner = width - 4
-        texts = [Text(_facts(self.latest, inner)), *map(Text.from_markup, self.events[-events_max:])]
+        shown = (*self.story, *self.events[-events_max:])
+        texts = [Text(_facts(self.latest, inner)), *map(Text.from_markup, shown)]
         if is_steady:
-            texts += [Text()] * (1 + events_max - len(texts))
+            texts += [Text()] * (1 + len(self.story) + events_max - len(texts))
         for text in texts:
             text.no_wrap, text.overflow = True, "ellipsis"
         return Panel(Group(*texts), border_style="dim")

@@ -18,22 +18,27 @@ from config.settings.agent import AgentSettings, Batching, StandingOrder
 from config.settings.broker import Broker
 from config.settings.fleet import FleetSettings
 from firmware_sim.demo.children import output_of, program
+from firmware_sim.demo.story import Plot
 from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION, Scenario, compose
 from protocol.errors import OperatorError
 from protocol.messages import RightKind
 
-TIME: Final = TimeRule(interval_ms=5_000, grace_ms=2_500, period_ms=30_000)
-"""A demo's month lasts half a minute."""
+TIME: Final = TimeRule(interval_ms=4_000, grace_ms=2_500, period_ms=24_000, day_ms=24_000)
+"""An hour goes by in a second. A day is a settlement period, and has six intervals."""
 
 HURRY: Final = (("age_max_ms", 1000, 250), ("block_pause_ms", 1000, 250), ("empty_every_ms", 5000, 1000))
-"""Settings of a node that a month of half a minute changes, with what they are and become."""
+"""Settings of a node that a month of 24 seconds changes, with what they are and become."""
 
 POLL_EVERY_MS: Final = 500
 BATCH_AGE_MS: Final = 1_500
 RESEND_AFTER_MS: Final = 3_000
-SPEED: Final = 360
-"""Sun, wind and habits: six hours in a minute."""
+HEAT_HOUSES: Final = 2
+SPEED: Final = 3_600
+"""Sun, wind and habits: an hour in a second."""
+BEGIN_H: Final = 6
+"""Hour at which the meters begin to live: the first evening comes when all gateways read them, and a period of the
+region, which was founded some seconds before, ends at night."""
 
 ORDER_PRICE_MAX: Final = 60
 ORDER_BALANCE_MIN: Final = 20
@@ -51,6 +56,37 @@ class Stage:
     """Nodes that agree on blocks; 0 for one that orders them by itself."""
     profile_folders: tuple[Path, ...] = ()
     """Further meter profiles: those of SunSpec devices."""
+
+    @property
+    def plot(self) -> Plot:
+        """What the operator looks at, and who has a part in it."""
+        thin, behind, before = self.scenario.thin_part()
+        return Plot(
+            branch=thin,
+            called={connection.site.participant: connection.site.meter for connection in behind},
+            liar=before.site.meter,
+            liar_name=before.site.participant,
+            interval_ms=TIME.interval_ms,
+            day_ms=TIME.day_ms,
+        )
+
+    @property
+    def pictures(self) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+        """What can be drawn of the story: what it shows, how to plot it, and a name for the file."""
+        return (
+            ("a house's heat, and what the tank held", ("plot", "origin", self.houses[0]), "heat.svg"),
+            ("how long the cable was loaded how much", ("plot", "branch", self.plot.branch), "cable.svg"),
+        )
+
+    @property
+    def houses(self) -> tuple[str, ...]:
+        """Participants with heat."""
+        return tuple(one.site.participant for one in self.scenario.connections if one.site.heat is not None)
+
+    @property
+    def regulator_key(self) -> Path:
+        """The regulator's key, which a region in earnest would not leave there."""
+        return self.region / "regulator.key"
 
     @property
     def logs(self) -> Path:
@@ -97,6 +133,10 @@ class Stage:
         """Settings file of a gateway."""
         return self.folder / gateway / "agent.yaml"
 
+    def has_begun(self, gateway: str) -> bool:
+        """Whether a gateway has come so far that it could read meters: it keeps what it reads there."""
+        return (self.folder / gateway / "data" / "outbox.sqlite").exists()
+
     @property
     def grid_file(self) -> Path:
         """What the region consists of."""
@@ -128,7 +168,17 @@ async def build(folder: Path, *, meters: int, seed: int, broker: Broker, validat
     Raises:
         EsteError: the folder is in use, or a command failed.
     """
-    fleet = FleetSettings(meters=meters, seed=seed, first_port=free_ports(meters // 6 + 2), speed=SPEED)
+    fleet = FleetSettings(
+        meters=meters,
+        heat=HEAT_HOUSES,
+        heat_works=True,
+        thin_feeder=True,
+        seed=seed,
+        first_port=free_ports(meters // 6 + 6),
+        speed=SPEED,
+        begin_h=BEGIN_H,
+        run_folder=folder / "fleet",
+    )
     stage = prepare(folder, fleet, broker, validators)
     await found(stage)
     return stage

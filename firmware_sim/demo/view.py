@@ -13,10 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from firmware_sim.demo.chapters import Chapters
+from firmware_sim.demo.clues import Clue
 from firmware_sim.demo.screen import EVENTS_MAX, Screen
 from protocol.messages import RightKind
 
 PICTURE_COLUMNS: Final = 118
+EXPLAINED_MIN: Final = 3
+"""Somebody's relief, heat out of the tank, and the meter that lied."""
 NAMES_MAX: Final = 2
 """How many who did the same are named; the others are counted."""
 
@@ -39,6 +43,24 @@ class Summary:
     statements_verified: int
     rights_applied: int
     audit: str
+    intervals_congested: int = 0
+    """With a cable above its rating, of those that were heard of."""
+    relief_paid_to: tuple[str, ...] = ()
+    """Participants who were paid for relieving a congested cable when they were called."""
+    relief_tokens: int = 0
+    """What they were paid."""
+    heat_clean_percent: int = 0
+    """Of the heat that the houses used."""
+    tank_clean_percent: int = 0
+    """Of the heat that the tank gave: its wind is of an earlier time."""
+    meters_contradicted: tuple[str, ...] = ()
+    """By physics."""
+    meter_bypassed: str = ""
+    """The one that a wire was led past."""
+    explanations: int = 0
+    """Of these, tried afterwards, that go down to readings and add up."""
+    is_whole_story: bool = False
+    """Whether the demo ran for as long as all of that takes."""
 
     @property
     def missing(self) -> list[str]:
@@ -55,6 +77,16 @@ class Summary:
             "a right or restriction reached a device": self.rights_applied > 0,
             "the audit re-derived everything": self.audit == "ok",
         }
+        if self.is_whole_story:
+            wants |= {
+                "a cable was congested": self.intervals_congested > 0,
+                "somebody was paid for relieving it": self.relief_tokens > 0,
+                "the houses' heat had a clean share": self.heat_clean_percent > 0,
+                "the tank gave clean heat": self.tank_clean_percent > 0,
+                "the meter that a wire was led past was found": self.meter_bypassed in self.meters_contradicted,
+                "no honest meter was accused": set(self.meters_contradicted) <= {self.meter_bypassed},
+                "each of it is explained down to its readings": self.explanations >= EXPLAINED_MIN,
+            }
         return [want for want, came_true in wants.items() if not came_true]
 
 
@@ -68,16 +100,21 @@ class Scene:
     ended_by: int | None = None
     """The last signal that came, if one did."""
     latest: dict[str, Any] | None = None
+    chapters: Chapters = field(default_factory=Chapters)
+    clues: tuple[Clue, ...] = ()
+    """Where the story can be followed afterwards."""
     events: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
 
     def hear(self, summary: dict[str, Any]) -> None:
         """Take in what the aggregator published, and note what has changed for somebody."""
         before = self.latest
         self.latest = summary
+        physics = [] if before and before["interval"] == summary["interval"] else self.chapters.hear(summary)
         if before is None or before["height"] > summary["height"]:
             return
         if summary["periods_settled"] > before["periods_settled"]:
             self.events.append(f"[bold]period {summary['periods_settled']} settled[/]")
+        self.events.extend(physics)
         changes, buyers = [], dict[str, list[str]]()
         for name, now in summary["participants"].items():
             then = before["participants"].get(name, now)
@@ -86,6 +123,10 @@ class Scene:
                 buyers.setdefault(kind.replace("_", " "), []).append(name)
         self.events.extend(f"{_some(names)} bought {kind} for the next period" for kind, names in buyers.items())
         self.events.extend(changes)  # last, where a low terminal shows them
+
+    def tell(self, event: str) -> None:
+        """Note something that somebody did."""
+        self.events.append(f"[cyan]{escape(event)}[/]")
 
     def finish(self, ledger: dict[str, Any], standings: list[dict[str, Any]]) -> None:
         """Take in how it ended, as the ledger has it: more than was published when the gateways were stopped.
@@ -115,6 +156,7 @@ class Scene:
             stage=self.stage,
             latest=self.latest,
             events=tuple(self.events),
+            story=self.chapters.lines(),
             is_whole=is_whole,
         )
 
@@ -122,11 +164,16 @@ class Scene:
 def summary_table(summary: Summary, *, pairs: int = 1) -> RenderableType:
     """The end of the demo, for people: so many numbers beside each other."""
     table = Table(box=None, show_header=False, padding=(0, 2))
-    facts = [(key.replace("_", " "), Text(str(value), style="bold")) for key, value in asdict(summary).items()]
+    told = {key: value for key, value in asdict(summary).items() if key != "is_whole_story"}
+    facts = [(key.replace("_", " "), Text(_fact(value), style="bold")) for key, value in told.items()]
     height = -(-len(facts) // pairs)
     for place in range(height):
         table.add_row(*(cell for fact in facts[place::height] for cell in fact))
     return table
+
+
+def _fact(value: object) -> str:
+    return (", ".join(value) or "nobody") if isinstance(value, tuple) else str(value)
 
 
 def picture_of(scene: Scene) -> str:

@@ -51,6 +51,17 @@ def test_while_meters_are_read_everything_is_stopped_in_order_and_counted(
     assert "event=stopped" in (folder / "logs" / "aggregator.log").read_text().splitlines()[-1]
 
 
+def test_before_any_gateway_has_begun_nothing_was_read(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with a_demo(folder) as demo:
+        wait_for(demo, folder / "logs" / "fleet.log", "")
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=BOUND_S)
+    assert demo.returncode == 130
+    assert err in ("", f"Ended at once: what was written is in {folder}, nothing was counted or audited.\n")
+    assert err or "readings lost          0" in out
+
+
 def test_while_things_are_being_made_it_ends_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with a_demo(folder) as demo:

@@ -42,6 +42,10 @@ def test_relief_is_followed_from_the_award_to_the_event(tmp_path: Path) -> None:
     assert "the threshold was reached 1 time: 20 tokens, and 0.2 is carried on" in told
     assert "event 1: 24 Wh less than on like days, b1 relieved by 17,280 W" in told
     closely = run(folder, "home", "--interval", "2026-09-21T14:13:50Z").stdout
+    (asked,) = explained(folder, "home", "--interval", "2026-09-21T14:13:50Z")["intervals"]
+    like = [day["used_wh"] for day in asked["like_days"]]
+    assert sum(like) // len(like) == asked["responses"][0]["baseline_wh"]
+    assert closely.count("    like day 2026-09-21") == len(like) >= 3
     assert "its loading 60 %, had nobody responded 118 %" in closely
     assert "relieved by 17,280 W (1.000 W of it for each watt less): factor 0.4" in closely
 
@@ -61,3 +65,20 @@ def test_heat_is_followed_to_what_is_in_store(tmp_path: Path) -> None:
     closely = run(folder, "works", "--interval", "2026-09-21T14:13:21Z").stdout
     assert "pump: took" in closely
     assert "tank: in" in closely
+
+
+def test_what_is_in_store_is_followed_to_when_it_was_charged_and_to_the_meters_of_the_works(tmp_path: Path) -> None:
+    village = heat_village.a_heat_village()
+    heat_village.live(village, 2, heat_village.WINDY, heat_village.PUMP)
+    heat_village.live(village, 8, heat_village.CALM, heat_village.WARM)
+    folder = on_disk(village, tmp_path)
+    (asked,) = explained(folder, "home", "--interval", "2026-09-21T14:13:31Z")["intervals"]
+    charged = asked["charges"]
+    assert charged and all(one["start_ms"] <= asked["start_ms"] for one in charged)
+    assert all(sum(one["origin_wh"].values()) == one["charged_wh"] for one in charged)
+    assert any(one["origin_wh"].get("wind") for one in charged)
+    works = ["m-pump", "m-pump-heat", "m-tank-in", "m-tank-out"]
+    assert sorted(meter["meter"] for meter in asked["witnesses"]) == works
+    told = run(folder, "home", "--interval", "2026-09-21T14:13:31Z").stdout
+    assert "What is in store ← when it was charged" in told
+    assert "Interval ← meters of others that it rests on ← signed readings" in told

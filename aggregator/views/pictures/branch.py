@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from aggregator.service.past import StatedInterval
 from aggregator.views.pictures.style import ALARM, INK, PALE, legend_beside, power
 from protocol.units import PPM
 
 BLUE = "#0072b2"
+BRIEF_H = 1 / 30
+"""Less than that is told in seconds."""
 
 
 def draw_branch(branch: str, intervals: Sequence[StatedInterval]) -> Figure:
@@ -40,7 +43,11 @@ def draw_branch(branch: str, intervals: Sequence[StatedInterval]) -> Figure:
     axes.axhline(100, color=INK, linewidth=1.2, linestyle="--")
     axes.set_xlim(0, hours[-1] or 1)
     axes.set_ylim(0, max(110.0, 1.08 * max(loading)))
-    axes.set_xlabel("hours in which it was loaded at least so much")
+    if 0 < hours[-1] < BRIEF_H:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda hours, _: f"{3600 * hours:g}"))
+        axes.xaxis.set_major_locator(MultipleLocator(max(1, round(450 * hours[-1])) / 3600))
+    unit = "seconds" if 0 < hours[-1] < BRIEF_H else "hours"
+    axes.set_xlabel(f"{unit} in which it was loaded at least so much")
     axes.set_ylabel("loading, % of its rating")
     axes.grid(color=PALE, linewidth=0.4)
     axes.set_axisbelow(True)
@@ -64,4 +71,4 @@ def draw_branch(branch: str, intervals: Sequence[StatedInterval]) -> Figure:
 def _hours(hours: float) -> str:
     if hours >= 1:
         return f"{hours:,.2f}".rstrip("0").rstrip(".") + " h"
-    return f"{60 * hours:.3g} min"
+    return f"{60 * hours:.3g} min" if hours >= BRIEF_H or not hours else f"{3600 * hours:.3g} s"

@@ -22,27 +22,27 @@ def scenario() -> Scenario:
 
 
 def loading(fleet: Fleet) -> float:
-    """Of the thin cable, by its check meter and its rating."""
+    """Of the thin cable, by its check meter and its rating: the mean of the phases, which a balanced model knows."""
     rating_ma = next(branch.rating_ma for branch in fleet.scenario.branches if branch.id == THIN)
-    return max(fleet.measured(f"m-check-{THIN}")[current] for current in CURRENTS) / rating_ma
+    return sum(fleet.measured(f"m-check-{THIN}")[current] for current in CURRENTS) / len(CURRENTS) / rating_ma
 
 
 CURRENTS = (Shown.CURRENT_L1_MA, Shown.CURRENT_L2_MA, Shown.CURRENT_L3_MA)
 
 
 def day(fleet: Fleet) -> dict[int, float]:
-    """The highest loading in each hour of a day."""
-    found: dict[int, float] = {}
+    """The mean loading in each hour of a day."""
+    found: dict[int, list[float]] = {}
     for _ in range(240):
         fleet.step(125)
         hour = int(fleet.time_s // 3_600 % 24)
-        found[hour] = max(found.get(hour, 0.0), loading(fleet))
-    return found
+        found.setdefault(hour, []).append(loading(fleet))
+    return {hour: sum(seen) / len(seen) for hour, seen in found.items()}
 
 
 def test_the_thin_cable_is_congested_in_the_evening_and_not_at_night(scenario: Scenario) -> None:
     hours = day(Fleet(scenario, speed=SPEED))
-    assert max(hours[18], hours[19]) > 1.05
+    assert min(hours[18], hours[19]) > 1.2
     assert max(hours[2], hours[13]) < 1.0
 
 
