@@ -24,6 +24,7 @@ from config.load import GRIDS_FOLDER, check, load, load_profiles
 from tests.feeders import a_feeder_document
 from tests.village import PROFILE, a_grid, a_grid_document
 
+HEAT_METER = "onicon_system10"
 BY = {"region": "village", "gateway": "gw", "profile": PROFILE.id}
 FORMATS = {"power-grid-model": (from_pgm, to_pgm), "pandapower": (from_pandapower, to_pandapower)}
 each_format = pytest.mark.parametrize("format_", FORMATS)
@@ -55,8 +56,8 @@ def with_heat(**changes: Any) -> Grid:
         "meters": [
             *(meter | {"id": "m0", "node": "n0"} for _ in range(1)),
             meter | {"id": "pump-in", "node": "n1-2"},
-            meter | {"id": "pump-out", "node": "h1", "feeds_in": True},
-            meter | {"id": "warm", "node": "h2"},
+            meter | {"id": "pump-out", "node": "h1", "profile": HEAT_METER, "feeds_in": True},
+            meter | {"id": "warm", "node": "h2", "profile": HEAT_METER},
         ],
         "generators": [{"id": "g", "meter": "m0", "source": "grid", "rated_w": 10_000, "emission_g_per_kwh": 400}],
         "converters": [
@@ -117,7 +118,7 @@ def test_a_generator_above_its_connection_is_a_fault() -> None:
 
 def test_a_connection_above_what_its_meter_measures_is_a_fault() -> None:
     (fault,) = faults(a_grid(**a_feeder_document(feeders=1, homes=1) | {"generators": []}))[:1]
-    assert fault == "meter m0: its connection carries 250000 W, and a schneider_iem3000 measures 50000 W"
+    assert fault == "meter m0: its connection carries 250000 W, and its profile schneider_iem3000 measures 50000 W"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,56 @@ def test_a_heat_meter_that_does_not_say_which_way_it_counts_is_a_fault() -> None
     assert "heat network of h1, h2: energy is taken from it, and no meter feeds in" in found
 
 
+@pytest.mark.parametrize(
+    ("meter", "change", "says"),
+    [
+        ("warm", {"profile": PROFILE.id}, "an electricity meter at h2, a node of heat"),
+        ("warm", {"profile": "kamstrup_multical_403"}, "its profile kamstrup_multical_403 has no counter of energy"),
+        ("pump-in", {"profile": HEAT_METER}, "a heat meter at n1-2, a node of electricity: it is read"),
+        ("pump-out", {"profile": PROFILE.id}, "an electricity meter at h1, a node of heat"),
+    ],
+)
+def test_a_meter_that_cannot_count_what_flows_at_its_node_is_a_fault(
+    meter: str, change: dict[str, Any], says: str
+) -> None:
+    meters = [one.model_dump(mode="json") for one in with_heat().meters]
+    meters = [one | change if one["id"] == meter else one for one in meters]
+    (found,) = faults(with_heat(meters=meters))
+    assert found.startswith(f"meter {meter}: {says}")
+
+
 # -- Notes
+
+
+def test_a_heat_meter_that_is_only_read_is_noted() -> None:
+    heat = {"id": "warm", "participant": "home", "node": "n1-1", "gateway": "gw", "power_max_w": 10_000}
+    for profile, says in ((HEAT_METER, "a heat meter at n1-1"), ("kamstrup_multical_403", "its profile")):
+        meters = [*(one.model_dump(mode="json") for one in a_good_grid().meters), heat | {"profile": profile}]
+        grid = a_good_grid(meters=meters)
+        assert faults(grid) == []
+        assert any(one.startswith(f"meter warm: {says}") for one in notes(grid))
+
+
+def test_somebody_without_a_meter_is_noted() -> None:
+    grid = a_good_grid(participants=[*a_feeder_document(feeders=1, homes=2)["participants"], {"id": "forgotten"}])
+    assert any(one.startswith("participant forgotten: has no meter") for one in notes(grid))
+
+
+def test_a_check_meter_that_measures_less_than_its_line_carries_is_noted() -> None:
+    grid = load(GRIDS_FOLDER / "low-voltage-feeder.yaml", Grid)
+    assert not any(one.startswith("check meter") for one in notes(grid))
+    document = grid.model_dump(mode="json")
+    document["meters"] = [m | ({"power_max_w": 9_000} if m["id"] == "m-middle" else {}) for m in document["meters"]]
+    found = [one for one in notes(check(document, Grid, "grid.yaml")) if one.startswith("check meter")]
+    assert found == [
+        "check meter m-middle: measures 9000 W, and b-7 is rated 98380 W: what overloads the line is not seen"
+    ]
+
+
+def test_a_connection_to_the_outside_away_from_the_reference_node_is_noted() -> None:
+    meters = [one.model_dump(mode="json") for one in a_good_grid().meters]
+    meters = [one | ({"node": "n1-2"} if one["id"] == "m0" else {}) for one in meters]
+    assert any("is of source grid and feeds in at n1-2" in one for one in notes(a_good_grid(meters=meters)))
 
 
 def test_meters_that_share_one_balance_are_noted() -> None:
@@ -253,7 +303,7 @@ def test_check_says_everything_and_ends_with_1_if_there_is_a_fault(grid_file: Pa
     result = run("grid", "check", grid_file)
     assert result.exit_code == 1
     assert "meter m0: its connection carries 250000 W" in result.output
-    assert "Faults: 2; notes: 2" in result.output
+    assert "Faults: 2; notes: 3" in result.output
 
 
 @each_format
