@@ -102,6 +102,18 @@ def test_the_text_tells_the_same_and_fits_a_narrow_terminal(folder: Path) -> Non
     assert "--interval 2026-09-21T14:14:" in result.stdout
 
 
+def test_what_is_found_again_and_again_is_told_once(folder: Path) -> None:
+    told = " ".join(run(folder, "home", "2026-09-21T14:13:21Z").stdout.split())
+    assert told.count("the readings contradict each other") == 1
+    assert "the readings contradict each other; and 5 times more, until 2026-09-21 14:13:45" in told
+    assert "m-home: says 30,000 W imported, where 50,000 W imported would fit" in told
+
+
+def test_an_interval_looked_at_closely_says_that_all_of_the_period_add_up(folder: Path) -> None:
+    result = run(folder, "home", "--interval", "2026-09-21T14:14:32Z")
+    assert "the period's intervals add up to the same" in result.stdout
+
+
 def refusal(folder: Path, *arguments: str) -> str:
     result = run(folder, *arguments)
     assert result.exit_code == 1
