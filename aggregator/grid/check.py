@@ -60,9 +60,15 @@ def _disconnected(grid: Grid) -> Iterator[Remark]:
     metered = {meter.node for meter in grid.meters if not meter.branch}
     electric = [node.id for node in grid.nodes if node.carrier is Carrier.ELECTRICITY]
     dark = [name for name in electric if part.position[network.node_number[name]] < 0]
-    for name in dark:
-        has = "meters there, but no path" if name in metered else "no path"
-        yield fault(f"node {name}", f"{has} of branches from the reference node {grid.reference_node}")
+    for has, names in (
+        ("meters there, but no path", [name for name in dark if name in metered]),
+        ("no path", [name for name in dark if name not in metered]),
+    ):
+        says = f"{has} of branches from the reference node {grid.reference_node}"
+        if len(names) > SAID_MAX:
+            yield fault(f"nodes {_some(names)}", says)
+            continue
+        yield from (fault(f"node {name}", says) for name in names)
 
 
 def _rated_voltages(grid: Grid) -> Iterator[Remark]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from aggregator.grid.exchange.pandapower_file import from_pandapower, to_pandapo
 from aggregator.grid.exchange.pgm_file import from_pgm, to_pgm
 from aggregator.grid.exchange.plain import NotThatFormat, Plain
 from config.grid_model import Grid
-from config.load import GRIDS_FOLDER, check, load, load_profiles
+from config.load import GRIDS_FOLDER, SettingsError, check, load, load_profiles
 from tests.feeders import a_feeder_document
 from tests.village import PROFILE, a_grid, a_grid_document
 
@@ -89,6 +92,16 @@ def test_a_node_that_no_branch_leads_to_is_a_fault() -> None:
     branches = a_feeder_document(feeders=1, homes=2)["branches"][:1]
     assert faults(a_good_grid(branches=branches)) == [
         "node n1-2: meters there, but no path of branches from the reference node n0"
+    ]
+
+
+def test_many_nodes_without_a_path_are_told_together() -> None:
+    grid = load(GRIDS_FOLDER / "low-voltage-feeder.yaml", Grid).model_dump(mode="json")
+    grid["branches"] = [one for one in grid["branches"] if one["id"] != "b-5"]
+    found = [one for one in faults(check(grid, Grid, "grid.yaml")) if "no path" in one]
+    assert found == [
+        "nodes n-5, n-6, n-7, n-8, n-9, n-10, n-11, n-12 and 2 more: meters there, but no path of branches from the "
+        "reference node n-0"
     ]
 
 
@@ -251,7 +264,7 @@ def test_what_este_does_not_know_is_told_and_left_out() -> None:
     document["data"]["transformer"] = [{"id": 99}, {"id": 100}]
     document["data"]["line"][1]["to_status"] = 0
     read = from_pgm(document)
-    assert read.remarks == ["line b1-2 is open: left out", "2 × transformer: este does not know it; left out"]
+    assert read.remarks == ["line b1-2: open, and left out", "2 × transformer: este does not know it; left out"]
     assert [line.name for line in read.lines] == ["b1-1"]
 
 
@@ -283,6 +296,47 @@ def test_names_of_other_programs_become_names_of_a_grid_file() -> None:
         row["name"] = name
     drafted = check(draft(from_pgm(document), **BY), Grid, "draft")
     assert [node.id for node in drafted.nodes] == ["Haus-1-S-d", "Haus-1-S-d-2", "unnamed"]
+
+
+def test_what_many_objects_share_is_told_once() -> None:
+    document = to_pgm(plain_of(a_good_grid()))
+    document["data"]["line"] = [row | {"c1": 1e-9} for row in document["data"]["line"]]
+    document["data"]["sym_load"][0]["p_specified"] = -3_000.0
+    assert from_pgm(document).remarks == [
+        "2 × line: a capacitance, which este does not reckon with (b1-1, b1-2)",
+        f"sym_load {document['data']['sym_load'][0]['name']}: power below 0: does it flow the other way?",
+    ]
+
+
+@each_format
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf"), {"id": 1}, [1], "x", True, None])
+def test_a_file_that_is_spoilt_somewhere_is_told_and_never_a_traceback(format_: str, spoilt: Any) -> None:
+    """Every value of the file in turn; what has a meaning nevertheless is drafted."""
+    read, write = FORMATS[format_]
+    document = write(plain_of(a_good_grid()))
+    if format_ == "pandapower":
+        for table in document["_object"].values():
+            if isinstance(table, dict):
+                table["_object"] = json.loads(table["_object"])
+    for way in ways_into(document):
+        broken = copy.deepcopy(document)
+        *first, last = way
+        held: Any = broken
+        for step in first:
+            held = held[step]
+        held[last] = spoilt
+        with suppress(NotThatFormat, SettingsError):
+            check(draft(read(broken), **BY), Grid, "draft")
+
+
+def ways_into(held: Any) -> Iterator[tuple[Any, ...]]:
+    """To every value of a document; of objects that are alike, to those of the first."""
+    if isinstance(held, list) and held and isinstance(held[0], (dict, list)):
+        held = held[:1]
+    steps: Any = held.items() if isinstance(held, dict) else enumerate(held) if isinstance(held, list) else ()
+    for step, inner in steps:
+        yield (step,)
+        yield from ((step, *further) for further in ways_into(inner))
 
 
 # -- The commands
