@@ -129,6 +129,8 @@ def origin(
     from aggregator.views.explanation import see_that_known
     from aggregator.views.pictures.origin import draw_origin
 
+    if day is not None and (from_ is not None or to is not None):
+        raise typer.BadParameter("either --day, or --from and --to")
     drawing = Drawing(file, data)
     see_that_known(drawing.region, participant)
     drawing.keep(draw_origin(drawing.region, participant, drawing.day(day, from_, to)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Final, Self
 
 from aggregator.chains.asset import Region
 from aggregator.chains.carbon import PeriodSums
@@ -29,6 +29,9 @@ from aggregator.views.ways import way_to
 from config.carriers import Carrier
 from protocol.errors import EsteError
 from protocol.units import Interval, UnixMs
+
+NAMED_MAX: Final = 5
+"""Participants that an error names."""
 
 
 class NothingToExplainError(EsteError):
@@ -172,10 +175,11 @@ def see_that_known(region: Region, participant: str) -> None:
     """
     if participant not in region.participants:
         near = difflib.get_close_matches(participant, region.participants, n=3, cutoff=0.5)
-        some = near or region.participants[:5]
+        some, left = near or region.participants[:NAMED_MAX], len(region.participants) - NAMED_MAX
         words = "the nearest names are" if near else "there are"
+        more = f" and {left} more" if left > 0 and not near else ""
         raise NothingToExplainError(
-            f"no participant {participant!r} in {region.grid.region}: {words} {', '.join(some)}"
+            f"no participant {participant!r} in {region.grid.region}: {words} {', '.join(some)}{more}"
         )
 
 

@@ -124,6 +124,20 @@ def test_somebody_unknown_is_answered_with_the_nearest_names(folder: Path) -> No
     assert "no participant 'hom' in village: the nearest names are home" in refusal(folder, "hom")
 
 
+def test_a_picture_is_of_a_day_or_of_a_span(folder: Path) -> None:
+    options = ["--day", "2026-09-21", "--from", "2026-09-21T14:14:00Z", "--data", str(folder), "-o", "x.svg"]
+    result = CliRunner().invoke(app, ["plot", "origin", "home", *options])
+    assert result.exit_code == 2
+    assert "either --day, or --from and --to" in result.output
+
+
+def test_a_ledger_without_a_closed_interval_says_when_the_first_one_begins(tmp_path: Path) -> None:
+    begun = Running(tmp_path)
+    begun.node.close()
+    result = CliRunner().invoke(app, ["plot", "network", "--data", str(tmp_path), "-o", str(tmp_path / "x.svg")])
+    assert str(result.exception) == "no interval is closed yet: the first one begins at 2026-09-21 14:13:20"
+
+
 def test_a_period_that_is_not_closed_is_answered_with_those_that_are(folder: Path) -> None:
     said = refusal(folder, "home", "2026-09-21T14:14:55Z")
     assert "closed are 2026-09-21 14:13:20 – 2026-09-21 14:13:50" in said

@@ -360,6 +360,13 @@ def test_check_says_everything_and_ends_with_1_if_there_is_a_fault(grid_file: Pa
     assert "Faults: 2; notes: 3" in result.output
 
 
+def test_an_example_region_is_checked_and_exported_by_its_name() -> None:
+    result = run("grid", "check", "low-voltage-feeder")
+    assert (result.exit_code, "15 nodes" in result.output) == (0, True)
+    assert run("grid", "export", "low-voltage-feeder", "--format", "power-grid-model").exit_code == 0
+    assert "command line: FILE: expected a grid file, or an example region" in str(run("grid", "check", "x").exception)
+
+
 @each_format
 def test_export_and_import_are_files(grid_file: Path, tmp_path: Path, format_: str) -> None:
     written, again = tmp_path / "network.json", tmp_path / "again.yaml"
