@@ -193,7 +193,8 @@ class Grid(Model):
         _unique("converters and storages", [*(c.id for c in self.converters), *(s.id for s in self.storages)])
         _leads_to("pipes.*.from_node", ((pipe.id, pipe.from_node) for pipe in self.pipes), nodes)
         _leads_to("pipes.*.to_node", ((pipe.id, pipe.to_node) for pipe in self.pipes), nodes)
-        ports = [(one.id, meter) for one in (*self.converters, *self.storages) for meter in one.meters]
+        machines: tuple[Converter | Storage, ...] = (*self.converters, *self.storages)
+        ports = [(machine.id, meter) for machine in machines for meter in machine.meters]
         _leads_to("meters of converters and storages", ports, set(meters))
         single = (*(g.meter for g in self.generators), *(meter for _, meter in ports))
         _unique("meters of generators, converters and storages", single)

@@ -90,10 +90,14 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
     out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
-    if founded.not_enrolled:
-        out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
+    _tell_not_enrolled(founded.not_enrolled)
     out.print(f"Next: {own_command()} run --settings {plain(founded.settings_file)}")
     _tell_faults(file, wanted["profile_folders"])
+
+
+def _tell_not_enrolled(gateways: tuple[str, ...]) -> None:
+    if gateways:
+        out.print(f"  still to enrol: {plain(', '.join(gateways))} (este-agent enrol)", highlight=False)
 
 
 def _tell_faults(file: Path, profile_folders: tuple[Path, ...]) -> None:
@@ -133,8 +137,7 @@ def _tell_network(network: Network, folder: Path) -> None:
     out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
     out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
     out.print("  region.json is for whoever joins later on this machine; elsewhere, with what invite writes")
-    if network.not_enrolled:
-        out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
+    _tell_not_enrolled(network.not_enrolled)
     out.print(f"Next, for each node: {own_command()} run --settings {plain(folder)}/NAME/aggregator.yaml")
 
 

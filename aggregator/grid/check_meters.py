@@ -29,7 +29,8 @@ def _countable(grid: Grid, profiles: Mapping[str, MeterProfile]) -> Iterator[Rem
     """What is counted by a meter of another network, or by none of its registers, is booked nowhere."""
     carrier = {node.id: node.carrier for node in grid.nodes}
     ports = {generator.meter for generator in grid.generators}
-    ports.update(meter for one in (*grid.converters, *grid.storages) for meter in one.meters)
+    ports.update(meter for converter in grid.converters for meter in converter.meters)
+    ports.update(meter for storage in grid.storages for meter in storage.meters)
     for meter in grid.meters:
         profile, what = profiles.get(meter.profile), carrier[meter.node]
         if profile is None or meter.branch:
