@@ -23,7 +23,7 @@ ToOption = Annotated[str | None, typer.Option("--to", help="Intervals from here 
 
 def explain(
     participant: Annotated[str, typer.Argument(help="Whose tokens.")],
-    period: Annotated[str, typer.Argument(help="Month such as 2026-11, or an instant in the period.")] = "last",
+    period: Annotated[str, typer.Argument(help="Month such as 2026-11, an instant in the period, or now.")] = "last",
     interval: Annotated[str | None, typer.Option(help="Look into the interval of this instant.")] = None,
     data: DataFolder = DATA,
     as_json: AsJson = False,

@@ -112,6 +112,8 @@ class Explanation:
     factors_at: Place | None
     restatements: int
     """Of the factors."""
+    is_settled: bool
+    """False for the period that runs: there are no factors yet, and the sums are those of its intervals."""
     sums: dict[str, int]
     """As the factors' record says."""
     added: dict[str, int]
@@ -147,6 +149,7 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
     lines = every
     if asked.interval is not None:
         lines = [_closely(region, past, participant, line) for line in every if _is(line, asked)]
+    added = {key: sum(line.adds[key] for line in every) for key in _named(PeriodSums())}
     return Explanation(
         region=region.grid.region,
         participant=participant,
@@ -161,8 +164,9 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
         relief=relief,
         factors_at=stated.place if stated else None,
         restatements=stated.restatements if stated else 0,
-        sums=_named(stated.row.sums if stated else PeriodSums()),
-        added={key: sum(line.adds[key] for line in every) for key in _named(PeriodSums())},
+        is_settled=asked.is_settled,
+        sums=_named(stated.row.sums if stated else PeriodSums()) if asked.is_settled else added,
+        added=added,
         intervals=tuple(lines),
     )
 

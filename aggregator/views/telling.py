@@ -92,6 +92,9 @@ def _postings(postings: Sequence[Posting]) -> Iterator[str]:
 
 
 def _factors(explanation: Explanation) -> Iterator[str]:
+    if not explanation.is_settled:
+        yield "  none yet: the period runs, and this is what is known of it so far"
+        return
     if explanation.factors_at is None:
         yield "  none: nothing was used or fed in"
         return

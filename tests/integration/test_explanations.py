@@ -124,6 +124,36 @@ def test_somebody_unknown_is_answered_with_the_nearest_names(folder: Path) -> No
     assert "no participant 'hom' in village: the nearest names are home" in refusal(folder, "hom")
 
 
+def test_the_period_that_runs_is_told_as_far_as_it_is_known(folder: Path) -> None:
+    found = explained(folder, "home", "now")
+    assert (found["is_settled"], found["factors_at"], found["roles"]) == (False, None, [])
+    assert found["start_ms"] == PERIODS_MS[3]
+    assert found["adds_up"] is True
+    assert (
+        found["sums"]["used_wh"] == sum(line["imported_wh"] for one in found["intervals"] for line in one["energy"]) > 0
+    )
+    assert "none yet: the period runs" in run(folder, "home", "now").stdout
+
+
+def test_an_interval_of_the_period_that_runs_goes_down_to_its_readings(folder: Path) -> None:
+    found = explained(folder, "home", "--interval", "2026-09-21T14:14:51Z")
+    (interval,) = found["intervals"]
+    assert interval["meters"][0]["batches"]
+    assert "is not closed yet: intervals are closed up to" in refusal(
+        folder, "home", "--interval", "2026-09-21T14:15:15Z"
+    )
+
+
+def test_while_no_period_is_settled_the_first_one_is_told_so_far(tmp_path: Path) -> None:
+    begun = Running(tmp_path)
+    assert "no settlement period is closed yet" in refusal(tmp_path, "home")
+    assert "no interval of it is closed yet: the running one is" in refusal(tmp_path, "home", "now")
+    begun.live(15)
+    begun.node.close()
+    found = explained(tmp_path, "home")
+    assert (found["is_settled"], len(found["intervals"])) == (False, 2)
+
+
 def test_a_picture_is_of_a_day_or_of_a_span(folder: Path) -> None:
     options = ["--day", "2026-09-21", "--from", "2026-09-21T14:14:00Z", "--data", str(folder), "-o", "x.svg"]
     result = CliRunner().invoke(app, ["plot", "origin", "home", *options])
