@@ -13,7 +13,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from config.carriers import Carrier, Converter, Pipe, Storage
-from config.model import Listed, Model, Name, Natural, Positive, mistake
+from config.model import Listed, Model, Name, Natural, Positive, guess, mistake
 from config.rules import Rules
 from protocol.topics import AGGREGATOR
 from protocol.units import PPM
@@ -162,14 +162,14 @@ class Grid(Model):
         _unique("devices", (d.id for d in self.devices))
         _unique("permits", (p.participant for p in self.permits))
         _unique("meters of generators", (g.meter for g in self.generators))
-        _leads_to("reference_node", [self.reference_node], nodes)
-        _leads_to("branches.*.from_node", (b.from_node for b in self.branches), nodes)
-        _leads_to("branches.*.to_node", (b.to_node for b in self.branches), nodes)
-        _leads_to("meters.*.participant", (m.participant for m in self.meters), participants)
-        _leads_to("meters.*.node", (m.node for m in self.meters), nodes)
-        _leads_to("generators.*.meter", (g.meter for g in self.generators), meters)
-        _leads_to("devices.*.participant", (d.participant for d in self.devices), participants)
-        _leads_to("permits.*.participant", (p.participant for p in self.permits), participants)
+        _leads_to("reference_node", [("", self.reference_node)], nodes)
+        _leads_to("branches.*.from_node", ((b.id, b.from_node) for b in self.branches), nodes)
+        _leads_to("branches.*.to_node", ((b.id, b.to_node) for b in self.branches), nodes)
+        _leads_to("meters.*.participant", ((m.id, m.participant) for m in self.meters), participants)
+        _leads_to("meters.*.node", ((m.id, m.node) for m in self.meters), nodes)
+        _leads_to("generators.*.meter", ((g.id, g.meter) for g in self.generators), meters)
+        _leads_to("devices.*.participant", ((d.id, d.participant) for d in self.devices), participants)
+        _leads_to("permits.*.participant", (("", p.participant) for p in self.permits), participants)
         if RESERVE in participants:
             raise mistake(f"no participant by the reserved name {RESERVE!r}", "one")
         if AGGREGATOR in self.gateways:
@@ -191,15 +191,16 @@ class Grid(Model):
         nodes, meters = set(carrier), {meter.id: meter for meter in self.meters}
         _unique("branches and pipes", [*(line.id for line in self.branches), *(pipe.id for pipe in self.pipes)])
         _unique("converters and storages", [*(c.id for c in self.converters), *(s.id for s in self.storages)])
-        _leads_to("pipes.*.from_node", (pipe.from_node for pipe in self.pipes), nodes)
-        _leads_to("pipes.*.to_node", (pipe.to_node for pipe in self.pipes), nodes)
-        ports = [meter for converter in self.converters for meter in converter.meters]
-        ports += [meter for storage in self.storages for meter in storage.meters]
+        _leads_to("pipes.*.from_node", ((pipe.id, pipe.from_node) for pipe in self.pipes), nodes)
+        _leads_to("pipes.*.to_node", ((pipe.id, pipe.to_node) for pipe in self.pipes), nodes)
+        machines: tuple[Converter | Storage, ...] = (*self.converters, *self.storages)
+        ports = [(machine.id, meter) for machine in machines for meter in machine.meters]
         _leads_to("meters of converters and storages", ports, set(meters))
-        _unique("meters of generators, converters and storages", (*(g.meter for g in self.generators), *ports))
+        single = (*(g.meter for g in self.generators), *(meter for _, meter in ports))
+        _unique("meters of generators, converters and storages", single)
         ends = {branch.id: (branch.from_node, branch.to_node) for branch in self.branches}
         ends |= {pipe.id: (pipe.from_node, pipe.to_node) for pipe in self.pipes}
-        _leads_to("meters.*.branch", (meter.branch for meter in self.meters if meter.branch), set(ends))
+        _leads_to("meters.*.branch", ((meter.id, meter.branch) for meter in self.meters if meter.branch), set(ends))
         for meter in self.meters:
             if meter.branch and meter.node not in ends[meter.branch]:
                 raise mistake(f"check meter {meter.id} at an end of {meter.branch}", meter.node)
@@ -207,14 +208,17 @@ class Grid(Model):
             raise mistake("reference_node in the electricity network", carrier[self.reference_node])
         for branch in self.branches:
             if {carrier[branch.from_node], carrier[branch.to_node]} != {Carrier.ELECTRICITY}:
-                raise mistake(f"branch {branch.id} between nodes of electricity; a pipe is listed under pipes")
+                ends_at = " and ".join(f"{node} ({carrier[node]})" for node in (branch.from_node, branch.to_node))
+                raise mistake(f"branch {branch.id} between nodes of electricity; a pipe is listed under pipes", ends_at)
         for pipe in self.pipes:
             joined = {carrier[pipe.from_node], carrier[pipe.to_node]}
             if len(joined) > 1 or Carrier.ELECTRICITY in joined or pipe.from_node == pipe.to_node:
-                raise mistake(f"pipe {pipe.id} between two nodes of one network of heat, gas or hydrogen")
+                ends_at = " and ".join(f"{node} ({carrier[node]})" for node in (pipe.from_node, pipe.to_node))
+                raise mistake(f"pipe {pipe.id} between two nodes of one network of heat, gas or hydrogen", ends_at)
         for storage in self.storages:
             if len({carrier[meters[port].node] for port in storage.meters}) > 1:
-                raise mistake(f"meters of storage {storage.id} in networks of one carrier")
+                at = " and ".join(f"{port} ({carrier[meters[port].node]})" for port in storage.meters)
+                raise mistake(f"meters of storage {storage.id} in networks of one carrier", at)
         return self
 
 
@@ -227,7 +231,11 @@ def _unique(what: str, names: Iterable[str]) -> set[str]:
     return seen
 
 
-def _leads_to(what: str, names: Iterable[str], known: set[str]) -> None:
-    for name in names:
+def _leads_to(what: str, named: Iterable[tuple[str, str]], known: set[str]) -> None:
+    """`named` is by whom, and what."""
+    for owner, name in named:
         if name not in known:
-            raise mistake(f"{what} to name something in this file", f"{name}, which is not in it")
+            by = f" of {owner}" if owner else ""
+            raise mistake(
+                f"{what} to name something in this file{guess(name, sorted(known))}", f"{name}{by}, which is not in it"
+            )

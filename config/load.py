@@ -56,18 +56,20 @@ def check(document: object, kind: type[M], place: Path | str) -> M:
     return _built(yaml_text.Document(document, None), kind, place)
 
 
-def grid_file(wanted: Path) -> Path:
+def grid_file(wanted: Path, option: str = "--grid") -> Path:
     """The grid file that somebody means: a path, or the name of an example region that comes with este.
 
+    A folder that is called so is none, such as the one that a region was founded in.
+
     Raises:
-        OperatorError: neither is there.
+        OperatorError: neither is there; `option` is where on the command line it was named.
     """
-    if wanted.exists() or wanted.suffix or len(wanted.parts) > 1:
+    if wanted.is_file() or wanted.suffix or len(wanted.parts) > 1:
         return wanted
     included = {path.stem: path for path in sorted(GRIDS_FOLDER.glob("*.yaml"))}
     if wanted.name not in included:
         expected = f"a grid file, or an example region: {', '.join(included)}"
-        raise OperatorError("command line", "--grid", expected, str(wanted))
+        raise OperatorError("command line", option, expected, str(wanted))
     return included[wanted.name]
 
 

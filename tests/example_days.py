@@ -10,9 +10,13 @@ from collections.abc import Callable
 from math import cos, exp, pi, sin
 from typing import Final
 
+import numpy as np
+
 from aggregator.chains.asset import Region
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.interval_energy import Energies, IntervalEnergy
+from aggregator.grid.network import network_of
+from aggregator.grid.power_flow import PowerFlowSolver
 from config.grid_model import Grid
 from config.load import GRIDS_FOLDER, load, load_profiles
 from protocol.link import NO_RECORD, Link
@@ -33,8 +37,11 @@ def example_region(name: str) -> Region:
 
 
 def feeder_day(region: Region, days: int = 1) -> list[Energies]:
-    """Sun at noon, cars in the evening; the connection to the grid outside balances."""
+    """Sun at noon, cars in the evening; what the cable loses comes from outside, and check meters see what flows by."""
     suns = {g.meter: g.rated_w for g in region.grid.generators if g.meter != "m-grid"}
+    node = {meter.id: meter.node for meter in region.grid.meters}
+    network = network_of(region.grid)
+    solver = PowerFlowSolver(network)
     stated = []
     for n in range(days * INTERVALS):
         hour = n % INTERVALS / 4
@@ -49,10 +56,14 @@ def feeder_day(region: Region, days: int = 1) -> list[Energies]:
                 power[meter] = 11_000 if begins <= hour < begins + 2.5 + place % 3 else 0
             elif meter == "m-charging":
                 power[meter] = 22_000 if 9 <= hour < 10.5 or 18 <= hour < 19.5 else 0
-        power["m-grid"] = power["m-head"] = 0.0
-        used = sum(power.values())
-        power["m-grid"] = -used - 2.6e-7 * used**2
-        power["m-head"] = power["m-grid"]
+        for meter in ("m-grid", "m-head", "m-middle"):
+            power[meter] = 0.0
+        load = np.zeros(network.nodes)
+        for name, watts in power.items():
+            load[network.node_number[node[name]]] += watts
+        flow = solver.solve(load)
+        thin = network.branch_names.index("b-7")
+        power |= {"m-grid": -flow.reference_w, "m-head": -flow.reference_w, "m-middle": -float(flow.from_w[thin])}
         stated.append(_energies(power))
     return stated
 

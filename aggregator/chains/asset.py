@@ -50,7 +50,9 @@ class MeterAsset:
     energy_registers: tuple[tuple[Quantity, RegisterCodec, RegisterLimit], ...]
     generator: Generator | None
     is_at_home: bool = True
-    """False for a heat meter outside a heat network: its readings are kept, and nothing is booked."""
+    """False for a heat meter in the electricity network: its readings are kept, and nothing is booked.
+
+    In networks of gas and hydrogen it stands for a meter of theirs, as long as there is no profile of one."""
 
     def counts_export(self, quantity: Quantity) -> bool:
         """Whether an energy register counts what is fed in: the only one of a meter may, by the grid file."""
@@ -318,5 +320,5 @@ def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Gene
         (quantity, profile.codecs[quantity], profile.register_limit(quantity, meter.power_max_w))
         for quantity in profile.energy_registers
     )
-    is_at_home = Quantity.HEAT_WH not in profile.energy_registers or carrier is Carrier.HEAT
+    is_at_home = Quantity.HEAT_WH not in profile.energy_registers or carrier is not Carrier.ELECTRICITY
     return MeterAsset(meter, profile.digest, registers, generators.get(meter.id), is_at_home)

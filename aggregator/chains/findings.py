@@ -28,7 +28,8 @@ class FindingKind(IntEnum):
     UNOBSERVABLE = 4
     """The state cannot be estimated from what was measured; the subject is a node that too little is known of."""
     IMPOSSIBLE_READING = 5
-    """What the subject, a meter, says cannot be true beside all the others. Amounts: power said, power estimated, W."""
+    """What the subject, a meter, says cannot be true beside all the others.
+    Amounts: power said, power estimated, W; below 0 is imported."""
     INCONSISTENT = 6
     """The readings contradict each other, but no single meter explains it; the subject is the region.
     Amounts: sum of squared residuals, and its limit, in thousandths."""
@@ -47,7 +48,7 @@ class FindingKind(IntEnum):
     """The subject, a node, is outside ±10 % of its rated voltage. Amounts: voltage, mV."""
     AMBIGUOUS_READING = 13
     """One of several readings cannot be true, and nothing tells which; the subject is one of these meters.
-    Amounts: power said, power that would explain it, W."""
+    Amounts: power said, power that would explain it, W; below 0 is imported."""
     IMPOSSIBLE_VOLTAGE = 14
     """The voltage that the subject, a meter, says cannot be; its power is believed.
     Amounts: said, estimated, mV between lines."""

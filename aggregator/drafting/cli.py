@@ -30,15 +30,15 @@ FormatOption = Annotated[Format, typer.Option("--format", help="Whose format it 
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="Grid file.")],
+    file: Annotated[Path, typer.Argument(help="Grid file, or the name of an example region.")],
     profile_folder: ProfileFolder = None,
 ) -> None:
     """Say everything that is wrong with a grid file. And what could not be known with its meters."""
     from aggregator.grid.check import check_grid
     from config.grid_model import Grid
-    from config.load import load, load_profiles
+    from config.load import grid_file, load, load_profiles
 
-    grid = load(file, Grid)
+    grid = load(grid_file(file, "FILE"), Grid)
     remarks = check_grid(grid, load_profiles(tuple(profile_folder or ())))
     faults = [remark for remark in remarks if remark.is_fault]
     for remark in remarks:
@@ -95,7 +95,7 @@ def import_(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="Grid file.")],
+    file: Annotated[Path, typer.Argument(help="Grid file, or the name of an example region.")],
     format_: FormatOption,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
 ) -> None:
@@ -105,9 +105,9 @@ def export(
     from aggregator.grid.exchange.pgm_file import to_pgm
     from config.grid_model import Grid
     from config.key_files import write_new
-    from config.load import load
+    from config.load import grid_file, load
 
-    found = plain_of(load(file, Grid))
+    found = plain_of(load(grid_file(file, "FILE"), Grid))
     document = to_pgm(found) if format_ is Format.PGM else to_pandapower(found)
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     for remark in found.remarks:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAME: Final = "node-1"
 VALIDATORS: Final = 4
 FIRST_PORT: Final = 26656
+FAULTS_MAX: Final = 10
+"""Faults of the grid file that are told when a region is founded on it."""
 
 
 class Engine(StrEnum):
@@ -64,6 +66,7 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
         raise typer.BadParameter("--validators and --first-port are for --engine cometbft")
     if engine is Engine.COMETBFT and name is not None:
         raise typer.BadParameter("is for one node by itself; several are named by their numbers", param_hint="--name")
+    file = grid_file(grid)
     wanted: dict[str, Any] = {
         "gateways": _keys_of(gateway or []),
         "profile_folders": tuple(profile_folder or ()),
@@ -75,20 +78,41 @@ def init(  # noqa: PLR0913, PLR0917 - one for each option
         from aggregator.founding.network import found_network, names_of
 
         names = names_of(validators or VALIDATORS)
-        region, program, first = plan(grid_file(grid), names=names, **wanted), find_program(), first_port or FIRST_PORT
+        region, program, first = plan(file, names=names, **wanted), find_program(), first_port or FIRST_PORT
         with _in_one_go(folder):
             network = found_network(folder, region, names, program=program, first_port=first)
         _tell_network(network, folder)
+        _tell_faults(file, wanted["profile_folders"])
         return
     with _in_one_go(folder):
-        founded = found(folder, grid_file(grid), name=name or NAME, **wanted)
+        founded = found(folder, file, name=name or NAME, **wanted)
     out.print(f"Region [bold]{founded.region}[/] is founded in {plain(folder)}.")
     out.print(f"  aggregator {fingerprint(founded.aggregator.thumbprint)}   give aggregator.pub.pem to every gateway")
     out.print(f"  regulator  {fingerprint(founded.regulator.thumbprint)}   move regulator.key to a safe place")
     out.print("  broker.acl is Mosquitto's acl_file: each gateway may publish and read only its own topics")
-    if founded.not_enrolled:
-        out.print(f"  still to enrol: {plain(', '.join(founded.not_enrolled))} (este-agent enrol)", highlight=False)
+    _tell_not_enrolled(founded.not_enrolled)
     out.print(f"Next: {own_command()} run --settings {plain(founded.settings_file)}")
+    _tell_faults(file, wanted["profile_folders"])
+
+
+def _tell_not_enrolled(gateways: tuple[str, ...]) -> None:
+    if gateways:
+        out.print(f"  still to enrol: {plain(', '.join(gateways))} (este-agent enrol)", highlight=False)
+
+
+def _tell_faults(file: Path, profile_folders: tuple[Path, ...]) -> None:
+    """Say what makes results of this region wrong, while it can still be founded anew."""
+    from aggregator.grid.check import check_grid
+    from config.grid_model import Grid
+    from config.load import load, load_profiles
+
+    remarks = check_grid(load(file, Grid), load_profiles(profile_folders))
+    faults = [remark for remark in remarks if remark.is_fault]
+    for remark in faults[:FAULTS_MAX]:
+        err.print(f"fault  {plain(remark)}", soft_wrap=True)
+    if faults:
+        told = f"{len(faults)} of the grid file: mend it and found the region anew, before anybody joins"
+        err.print(f"Faults: {told}. All that there is to say: {own_command()} grid check {plain(file)}", soft_wrap=True)
 
 
 def _keys_of(gateways: list[str]) -> dict[str, PublicKey]:
@@ -113,8 +137,7 @@ def _tell_network(network: Network, folder: Path) -> None:
     out.print("  aggregators.pem has the nodes' public keys: give it to every gateway")
     out.print("  quorum.yaml says who has to have signed: for whoever verifies proofs")
     out.print("  region.json is for whoever joins later on this machine; elsewhere, with what invite writes")
-    if network.not_enrolled:
-        out.print(f"  still to enrol: {plain(', '.join(network.not_enrolled))} (este-agent enrol)", highlight=False)
+    _tell_not_enrolled(network.not_enrolled)
     out.print(f"Next, for each node: {own_command()} run --settings {plain(folder)}/NAME/aggregator.yaml")
 
 

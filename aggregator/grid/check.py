@@ -7,13 +7,14 @@ cannot be known with these meters.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from aggregator.grid.check_meters import meter_remarks
 from aggregator.grid.network import network_of
 from aggregator.grid.observability import live_part, zones_of
+from aggregator.grid.remark import Remark, fault, note
 from config.carriers import Carrier, Converter, ConverterKind
 from config.grid_model import Grid, Meter, Source
 from config.meter_profile import MeterProfile
@@ -38,25 +39,13 @@ SAID_MAX: Final = 8
 """Names told in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """One thing that is wrong or cannot be known."""
-
-    is_fault: bool
-    subject: str
-    says: str
-    """A sentence about the subject, without it."""
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.says}"
-
-
 def check_grid(grid: Grid, profiles: Mapping[str, MeterProfile]) -> list[Remark]:
     """All remarks about a grid file, faults first, in the order of the file."""
     found = [
         *_disconnected(grid),
         *_rated_voltages(grid),
         *_ratings(grid, profiles),
+        *meter_remarks(grid, profiles),
         *_converters(grid),
         *_one_way_meters(grid),
         *_sourceless(grid),
@@ -65,23 +54,21 @@ def check_grid(grid: Grid, profiles: Mapping[str, MeterProfile]) -> list[Remark]
     return sorted(found, key=lambda remark: not remark.is_fault)
 
 
-def _fault(subject: str, says: str) -> Remark:
-    return Remark(True, subject, says)
-
-
-def _note(subject: str, says: str) -> Remark:
-    return Remark(False, subject, says)
-
-
 def _disconnected(grid: Grid) -> Iterator[Remark]:
     network = network_of(grid)
     part = live_part(network)
     metered = {meter.node for meter in grid.meters if not meter.branch}
     electric = [node.id for node in grid.nodes if node.carrier is Carrier.ELECTRICITY]
     dark = [name for name in electric if part.position[network.node_number[name]] < 0]
-    for name in dark:
-        has = "meters there, but no path" if name in metered else "no path"
-        yield _fault(f"node {name}", f"{has} of branches from the reference node {grid.reference_node}")
+    for has, names in (
+        ("meters there, but no path", [name for name in dark if name in metered]),
+        ("no path", [name for name in dark if name not in metered]),
+    ):
+        says = f"{has} of branches from the reference node {grid.reference_node}"
+        if len(names) > SAID_MAX:
+            yield fault(f"nodes {_some(names)}", says)
+            continue
+        yield from (fault(f"node {name}", says) for name in names)
 
 
 def _rated_voltages(grid: Grid) -> Iterator[Remark]:
@@ -89,7 +76,7 @@ def _rated_voltages(grid: Grid) -> Iterator[Remark]:
     for branch in grid.branches:
         one, other = rated[branch.from_node], rated[branch.to_node]
         if one != other:
-            yield _fault(
+            yield fault(
                 f"branch {branch.id}",
                 f"joins {one / 1000:g} V and {other / 1000:g} V, as only a transformer can, and is taken for open: "
                 "give both nodes one voltage, and refer the transformer's impedance to it",
@@ -98,7 +85,7 @@ def _rated_voltages(grid: Grid) -> Iterator[Remark]:
         ohms = (branch.resistance_uohm**2 + branch.reactance_uohm**2) ** 0.5 / 1e6
         drop = 3**0.5 * ohms * branch.rating_ma / one if one else 0.0
         if drop > DROP_MAX:
-            yield _fault(
+            yield fault(
                 f"branch {branch.id}",
                 f"loses {drop:.0%} of the voltage at its rating of {branch.rating_ma / 1000:g} A: the rating is too "
                 "high, or the impedance",
@@ -110,18 +97,21 @@ def _ratings(grid: Grid, profiles: Mapping[str, MeterProfile]) -> Iterator[Remar
     for generator in grid.generators:
         limit_w = meters[generator.meter].power_max_w
         if generator.rated_w > limit_w:
-            yield _fault(
+            yield fault(
                 f"generator {generator.id}",
                 f"is rated {generator.rated_w} W, but its meter's connection carries {limit_w} W: more is no energy",
             )
     for meter in grid.meters:
         profile = profiles.get(meter.profile)
         if profile is None:
-            yield _fault(f"meter {meter.id}", f"there is no profile {meter.profile}")
+            yield fault(
+                f"meter {meter.id}", f"there is no profile {meter.profile}; --profile-folder tells where your own are"
+            )
         elif meter.power_max_w > profile.power_max_w:
-            yield _fault(
+            yield fault(
                 f"meter {meter.id}",
-                f"its connection carries {meter.power_max_w} W, and a {profile.id} measures {profile.power_max_w} W",
+                f"its connection carries {meter.power_max_w} W, and its profile {profile.id} measures "
+                f"{profile.power_max_w} W",
             )
     yield from _lines_at_meters(grid)
 
@@ -138,7 +128,7 @@ def _lines_at_meters(grid: Grid) -> Iterator[Remark]:
             carried_w[node] = carried_w.get(node, 0.0) + pipe.rating_w
     for meter in grid.meters:
         if not meter.branch and meter.node in carried_w and meter.power_max_w > carried_w[meter.node]:
-            yield _note(
+            yield note(
                 f"meter {meter.id}",
                 f"may carry {meter.power_max_w} W, but the lines at {meter.node} only {carried_w[meter.node]:.0f} W",
             )
@@ -152,13 +142,13 @@ def _converters(grid: Grid) -> Iterator[Remark]:
         subject = f"converter {converter.id}"
         for name in converter.inputs:
             if (what := carrier[meters[name].node]) not in takes:
-                yield _fault(subject, f"a {converter.kind} that takes {what}, at meter {name}")
+                yield fault(subject, f"a {converter.kind} that takes {what}, at meter {name}")
         for output in converter.outputs:
             if (what := carrier[meters[output.meter].node]) not in gives:
-                yield _fault(subject, f"a {converter.kind} that gives {what}, at meter {output.meter}")
+                yield fault(subject, f"a {converter.kind} that gives {what}, at meter {output.meter}")
         total_ppm = sum(output.efficiency_ppm for output in converter.outputs)
         if total_ppm > most_ppm:
-            yield _fault(
+            yield fault(
                 subject,
                 f"makes energy from nothing: it may give {total_ppm / PPM:g} of what it takes, "
                 f"and a {converter.kind} at most {most_ppm / PPM:g}",
@@ -176,23 +166,23 @@ def _one_way_meters(grid: Grid) -> Iterator[Remark]:
         if carrier[charge.node] is Carrier.ELECTRICITY:
             continue
         if charge.feeds_in:
-            yield _fault(f"storage {storage.id}", f"its charge meter {charge.id} says that it feeds in")
+            yield fault(f"storage {storage.id}", f"its charge meter {charge.id} says that it feeds in")
         if not discharge.feeds_in:
-            yield _fault(f"storage {storage.id}", f"its discharge meter {discharge.id} does not say feeds_in")
+            yield fault(f"storage {storage.id}", f"its discharge meter {discharge.id} does not say feeds_in")
     for generator in grid.generators:
         meter = meters[generator.meter]
         if carrier[meter.node] is not Carrier.ELECTRICITY and not meter.feeds_in:
-            yield _fault(f"generator {generator.id}", f"its meter {meter.id} counts one way, and does not say feeds_in")
+            yield fault(f"generator {generator.id}", f"its meter {meter.id} counts one way, and does not say feeds_in")
 
 
 def _wrong_ways(converter: Converter, meters: Mapping[str, Meter], carrier: Mapping[str, Carrier]) -> Iterator[Remark]:
     for name in converter.inputs:
         if meters[name].feeds_in:
-            yield _fault(f"converter {converter.id}", f"takes through meter {name}, which says that it feeds in")
+            yield fault(f"converter {converter.id}", f"takes through meter {name}, which says that it feeds in")
     for output in converter.outputs:
         meter = meters[output.meter]
         if carrier[meter.node] is not Carrier.ELECTRICITY and not meter.feeds_in:
-            yield _fault(f"converter {converter.id}", f"gives through meter {meter.id}, which does not say feeds_in")
+            yield fault(f"converter {converter.id}", f"gives through meter {meter.id}, which does not say feeds_in")
 
 
 def _sourceless(grid: Grid) -> Iterator[Remark]:
@@ -211,9 +201,9 @@ def _sourceless(grid: Grid) -> Iterator[Remark]:
         told.add(zone)
         names = _some([other_.id for other_ in grid.nodes if zones[place[other_.id]] == zone])
         if zone in taken and zone not in fed:
-            yield _fault(f"{node.carrier} network of {names}", "energy is taken from it, and no meter feeds in")
+            yield fault(f"{node.carrier} network of {names}", "energy is taken from it, and no meter feeds in")
         if zone not in taken and zone not in fed:
-            yield _note(f"{node.carrier} network of {names}", "nothing is connected to it")
+            yield note(f"{node.carrier} network of {names}", "nothing is connected to it")
 
 
 def _observable(grid: Grid) -> Iterator[Remark]:
@@ -223,7 +213,7 @@ def _observable(grid: Grid) -> Iterator[Remark]:
     borders = {g.meter for g in grid.generators if g.source is Source.GRID}
     has_connection = any(meter.id in borders and meter.node == grid.reference_node for meter in grid.meters)
     if not has_connection:
-        yield _note(
+        yield note(
             f"reference node {grid.reference_node}",
             "no meter with a generator of source grid: nothing says once more what all others add up to",
         )
@@ -243,7 +233,7 @@ def _observable(grid: Grid) -> Iterator[Remark]:
     for zone, names in behind.items():
         is_outer = zone == int(zones[network.reference])
         if len(names) > 1 and (has_connection or not is_outer):
-            yield _note(
+            yield note(
                 f"meters {_some(names)}",
                 "share one balance: that one of them is false can be seen, but hardly which; check meters between them "
                 "would tell",

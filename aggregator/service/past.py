@@ -63,13 +63,13 @@ class StatedInterval:
     restatements: int = 0
     """How often it was stated anew."""
     known: Known | None = None
-    """What each meter counted, and what was inherited; None where the region keeps no such leaf."""
+    """What each meter counted, and what was inherited; None where the region keeps no such leaf, or nothing counted."""
     responses: tuple[Response, ...] = ()
     """Of everybody who was called."""
 
     @property
     def energies(self) -> Energies | None:
-        """What each meter counted; None where the region keeps no such leaf."""
+        """What each meter counted; None where the region keeps no such leaf, or nothing counted."""
         return self.known.energies if self.known else None
 
 

@@ -23,7 +23,7 @@ ToOption = Annotated[str | None, typer.Option("--to", help="Intervals from here 
 
 def explain(
     participant: Annotated[str, typer.Argument(help="Whose tokens.")],
-    period: Annotated[str, typer.Argument(help="Month such as 2026-11, or an instant in the period.")] = "last",
+    period: Annotated[str, typer.Argument(help="Month such as 2026-11, an instant in the period, or now.")] = "last",
     interval: Annotated[str | None, typer.Option(help="Look into the interval of this instant.")] = None,
     data: DataFolder = DATA,
     as_json: AsJson = False,
@@ -129,6 +129,8 @@ def origin(
     from aggregator.views.explanation import see_that_known
     from aggregator.views.pictures.origin import draw_origin
 
+    if day is not None and (from_ is not None or to is not None):
+        raise typer.BadParameter("either --day, or --from and --to")
     drawing = Drawing(file, data)
     see_that_known(drawing.region, participant)
     drawing.keep(draw_origin(drawing.region, participant, drawing.day(day, from_, to)))

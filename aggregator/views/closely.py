@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from aggregator.chains.deeds import Response
 from aggregator.service.past import SignedReadings
 from aggregator.views.explanation import ExplainedInterval, MeterLine
+from aggregator.views.findings import found
 from aggregator.views.formulas import energy
 from aggregator.views.spans import spelled
-from aggregator.views.words import Heading, Told, at, found, many, mix_words, percent
+from aggregator.views.words import Heading, Told, at, many, mix_words, percent, wrapped
 from protocol.units import PPM
 
 
@@ -33,7 +34,8 @@ def tell_closely(interval: ExplainedInterval, prove: str) -> Iterator[Told]:
     yield from _events(interval)
     if interval.findings:
         yield Heading("What was found")
-    yield from (f"  {found(finding)}" for finding in interval.findings)
+    for finding in interval.findings:
+        yield from wrapped(found(finding))
     yield Heading("Interval ← meters ← signed readings")
     for meter in interval.meters:
         yield from _meter(meter, prove)

@@ -43,7 +43,11 @@ class Drawing:
         at_ms = until_ms - 1 if at is None else instant_of(at)
         found = self._between(interval_start(at_ms, self.region.rules.time), at_ms + 1)
         if not found:
-            raise NoSuchTimeError(f"no closed interval at {spelled(at_ms)}; they reach to {spelled(until_ms)}")
+            begin_ms = self.region.begin_ms
+            if until_ms <= begin_ms:
+                raise NoSuchTimeError(f"no interval is closed yet: the first one begins at {spelled(begin_ms)}")
+            closed = f"{spelled(begin_ms)} to {spelled(until_ms)}"
+            raise NoSuchTimeError(f"no closed interval at {spelled(at_ms)}; closed: {closed}")
         return found[0]
 
     def span(self, from_: str | None, to: str | None) -> list[StatedInterval]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Final, Self
 
 from aggregator.chains.asset import Region
 from aggregator.chains.carbon import PeriodSums
@@ -29,6 +29,9 @@ from aggregator.views.ways import way_to
 from config.carriers import Carrier
 from protocol.errors import EsteError
 from protocol.units import Interval, UnixMs
+
+NAMED_MAX: Final = 5
+"""Participants that an error names."""
 
 
 class NothingToExplainError(EsteError):
@@ -109,6 +112,8 @@ class Explanation:
     factors_at: Place | None
     restatements: int
     """Of the factors."""
+    is_settled: bool
+    """False for the period that runs: there are no factors yet, and the sums are those of its intervals."""
     sums: dict[str, int]
     """As the factors' record says."""
     added: dict[str, int]
@@ -144,6 +149,7 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
     lines = every
     if asked.interval is not None:
         lines = [_closely(region, past, participant, line) for line in every if _is(line, asked)]
+    added = {key: sum(line.adds[key] for line in every) for key in _named(PeriodSums())}
     return Explanation(
         region=region.grid.region,
         participant=participant,
@@ -158,8 +164,9 @@ def explain(ledger: LedgerFile, participant: str, asked: Asked) -> Explanation:
         relief=relief,
         factors_at=stated.place if stated else None,
         restatements=stated.restatements if stated else 0,
-        sums=_named(stated.row.sums if stated else PeriodSums()),
-        added={key: sum(line.adds[key] for line in every) for key in _named(PeriodSums())},
+        is_settled=asked.is_settled,
+        sums=_named(stated.row.sums if stated else PeriodSums()) if asked.is_settled else added,
+        added=added,
         intervals=tuple(lines),
     )
 
@@ -172,10 +179,11 @@ def see_that_known(region: Region, participant: str) -> None:
     """
     if participant not in region.participants:
         near = difflib.get_close_matches(participant, region.participants, n=3, cutoff=0.5)
-        some = near or region.participants[:5]
+        some, left = near or region.participants[:NAMED_MAX], len(region.participants) - NAMED_MAX
         words = "the nearest names are" if near else "there are"
+        more = f" and {left} more" if left > 0 and not near else ""
         raise NothingToExplainError(
-            f"no participant {participant!r} in {region.grid.region}: {words} {', '.join(some)}"
+            f"no participant {participant!r} in {region.grid.region}: {words} {', '.join(some)}{more}"
         )
 
 

@@ -15,6 +15,8 @@ from protocol.errors import EsteError
 from protocol.units import Interval, UnixMs
 
 LAST: Final = "last"
+NOW: Final = "now"
+"""The settlement period that runs, as far as its intervals are closed."""
 _MONTH: Final = re.compile(r"(\d{4})-(\d{2})")
 SHOWN_MAX: Final = 6
 """Settled periods that an error names."""
@@ -35,6 +37,8 @@ class Asked:
     period: Interval
     interval: Interval | None = None
     """One of it that is to be looked into, or None for all of them in short."""
+    is_settled: bool = True
+    """Whether the period is; else it is told as far as it is known."""
 
 
 def instant_of(text: str) -> int:
@@ -73,18 +77,29 @@ def settled_period(five: Five, text: str = LAST) -> Interval:
 def asked(five: Five, period: str, interval: str | None) -> Asked:
     """What is to be explained; an interval alone names its period, too.
 
+    While no period is settled, the last one is the one that runs.
+
     Raises:
-        NotSettledError: that period is not closed.
-        NoSuchTimeError: no such instant, or the interval lies in another period.
+        NotSettledError: that period is not closed, or nothing at all is.
+        NoSuchTimeError: no such instant, the interval lies in another period, or it is not closed yet.
     """
+    region, cursor = five.asset.region, five.analysis.cursor
+    has_begun = cursor.next_interval_ms > max(region.begin_ms, cursor.period_start_ms)
+    if period == NOW and not has_begun:
+        raise NotSettledError(f"no interval of it is closed yet: {_running(five)}")
     if interval is None:
-        return Asked(settled_period(five, period))
-    start_ms = interval_start(instant_of(interval), five.asset.region.rules.time)
-    span = settled_period(five, interval if period == LAST else period)
+        is_now = has_begun and (period == NOW or (period == LAST and not cursor.periods))
+        return Asked(five.analysis.period.span if is_now else settled_period(five, period), is_settled=not is_now)
+    start_ms = interval_start(instant_of(interval), region.rules.time)
+    is_now = has_begun and start_ms >= cursor.period_start_ms and period in {LAST, NOW}
+    span = five.analysis.period.span if is_now else settled_period(five, interval if period == LAST else period)
     if not span.start_ms <= start_ms < span.end_ms:
         raise NoSuchTimeError(f"the interval from {spelled(start_ms)} is not in the period {_span(span)}")
-    end_ms = start_ms + five.asset.region.rules_at(start_ms).time.interval_ms
-    return Asked(span, Interval(start_ms=UnixMs(start_ms), end_ms=UnixMs(end_ms)))
+    if start_ms >= cursor.next_interval_ms:
+        closed = f"intervals are closed up to {spelled(cursor.next_interval_ms)}"
+        raise NoSuchTimeError(f"the interval from {spelled(start_ms)} is not closed yet: {closed}")
+    end_ms = start_ms + region.rules_at(start_ms).time.interval_ms
+    return Asked(span, Interval(start_ms=UnixMs(start_ms), end_ms=UnixMs(end_ms)), is_settled=not is_now)
 
 
 def closed_span(five: Five, from_: str | None, to: str | None, period: str | None = None) -> Interval:

@@ -11,9 +11,10 @@ from aggregator.economy.accounts import effect_of
 from aggregator.service.past import Posting
 from aggregator.views.closely import tell_closely
 from aggregator.views.explanation import EnergyLine, ExplainedInterval, Explanation
+from aggregator.views.findings import found
 from aggregator.views.formulas import RoleFactor, energy
 from aggregator.views.spans import spelled
-from aggregator.views.words import Heading, Told, at, found, many, mix_words, percent
+from aggregator.views.words import Heading, Told, at, many, mix_words, percent, wrapped
 from config.tables import Column, Table
 from protocol.units import PPM
 
@@ -91,6 +92,9 @@ def _postings(postings: Sequence[Posting]) -> Iterator[str]:
 
 
 def _factors(explanation: Explanation) -> Iterator[str]:
+    if not explanation.is_settled:
+        yield "  none yet: the period runs, and this is what is known of it so far"
+        return
     if explanation.factors_at is None:
         yield "  none: nothing was used or fed in"
         return
@@ -123,13 +127,14 @@ def _sums(explanation: Explanation) -> Iterator[str]:
         if not amount and key != next(iter(explanation.sums)):
             continue
         yield f"  {SAID.get(key, key.replace('_', ' ')):<24}{_amount(key, amount):>18}"
+    below = "intervals below" if len(explanation.intervals) != 1 else "period's intervals"
     if explanation.adds_up:
-        yield "  the intervals below add up to the same"
+        yield f"  the {below} add up to the same"
         return
     apart = {
         key: explanation.added[key] for key, amount in explanation.sums.items() if explanation.added[key] != amount
     }
-    yield f"  THE INTERVALS BELOW DO NOT ADD UP TO THIS, but to {apart}"
+    yield f"  THE {below.upper()} DO NOT ADD UP TO THIS, but to {apart}"
 
 
 def _amount(key: str, amount: int) -> str:
@@ -168,23 +173,30 @@ def _relieved(response: Response) -> str:
 
 
 def _remarkable(intervals: Iterable[ExplainedInterval]) -> Iterator[Told]:
-    """What stands out in a period: findings, called events, congested lines, what was stated anew."""
-    lines = []
+    """What stands out in a period: findings, called events, congested lines, what was stated anew.
+
+    What is found of the same subject again and again is told once.
+    """
+    told: dict[tuple[object, ...], list[tuple[str, str]]] = {}
     for one in intervals:
         when = spelled(one.start_ms)
-        lines += [f"  {when}  {found(finding)}" for finding in one.findings]
-        lines += [f"  {when}  {_relieved(response)}" for response in one.responses]
-        lines += [
-            f"  {when}  {flow.branch} on the way was loaded to {percent(flow.loading_ppm, PPM)}"
-            for flow in one.way
-            if flow.is_congested
-        ]
-        lines += [f"  {when}  stated anew {many(one.restatements, 'time')}"] if one.restatements else []
-    if lines:
-        yield Heading("What stands out")
-        yield from lines[:ROWS_MAX]
-    if len(lines) > ROWS_MAX:
-        yield f"  and {len(lines) - ROWS_MAX} more"
+        for finding in one.findings:
+            told.setdefault((finding.kind, finding.subject), []).append((when, found(finding)))
+        for response in one.responses:
+            told[response.event, response.branch, when] = [(when, _relieved(response))]
+        for flow in one.way:
+            if flow.is_congested:
+                loaded = f"{flow.branch} on the way was loaded to {percent(flow.loading_ppm, PPM)}"
+                told.setdefault((flow.branch,), []).append((when, loaded))
+        if one.restatements:
+            told.setdefault((), []).append((when, f"stated anew {many(one.restatements, 'time')}"))
+    if told:
+        yield Heading("What stands out (* above)")
+    for (when, said), *again in list(told.values())[:ROWS_MAX]:
+        more = f"; and {many(len(again), 'time')} more, until {again[-1][0]}" if again else ""
+        yield from wrapped(f"{when}  {said}{more}")
+    if len(told) > ROWS_MAX:
+        yield f"  and {len(told) - ROWS_MAX} more"
 
 
 def _by_day(intervals: Sequence[ExplainedInterval]) -> list[tuple[int, list[ExplainedInterval]]]:

@@ -38,7 +38,7 @@ def test_relief_is_followed_from_the_award_to_the_event(tmp_path: Path) -> None:
     called = [interval for interval in found["intervals"] if interval["responses"]]
     assert [interval["start_ms"] for interval in called] == [START_MS + n * INTERVAL_MS for n in (6, 7, 8)]
     assert called[0]["responses"][0]["baseline_wh"] == 49
-    told = run(folder, "home").stdout
+    told = " ".join(run(folder, "home").stdout.split())
     assert "the threshold was reached 1 time: 20 tokens, and 0.2 is carried on" in told
     assert "event 1: 24 Wh less than on like days, b1 relieved by 17,280 W" in told
     closely = run(folder, "home", "--interval", "2026-09-21T14:13:50Z").stdout

@@ -102,6 +102,18 @@ def test_the_text_tells_the_same_and_fits_a_narrow_terminal(folder: Path) -> Non
     assert "--interval 2026-09-21T14:14:" in result.stdout
 
 
+def test_what_is_found_again_and_again_is_told_once(folder: Path) -> None:
+    told = " ".join(run(folder, "home", "2026-09-21T14:13:21Z").stdout.split())
+    assert told.count("the readings contradict each other") == 1
+    assert "the readings contradict each other; and 5 times more, until 2026-09-21 14:13:45" in told
+    assert "m-home: says 30,000 W imported, where 50,000 W imported would fit" in told
+
+
+def test_an_interval_looked_at_closely_says_that_all_of_the_period_add_up(folder: Path) -> None:
+    result = run(folder, "home", "--interval", "2026-09-21T14:14:32Z")
+    assert "the period's intervals add up to the same" in result.stdout
+
+
 def refusal(folder: Path, *arguments: str) -> str:
     result = run(folder, *arguments)
     assert result.exit_code == 1
@@ -110,6 +122,50 @@ def refusal(folder: Path, *arguments: str) -> str:
 
 def test_somebody_unknown_is_answered_with_the_nearest_names(folder: Path) -> None:
     assert "no participant 'hom' in village: the nearest names are home" in refusal(folder, "hom")
+
+
+def test_the_period_that_runs_is_told_as_far_as_it_is_known(folder: Path) -> None:
+    found = explained(folder, "home", "now")
+    assert (found["is_settled"], found["factors_at"], found["roles"]) == (False, None, [])
+    assert found["start_ms"] == PERIODS_MS[3]
+    assert found["adds_up"] is True
+    assert (
+        found["sums"]["used_wh"] == sum(line["imported_wh"] for one in found["intervals"] for line in one["energy"]) > 0
+    )
+    assert "none yet: the period runs" in run(folder, "home", "now").stdout
+
+
+def test_an_interval_of_the_period_that_runs_goes_down_to_its_readings(folder: Path) -> None:
+    found = explained(folder, "home", "--interval", "2026-09-21T14:14:51Z")
+    (interval,) = found["intervals"]
+    assert interval["meters"][0]["batches"]
+    assert "is not closed yet: intervals are closed up to" in refusal(
+        folder, "home", "--interval", "2026-09-21T14:15:15Z"
+    )
+
+
+def test_while_no_period_is_settled_the_first_one_is_told_so_far(tmp_path: Path) -> None:
+    begun = Running(tmp_path)
+    assert "no settlement period is closed yet" in refusal(tmp_path, "home")
+    assert "no interval of it is closed yet: the running one is" in refusal(tmp_path, "home", "now")
+    begun.live(15)
+    begun.node.close()
+    found = explained(tmp_path, "home")
+    assert (found["is_settled"], len(found["intervals"])) == (False, 2)
+
+
+def test_a_picture_is_of_a_day_or_of_a_span(folder: Path) -> None:
+    options = ["--day", "2026-09-21", "--from", "2026-09-21T14:14:00Z", "--data", str(folder), "-o", "x.svg"]
+    result = CliRunner().invoke(app, ["plot", "origin", "home", *options])
+    assert result.exit_code == 2
+    assert "either --day, or --from and --to" in result.output
+
+
+def test_a_ledger_without_a_closed_interval_says_when_the_first_one_begins(tmp_path: Path) -> None:
+    begun = Running(tmp_path)
+    begun.node.close()
+    result = CliRunner().invoke(app, ["plot", "network", "--data", str(tmp_path), "-o", str(tmp_path / "x.svg")])
+    assert str(result.exception) == "no interval is closed yet: the first one begins at 2026-09-21 14:13:20"
 
 
 def test_a_period_that_is_not_closed_is_answered_with_those_that_are(folder: Path) -> None:

@@ -86,6 +86,19 @@ def test_a_founding_that_is_broken_off_says_that_it_is_not_complete(
     assert "is not complete. Begin again in another folder." in " ".join(done.output.split())
 
 
+def test_faults_of_the_grid_file_are_told_to_whoever_founds(tmp_path: Path) -> None:
+    document = a_grid_document()
+    document["nodes"].append({"id": "n9", "voltage_mv": 400_000})
+    file = tmp_path / "grid.yaml"
+    file.write_text(yaml.safe_dump(document))
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "region"), f"--grid={file}"])
+    assert done.exit_code == 0
+    assert "fault  node n9: no path of branches from the reference node n0" in done.stderr
+    assert "Faults: 1 of the grid file: mend it and found the region anew" in done.stderr
+    good = CliRunner().invoke(app, ["init", str(tmp_path / "good"), f"--grid={a_grid_file(tmp_path)}"])
+    assert (good.exit_code, good.stderr) == (0, "")
+
+
 def test_private_keys_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     found_in(tmp_path)
     for name in ("regulator.key", "aggregator.key", f"data/{FILE_NAME}"):

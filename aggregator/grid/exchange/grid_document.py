@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from aggregator.grid.exchange.plain import Connected, Line, NotThatFormat, Plain, Point, unique
+from aggregator.grid.exchange.plain import Connected, Line, NotThatFormat, Plain, Point, remarks_on, unique
 from config.carriers import Carrier
 from config.grid_model import Grid, Source
 
@@ -105,27 +105,29 @@ def plain_of(grid: Grid) -> Plain:
             Connected(name=meter.id, point=meter.node, power_w=power_w, is_generator=generator is not None)
         )
     lost = {
-        "nodes of other carriers": len(grid.nodes) - len(electric),
-        "pipes": len(grid.pipes),
-        "converters": len(grid.converters),
-        "storages": len(grid.storages),
-        "check meters": sum(meter.branch is not None for meter in grid.meters),
+        "node of another carrier": len(grid.nodes) - len(electric),
+        "pipe": len(grid.pipes),
+        "converter": len(grid.converters),
+        "storage": len(grid.storages),
+        "check meter": sum(meter.branch is not None for meter in grid.meters),
     }
-    plain.remarks = [f"{count} {what}: left out" for what, count in lost.items() if count]
+    plain.remarks = [f"{count} × {what}: left out" for what, count in lost.items() if count]
+    if not all(one.is_generator for one in plain.connected):
+        plain.remarks.append("loads are the most that connections carry, all at once: scale them for a power flow")
     return plain
 
 
 def _branches(plain: Plain, node: dict[str, str]) -> list[dict[str, Any]]:
     branches = []
     names = unique([_name(line.name) for line in plain.lines])
+    unresisting = [line.name for line in plain.lines if round(line.resistance_ohm * MICRO) == 0]
+    plain.remarks += remarks_on("line", unresisting, "no resistance; 1 micro-ohm stands in")
+    unrated = [line.name for line in plain.lines if not line.rating_a]
+    plain.remarks += remarks_on("line", unrated, f"no rating; {UNRATED_MA} mA stands in")
     for line, name in zip(plain.lines, names, strict=True):
         resistance, reactance = round(line.resistance_ohm * MICRO), round(line.reactance_ohm * MICRO)
         if reactance < 0 or resistance < 0:
             raise NotThatFormat(f"line {line.name} with a resistance or reactance below 0")
-        if resistance == 0:
-            plain.remarks.append(f"line {line.name} has no resistance: 1 micro-ohm stands in")
-        if not line.rating_a:
-            plain.remarks.append(f"line {line.name} has no rating: {UNRATED_MA} mA stands in")
         branches.append(
             {
                 "id": name,

@@ -8,7 +8,17 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from aggregator.grid.exchange.plain import Connected, Line, NotThatFormat, Plain, Point, number, unique
+from aggregator.grid.exchange.plain import (
+    BELOW_0,
+    Connected,
+    Line,
+    NotThatFormat,
+    Plain,
+    Point,
+    number,
+    remarks_on,
+    unique,
+)
 
 TAKEN: Final = ("bus", "line", "ext_grid", "load", "sgen", "switch")
 NOT_NETWORK: Final = ("poly_cost", "pwl_cost", "measurement", "controller", "group", "characteristic")
@@ -30,9 +40,8 @@ def from_pandapower(document: Any) -> Plain:
         NotThatFormat: it is none, or lacks what a network needs.
     """
     if not isinstance(document, dict) or document.get("_class") != "pandapowerNet":
-        raise NotThatFormat("expected a network as pandapower.to_json writes it")
-    content = document.get("_object")
-    content = json.loads(content) if isinstance(content, str) else content
+        raise NotThatFormat("something else than a network as pandapower.to_json writes it")
+    content = _opened(document.get("_object"))
     if not isinstance(content, dict):
         raise NotThatFormat("a pandapower network without content")
     tables = {
@@ -49,13 +58,14 @@ def from_pandapower(document: Any) -> Plain:
     outside = [row for row in tables.get("ext_grid", {}).values() if row.get("in_service", True)]
     plain.outside = _bus(name_of, outside[0], "bus") if outside else None
     if len(outside) > 1:
-        plain.remarks.append(f"{len(outside)} external grids: the first, at {plain.outside}, is the connection")
+        first = f"the first, at {plain.outside}, is the connection to the outside"
+        plain.remarks.append(f"{len(outside)} external grids: {first}; the others are left out")
     for name in sorted(set(tables) - set(TAKEN) - set(NOT_NETWORK)):
         if tables[name]:
             plain.remarks.append(f"{len(tables[name])} × {name}: este does not know it; left out")
     closed = [row for row in tables.get("switch", {}).values() if row.get("et") == "b" and row.get("closed", True)]
     if closed:
-        plain.remarks.append(f"{len(closed)} closed switches between buses: este joins nodes by lines only; left out")
+        plain.remarks.append(f"{len(closed)} × closed switch between buses: este joins nodes by lines only; left out")
     return plain
 
 
@@ -67,15 +77,14 @@ def _lines(tables: dict[str, dict[int, Row]], name_of: dict[int, str], remarks: 
     }
     rows = tables.get("line", {})
     names = unique([str(row.get("name") or f"line-{i}") for i, row in rows.items()])
-    lines = []
+    lines, off, charging = [], [], []
     for (i, row), name in zip(rows.items(), names, strict=True):
         if not row.get("in_service", True) or i in opened:
-            remarks.append(f"line {name} is open: left out")
+            off.append(name)
             continue
-        if row.get("c_nf_per_km"):
-            remarks.append(f"line {name} has a capacitance, which este does not reckon with")
+        charging += [name] if row.get("c_nf_per_km") else []
         length, parallel = number(row, "length_km"), number(row, "parallel", 1.0)
-        rating_ka = row.get("max_i_ka")
+        rating_ka = number(row, "max_i_ka", 0.0)
         derating = number(row, "df", 1.0)
         lines.append(
             Line(
@@ -84,24 +93,29 @@ def _lines(tables: dict[str, dict[int, Row]], name_of: dict[int, str], remarks: 
                 other=_bus(name_of, row, "to_bus"),
                 resistance_ohm=number(row, "r_ohm_per_km") * length / parallel,
                 reactance_ohm=number(row, "x_ohm_per_km") * length / parallel,
-                rating_a=None if rating_ka is None else float(rating_ka) * KILO * parallel * derating,
+                rating_a=rating_ka * KILO * parallel * derating or None,
             )
         )
+    remarks += remarks_on("line", off, "open, and left out")
+    remarks += remarks_on("line", charging, "a capacitance, which este does not reckon with")
     return lines
 
 
 def _connected(tables: dict[str, dict[int, Row]], name_of: dict[int, str], remarks: list[str]) -> list[Connected]:
     found: list[Connected] = []
     for kind in ("load", "sgen"):
-        rows = tables.get(kind, {})
+        rows, off, below = tables.get(kind, {}), [], []
         names = unique([str(row.get("name") or f"{kind}-{i}") for i, row in rows.items()])
         for row, name in zip(rows.values(), names, strict=True):
             if not row.get("in_service", True):
-                remarks.append(f"{kind} {name} is off: left out")
+                off.append(name)
                 continue
-            rated = row.get("sn_mva") or abs(number(row, "p_mw", 0.0)) * number(row, "scaling", 1.0)
+            power_mw = number(row, "p_mw", 0.0) * number(row, "scaling", 1.0)
+            below += [name] if power_mw < 0 else []
+            rated_mw = number(row, "sn_mva", 0.0) or abs(power_mw)
             at = _bus(name_of, row, "bus")
-            found.append(Connected(name=name, point=at, power_w=rated * MEGA, is_generator=kind == "sgen"))
+            found.append(Connected(name=name, point=at, power_w=rated_mw * MEGA, is_generator=kind == "sgen"))
+        remarks += [*remarks_on(kind, off, "off, and left out"), *remarks_on(kind, below, BELOW_0)]
     return found
 
 
@@ -173,15 +187,25 @@ def _frame(rows: list[Row]) -> dict[str, Any]:
 
 def _table(name: str, value: dict[str, Any]) -> dict[int, Row]:
     try:
-        held = value["_object"]
-        split = json.loads(held) if isinstance(held, str) else held
+        split = _opened(value["_object"])
         rows = zip(split["index"], split["data"], strict=True)
         return {index: dict(zip(split["columns"], data, strict=True)) for index, data in rows}
     except (KeyError, TypeError, ValueError) as error:
         raise NotThatFormat(f"table {name} is not split into columns, index and data") from error
 
 
+def _opened(held: Any) -> Any:
+    """What stands as text in a file's text, or as itself."""
+    if not isinstance(held, str):
+        return held
+    try:
+        return json.loads(held)
+    except ValueError as error:
+        raise NotThatFormat(f"text within that is no JSON: {error}") from error
+
+
 def _bus(name_of: dict[int, str], row: Row, key: str) -> str:
-    if row.get(key) not in name_of:
-        raise NotThatFormat(f"{key} {row.get(key)!r} is no bus of the file")
-    return name_of[row[key]]
+    at = row.get(key)
+    if not isinstance(at, int) or at not in name_of:
+        raise NotThatFormat(f"{key} {at!r:.40}, which is no bus of the file")
+    return name_of[at]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import isfinite, isnan
+from typing import Any, Final
+
+SAID_MAX: Final = 5
+"""Names told in one remark."""
+BELOW_0: Final = "power below 0: does it flow the other way?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +64,28 @@ class NotThatFormat(Exception):
 
 
 def number(row: dict[str, Any], key: str, default: float | None = None) -> float:
-    """A number of a row of a file.
+    """A number of a row of a file; what is NaN there is not told.
 
     Raises:
-        NotThatFormat: there is none, and no default.
+        NotThatFormat: there is none, and no default; or it is infinite.
     """
-    value = row.get(key, default)
-    if value is None:
-        value = default
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise NotThatFormat(f"expected a number {key!r}, got {value!r:.40}")
+    value = row.get(key)
+    if value is None or (isinstance(value, float) and isnan(value)):
+        if default is None:
+            raise NotThatFormat(f"no number {key!r} where one has to stand")
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        raise NotThatFormat(f"{value!r:.40} for the number {key!r}")
     return float(value)
+
+
+def remarks_on(what: str, names: Sequence[str], says: str) -> list[str]:
+    """What is to be said of some objects of a kind, in one sentence; none of none."""
+    if len(names) < 2:
+        return [f"{what} {name}: {says}" for name in names]
+    shown = ", ".join(names[:SAID_MAX])
+    more = f" and {len(names) - SAID_MAX} more" if len(names) > SAID_MAX else ""
+    return [f"{len(names)} × {what}: {says} ({shown}{more})"]
 
 
 def unique(names: list[str]) -> list[str]:

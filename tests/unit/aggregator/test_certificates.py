@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.chains import asset
 from aggregator.chains.asset import Region
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import Flows, Mix, Parcel, ParticipantFlow, StorageContent
@@ -187,9 +188,19 @@ def test_a_certificate_that_is_claimed_twice_is_found(region: Region) -> None:
         check(region, replace(one, bundles=(replace(first, beneficiary="next"), rest)))
 
 
-def test_a_region_without_rows_of_its_meters_gets_none(region: Region) -> None:
+def test_a_region_without_rows_of_its_meters_gets_none(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asset, "RESTATED_ROWS_MAX", len(region.grid.meters) - 1)
+    too_large = Region(region.genesis)
     with pytest.raises(CertificateError, match="keeps no row of each meter"):
-        certify(region, [replace(an_interval(fed_in={}, used={}), known=None)])
+        certify(too_large, [replace(an_interval(fed_in={}, used={}), known=None)])
+
+
+def test_an_interval_in_which_nobody_was_heard_has_none_and_stops_no_other(region: Region) -> None:
+    silent = replace(an_interval(fed_in={}, used={}), known=None)
+    heard = an_interval(fed_in={"m-wind": 10}, used={"home": ((WIND, 10),)}, number=1)
+    nothing, one = certify(region, [silent, heard])
+    assert (nothing.issuances, nothing.bundles, nothing.uncertified) == ((), (), ())
+    assert told(one) == [("g-wind", 1, 10, Use.CONSUMPTION, "home")]
 
 
 def test_a_file_says_the_same_in_both_spellings(region: Region) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,11 @@ from aggregator.grid.exchange.pandapower_file import from_pandapower, to_pandapo
 from aggregator.grid.exchange.pgm_file import from_pgm, to_pgm
 from aggregator.grid.exchange.plain import NotThatFormat, Plain
 from config.grid_model import Grid
-from config.load import GRIDS_FOLDER, check, load, load_profiles
+from config.load import GRIDS_FOLDER, SettingsError, check, load, load_profiles
 from tests.feeders import a_feeder_document
 from tests.village import PROFILE, a_grid, a_grid_document
 
+HEAT_METER = "onicon_system10"
 BY = {"region": "village", "gateway": "gw", "profile": PROFILE.id}
 FORMATS = {"power-grid-model": (from_pgm, to_pgm), "pandapower": (from_pandapower, to_pandapower)}
 each_format = pytest.mark.parametrize("format_", FORMATS)
@@ -55,8 +59,8 @@ def with_heat(**changes: Any) -> Grid:
         "meters": [
             *(meter | {"id": "m0", "node": "n0"} for _ in range(1)),
             meter | {"id": "pump-in", "node": "n1-2"},
-            meter | {"id": "pump-out", "node": "h1", "feeds_in": True},
-            meter | {"id": "warm", "node": "h2"},
+            meter | {"id": "pump-out", "node": "h1", "profile": HEAT_METER, "feeds_in": True},
+            meter | {"id": "warm", "node": "h2", "profile": HEAT_METER},
         ],
         "generators": [{"id": "g", "meter": "m0", "source": "grid", "rated_w": 10_000, "emission_g_per_kwh": 400}],
         "converters": [
@@ -91,6 +95,16 @@ def test_a_node_that_no_branch_leads_to_is_a_fault() -> None:
     ]
 
 
+def test_many_nodes_without_a_path_are_told_together() -> None:
+    grid = load(GRIDS_FOLDER / "low-voltage-feeder.yaml", Grid).model_dump(mode="json")
+    grid["branches"] = [one for one in grid["branches"] if one["id"] != "b-5"]
+    found = [one for one in faults(check(grid, Grid, "grid.yaml")) if "no path" in one]
+    assert found == [
+        "nodes n-5, n-6, n-7, n-8, n-9, n-10, n-11, n-12 and 2 more: meters there, but no path of branches from the "
+        "reference node n-0"
+    ]
+
+
 def test_a_line_between_two_rated_voltages_is_a_fault() -> None:
     nodes = a_feeder_document(feeders=1, homes=2)["nodes"]
     nodes[2] = nodes[2] | {"voltage_mv": 20_000_000}
@@ -117,7 +131,7 @@ def test_a_generator_above_its_connection_is_a_fault() -> None:
 
 def test_a_connection_above_what_its_meter_measures_is_a_fault() -> None:
     (fault,) = faults(a_grid(**a_feeder_document(feeders=1, homes=1) | {"generators": []}))[:1]
-    assert fault == "meter m0: its connection carries 250000 W, and a schneider_iem3000 measures 50000 W"
+    assert fault == "meter m0: its connection carries 250000 W, and its profile schneider_iem3000 measures 50000 W"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,56 @@ def test_a_heat_meter_that_does_not_say_which_way_it_counts_is_a_fault() -> None
     assert "heat network of h1, h2: energy is taken from it, and no meter feeds in" in found
 
 
+@pytest.mark.parametrize(
+    ("meter", "change", "says"),
+    [
+        ("warm", {"profile": PROFILE.id}, "an electricity meter at h2, a node of heat"),
+        ("warm", {"profile": "kamstrup_multical_403"}, "its profile kamstrup_multical_403 has no counter of energy"),
+        ("pump-in", {"profile": HEAT_METER}, "a heat meter at n1-2, a node of electricity: it is read"),
+        ("pump-out", {"profile": PROFILE.id}, "an electricity meter at h1, a node of heat"),
+    ],
+)
+def test_a_meter_that_cannot_count_what_flows_at_its_node_is_a_fault(
+    meter: str, change: dict[str, Any], says: str
+) -> None:
+    meters = [one.model_dump(mode="json") for one in with_heat().meters]
+    meters = [one | change if one["id"] == meter else one for one in meters]
+    (found,) = faults(with_heat(meters=meters))
+    assert found.startswith(f"meter {meter}: {says}")
+
+
 # -- Notes
+
+
+def test_a_heat_meter_that_is_only_read_is_noted() -> None:
+    heat = {"id": "warm", "participant": "home", "node": "n1-1", "gateway": "gw", "power_max_w": 10_000}
+    for profile, says in ((HEAT_METER, "a heat meter at n1-1"), ("kamstrup_multical_403", "its profile")):
+        meters = [*(one.model_dump(mode="json") for one in a_good_grid().meters), heat | {"profile": profile}]
+        grid = a_good_grid(meters=meters)
+        assert faults(grid) == []
+        assert any(one.startswith(f"meter warm: {says}") for one in notes(grid))
+
+
+def test_somebody_without_a_meter_is_noted() -> None:
+    grid = a_good_grid(participants=[*a_feeder_document(feeders=1, homes=2)["participants"], {"id": "forgotten"}])
+    assert any(one.startswith("participant forgotten: has no meter") for one in notes(grid))
+
+
+def test_a_check_meter_that_measures_less_than_its_line_carries_is_noted() -> None:
+    grid = load(GRIDS_FOLDER / "low-voltage-feeder.yaml", Grid)
+    assert not any(one.startswith("check meter") for one in notes(grid))
+    document = grid.model_dump(mode="json")
+    document["meters"] = [m | ({"power_max_w": 9_000} if m["id"] == "m-middle" else {}) for m in document["meters"]]
+    found = [one for one in notes(check(document, Grid, "grid.yaml")) if one.startswith("check meter")]
+    assert found == [
+        "check meter m-middle: measures 9000 W, and b-7 is rated 98380 W: what overloads the line is not seen"
+    ]
+
+
+def test_a_connection_to_the_outside_away_from_the_reference_node_is_noted() -> None:
+    meters = [one.model_dump(mode="json") for one in a_good_grid().meters]
+    meters = [one | ({"node": "n1-2"} if one["id"] == "m0" else {}) for one in meters]
+    assert any("is of source grid and feeds in at n1-2" in one for one in notes(a_good_grid(meters=meters)))
 
 
 def test_meters_that_share_one_balance_are_noted() -> None:
@@ -201,7 +264,7 @@ def test_what_este_does_not_know_is_told_and_left_out() -> None:
     document["data"]["transformer"] = [{"id": 99}, {"id": 100}]
     document["data"]["line"][1]["to_status"] = 0
     read = from_pgm(document)
-    assert read.remarks == ["line b1-2 is open: left out", "2 × transformer: este does not know it; left out"]
+    assert read.remarks == ["line b1-2: open, and left out", "2 × transformer: este does not know it; left out"]
     assert [line.name for line in read.lines] == ["b1-1"]
 
 
@@ -235,6 +298,47 @@ def test_names_of_other_programs_become_names_of_a_grid_file() -> None:
     assert [node.id for node in drafted.nodes] == ["Haus-1-S-d", "Haus-1-S-d-2", "unnamed"]
 
 
+def test_what_many_objects_share_is_told_once() -> None:
+    document = to_pgm(plain_of(a_good_grid()))
+    document["data"]["line"] = [row | {"c1": 1e-9} for row in document["data"]["line"]]
+    document["data"]["sym_load"][0]["p_specified"] = -3_000.0
+    assert from_pgm(document).remarks == [
+        "2 × line: a capacitance, which este does not reckon with (b1-1, b1-2)",
+        f"sym_load {document['data']['sym_load'][0]['name']}: power below 0: does it flow the other way?",
+    ]
+
+
+@each_format
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf"), {"id": 1}, [1], "x", True, None])
+def test_a_file_that_is_spoilt_somewhere_is_told_and_never_a_traceback(format_: str, spoilt: Any) -> None:
+    """Every value of the file in turn; what has a meaning nevertheless is drafted."""
+    read, write = FORMATS[format_]
+    document = write(plain_of(a_good_grid()))
+    if format_ == "pandapower":
+        for table in document["_object"].values():
+            if isinstance(table, dict):
+                table["_object"] = json.loads(table["_object"])
+    for way in ways_into(document):
+        broken = copy.deepcopy(document)
+        *first, last = way
+        held: Any = broken
+        for step in first:
+            held = held[step]
+        held[last] = spoilt
+        with suppress(NotThatFormat, SettingsError):
+            check(draft(read(broken), **BY), Grid, "draft")
+
+
+def ways_into(held: Any) -> Iterator[tuple[Any, ...]]:
+    """To every value of a document; of objects that are alike, to those of the first."""
+    if isinstance(held, list) and held and isinstance(held[0], (dict, list)):
+        held = held[:1]
+    steps: Any = held.items() if isinstance(held, dict) else enumerate(held) if isinstance(held, list) else ()
+    for step, inner in steps:
+        yield (step,)
+        yield from ((step, *further) for further in ways_into(inner))
+
+
 # -- The commands
 
 
@@ -253,7 +357,14 @@ def test_check_says_everything_and_ends_with_1_if_there_is_a_fault(grid_file: Pa
     result = run("grid", "check", grid_file)
     assert result.exit_code == 1
     assert "meter m0: its connection carries 250000 W" in result.output
-    assert "Faults: 2; notes: 2" in result.output
+    assert "Faults: 2; notes: 3" in result.output
+
+
+def test_an_example_region_is_checked_and_exported_by_its_name() -> None:
+    result = run("grid", "check", "low-voltage-feeder")
+    assert (result.exit_code, "15 nodes" in result.output) == (0, True)
+    assert run("grid", "export", "low-voltage-feeder", "--format", "power-grid-model").exit_code == 0
+    assert "command line: FILE: expected a grid file, or an example region" in str(run("grid", "check", "x").exception)
 
 
 @each_format

@@ -23,7 +23,8 @@ HEAT_METER = load_profiles()["2flow_mag11"]
 def a_village(node: str = "h0", **meter: Any) -> Village:
     """A village with one heat meter, at a heat node unless a test says otherwise."""
     document = a_grid_document()
-    document["nodes"].append({"id": "h0", "carrier": "heat"})
+    document["nodes"] += [{"id": f"{carrier[0]}0", "carrier": carrier} for carrier in ("heat", "gas")]
+    document["nodes"].append({"id": "x0", "carrier": "hydrogen"})
     place = {"id": "m-heat", "participant": "home", "node": node, "gateway": "gw", "profile": HEAT_METER.id}
     document["meters"].append(place | {"power_max_w": 50_000} | meter)
     return Village(grid=check(document, Grid, "grid.yaml"))
@@ -73,7 +74,15 @@ def test_heat_of_a_meter_that_feeds_in_is_exported() -> None:
     assert state.imported is None and state.exported is not None and state.exported.trusted.value_wh == 1010
 
 
-def test_a_heat_meter_outside_a_heat_network_is_kept_and_books_nothing() -> None:
+@pytest.mark.parametrize("node", ["g0", "x0"])
+def test_a_heat_meter_stands_for_one_of_gas_or_hydrogen(node: str) -> None:
+    """There is no profile of one yet, and the example region of several carriers lives on it."""
+    village = a_village(node=node)
+    assert take_in(village, a_heat_block(village, 1000, 1005, 1010)) is None
+    assert energy(village) == [(10, 0, 3 * 18_000, 0)]
+
+
+def test_a_heat_meter_in_the_electricity_network_is_kept_and_books_nothing() -> None:
     """Electricity must not be made of it."""
     village = a_village(node="n1")
     assert take_in(village, a_heat_block(village, 1000, 1005, 1010)) is None

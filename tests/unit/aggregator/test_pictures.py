@@ -141,9 +141,19 @@ def test_a_duration_curve_tells_how_long_a_branch_was_above_its_rating(feeder: R
 
 
 def test_a_branch_without_flows_is_drawn_empty(feeder: Region, tmp_path: Path) -> None:
-    assert "never above its rating of 0 min" in text_of(
-        draw_branch("b-7", [an_interval(feeder, branches=())]), tmp_path
-    )
+    assert "b-7: no flow is known" in text_of(draw_branch("b-7", [an_interval(feeder, branches=())]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "said", "axis"),
+    [(1, "in 5 s", "seconds"), (18, "in 1.5 min", "minutes"), (1_440, "in 2 h", "hours")],
+)
+def test_a_short_span_is_told_in_short_units(feeder: Region, tmp_path: Path, count: int, said: str, axis: str) -> None:
+    short = an_interval(feeder, branches=(BranchFlow("b-7", 80_000, 400_000),))
+    intervals = [replace(short, end_ms=short.start_ms + 5_000)] * count
+    drawn = text_of(draw_branch("b-7", intervals), tmp_path)
+    assert f"never above its rating {said}" in drawn
+    assert f"{axis} in which it was loaded at least so much" in drawn
 
 
 def test_what_enters_a_converter_leaves_it_or_is_lost(system: Region) -> None:

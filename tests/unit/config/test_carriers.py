@@ -49,7 +49,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a carrier that is none": ("nodes.2.carrier", "steam", "'electricity'"),
     "a pipe to nowhere": ("pipes.0.to_node", "h9", "pipes.*.to_node to name something"),
     "a pipe to where it came from": ("pipes.0.to_node", "h0", "pipe p1 between two nodes of one network"),
-    "a pipe between heat and power": ("pipes.0.to_node", "n0", "pipe p1 between two nodes of one network"),
+    "a pipe between heat and power": ("pipes.0.to_node", "n0", "hydrogen, got h0 (heat) and n0 (electricity)"),
     "a pipe by a branch's name": ("pipes.0.id", "b1", "branches and pipes to stand once each"),
     "a pipe that loses all": ("pipes.0.loss_ppm", 1_000_000, "less than 1000000"),
     "a pipe that delays in two ways": ("pipes.0", PIPE | {"delay_ms": 1, "content_wh": 1}, "not both"),

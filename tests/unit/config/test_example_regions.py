@@ -36,6 +36,9 @@ def test_an_example_region_is_found_by_its_name_unless_a_file_is_called_so(
     ):
         grid_file(Path("feeder"))
     assert grid_file(Path("sub/low-voltage-feeder")) == Path("sub/low-voltage-feeder")
+    Path("low-voltage-feeder").mkdir()
+    assert grid_file(Path("low-voltage-feeder")) == GRIDS_FOLDER / "low-voltage-feeder.yaml", "a folder is no file"
+    Path("low-voltage-feeder").rmdir()
     Path("low-voltage-feeder").write_text("", encoding="utf-8")
     assert grid_file(Path("low-voltage-feeder")) == Path("low-voltage-feeder")
 

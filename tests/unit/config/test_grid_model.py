@@ -121,6 +121,13 @@ def test_a_grid_that_cannot_be_right_is_refused_and_told_why(path: str, value: A
     assert any(expected in mistake for mistake in mistakes.values()), mistakes
 
 
+def test_whoever_names_what_is_not_there_is_told_with_the_nearest_name() -> None:
+    (said,) = mistakes_in(changed(a_grid_document(), "meters.1.node", "n11"), Grid).values()
+    meter = a_grid_document()["meters"][1]["id"]
+    assert "meters.*.node to name something in this file (did you mean 'n1'?)" in said
+    assert f"got n11 of {meter}, which is not in it" in said
+
+
 def added(key: str, **changes: Any) -> Document:
     """The grid with one more of something, like the first but for `changes`."""
     document = a_grid_document()
