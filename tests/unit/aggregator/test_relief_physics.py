@@ -1,4 +1,4 @@
-"""What a called line would have carried, and who relieved it: nobody is helped by silence, by a lie, or by a second home.
+"""What a called line would have carried, and who relieved it: silence, a lie or a second home help nobody.
 
 A feeder of three nodes: the network outside at e0, a house called near at e1, one called far at e2, behind branch b2.
 """
