@@ -114,6 +114,7 @@ def test_the_state_is_the_same_after_a_restart(village: Village) -> None:
         pytest.param("balances", lambda rows: rows[:1], id="no heat network"),
         pytest.param("balances", lambda rows: (replace(rows[0], rest_wh=5), *rows[1:]), id="a balance that leaks"),
         pytest.param("balances", lambda rows: (*rows, rows[0]), id="a network twice"),
+        pytest.param("sent", lambda rows: (*rows, PipeParcel("nowhere", True, Parcel(()))), id="a pipe of nowhere"),
     ],
 )
 def test_a_result_says_of_energy_what_the_meters_say(
