@@ -30,6 +30,7 @@ from protocol.units import PPM, Interval
 FIELDS: Final = ("imported_wh", "exported_wh", "readings", "import_sum_w", "export_sum_w", "corrections")
 FLOOR_SHARE: Final = 0.05
 """Of a connection's power: a class promises no share of less (IEC 62053-21, table 4)."""
+FUELS: Final = (Carrier.GAS, Carrier.HYDROGEN)
 _fields = attrgetter(*FIELDS)
 
 
@@ -74,6 +75,7 @@ class MeterPlan:
         self.step_wh: Floats = np.array([step_wh(asset) for asset in assets])
         """(m) last digit of its energy registers."""
         self.power_max_w: Floats = _ints(meter.power_max_w for meter in meters).astype(np.float64)
+        self.unknown_mg = self._unknown_mg(networks)
         outputs = {output.meter for converter in region.grid.converters for output in converter.outputs}
         self.feeds_in: Bools = np.array(
             [asset.meter.feeds_in or asset.generator is not None or asset.meter.id in outputs for asset in assets],
@@ -92,6 +94,16 @@ class MeterPlan:
         """(m) whether it stands at the connection to the network outside: the power flow finds what flows there."""
         if self.is_slack.any():
             self.reference_emission_mg = int(self.emission_mg[np.flatnonzero(self.is_slack)[0]])
+
+    def _unknown_mg(self, networks: Networks) -> Ints:
+        """(n) carbon of a watt-hour of unknown origin: of gas and hydrogen, as much as of the dirtiest known one.
+
+        It is burned all the same, and whoever burns it must not be the cleaner for not telling where it is from.
+        """
+        dirtiest_mg = np.zeros(len(CARRIERS), dtype=np.int64)
+        np.maximum.at(dirtiest_mg, self.carrier, self.emission_mg)
+        dirtiest_mg[[number for number, carrier in enumerate(CARRIERS) if carrier not in FUELS]] = 0
+        return dirtiest_mg[networks.node_carrier]
 
     @cached_property
     def is_check(self) -> Bools:
