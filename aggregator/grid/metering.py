@@ -44,8 +44,8 @@ class Metered:
     """(m)"""
     exported_wh: Ints
     import_w: Floats
-    """(m) mean power taken, from the readings as far as the registers bear it out, which may be off by a step and by what
-    lies between two readings. Without readings, and where the regulator has corrected the meter, from the energy."""
+    """(m) mean power taken, from the readings as far as the registers bear it out, which may be off by a step, and by
+    what lies between two readings. Without readings, and where the regulator has corrected the meter, from energy."""
     export_w: Floats
     is_read: Bools
     """(m) whether it sent anything at all."""
