@@ -95,6 +95,17 @@ def test_a_check_meter_may_be_the_one_that_is_wrong() -> None:
     assert estimate.findings[0].amounts[1] == pytest.approx(true_w, abs=150)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_check_meter_far_off_does_not_bring_honest_homes_into_disrepute(seed: int) -> None:
+    """It shows a third of what fifty homes take: so far off that whole steps towards the best state lead to and fro."""
+    feeders = Feeders(grid=a_grid(**a_feeder_document(feeders=4, homes=50)), seed=seed)
+    power_w = {home: watts / 5 for home, watts in feeders.some_power().items()}
+    true_w, _ = feeders.shown(power_w)["c1"]
+    estimate = estimated(feeders, power_w, {"c1": 0.3 * true_w})
+    assert estimate.flagged == {"c1"}
+    assert [finding.amounts[1] for finding in estimate.findings] == [pytest.approx(true_w, rel=0.01)]
+
+
 def test_the_meter_at_the_connection_may_be_the_one_that_is_wrong() -> None:
     feeders = checked_feeders()
     power = feeders.some_power()
