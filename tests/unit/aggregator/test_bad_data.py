@@ -156,6 +156,21 @@ def test_behind_one_check_meter_nobody_is_named_but_everybody_who_might_be() -> 
     assert estimate.squares > estimate.limit
 
 
+@pytest.mark.parametrize("watts", [3_000.0, -2_500.0])
+def test_a_lie_that_nobody_can_be_named_for_hides_no_other_feeders_liar(watts: float) -> None:
+    """One of two meters at one node lies, and it costs nothing; somebody elsewhere counts on that."""
+    feeders = checked_feeders()
+    document = [meter.model_dump(mode="json") for meter in feeders.grid.meters]
+    second = {**next(meter for meter in document if meter["id"] == "m2-5"), "id": "m2-5b"}
+    feeders = Feeders(grid=a_grid(**a_feeder_document(meters=[*document, second])))
+    power_w = dict.fromkeys(feeders.some_power(), -1_500.0)
+    estimate = estimated(feeders, power_w, {"m1-3": 3_000.0, "m2-5": watts})
+    assert estimate.flagged == {"m1-3"}
+    assert {FindingKind.INCONSISTENT, FindingKind.AMBIGUOUS_READING} < {kind for kind, _ in kinds(estimate)}
+    node = feeders.network.node_number["n1-3"]
+    assert estimate.injection_w[node] == pytest.approx(-1_500, abs=30), "what the others say instead"
+
+
 def test_where_nobody_is_named_meters_are_taken_at_their_word() -> None:
     feeders = Feeders()
     power = feeders.some_power() | {"m1-3": -4_000.0}
