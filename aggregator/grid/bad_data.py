@@ -8,8 +8,9 @@
 3. *Confirm*: the state is estimated again without it. J must then be below its limit; if not, the next is looked for.
 
 Where nobody can be named in one part of the network, each other part is judged by itself, without the connection's
-meter, and at most one meter is named in it. Where no few rows explain it, perhaps one meter stands at another node than the grid file says. Where that does not
-either, nobody is named. Decisions compare numbers rounded to thousandths, so that nodes agree (ADR 0034).
+meter, and at most one meter is named in it. Where no few rows explain it, perhaps one meter stands at another node than
+the grid file says. Where that does not either, nobody is named. Decisions compare numbers rounded to thousandths, so
+that nodes agree (ADR 0034).
 """
 
 from __future__ import annotations
