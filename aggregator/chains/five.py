@@ -32,11 +32,14 @@ class Five:
     def bid(self, record: Record) -> Bid:
         """What a record offers for its place in the next block, as the last one has left things."""
         head = self.ledger.head
-        return NO_BID if head is None else self.payment.bid(record, head.time_ms)
+        if head is None:
+            return NO_BID
+        chain = self.operation if record.type in self.operation.decoders else self.payment
+        return chain.bid(record, head.time_ms)
 
     def standings(self) -> Standings:
         """How everybody stands after the last block."""
-        return Standings(self.asset, self.analysis, self.payment)
+        return Standings(self.asset, self.analysis, self.payment, self.operation.contracts.book)
 
 
 def wire(region: str, recompute: Recompute) -> Five:
@@ -44,7 +47,7 @@ def wire(region: str, recompute: Recompute) -> Five:
     journal = Journal()
     asset = AssetChain(journal)
     data = DataChain(journal, lambda: asset.region)
-    operation = OperationChain(journal, lambda: asset.region)
+    operation = OperationChain(journal, lambda: asset.region, asset.author_of, lambda: payment)
     analysis = AnalysisChain(
         journal,
         lambda: asset.region,
@@ -55,6 +58,6 @@ def wire(region: str, recompute: Recompute) -> Five:
         to_adjust=lambda: payment.to_adjust,
     )
     payment = PaymentChain(journal, lambda: asset.region, analysis)
-    statements = Statements(journal, asset, analysis, payment)
+    statements = Statements(journal, asset, analysis, payment, operation.contracts.book)
     ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of, statements)
     return Five(ledger, asset, data, analysis, operation, payment, statements)
