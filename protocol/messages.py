@@ -49,6 +49,12 @@ class MessageType(StrEnum):
     CHECKPOINT = "checkpoint"
     SUMMARY = "summary"
     NODE_REQUEST = "node-request"
+    OFFER = "offer"
+    AGREEMENT = "agreement"
+    TERMINATION = "termination"
+    DISPUTE = "dispute"
+    ARBITRATION = "arbitration"
+    FREEZE = "freeze"
 
 
 class RightKind(IntEnum):

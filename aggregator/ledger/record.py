@@ -50,6 +50,8 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.CORRECTION,
             MessageType.EVENT,
             MessageType.CANCELLATION,
+            MessageType.ARBITRATION,
+            MessageType.FREEZE,
         }
     ),
     Role.AGGREGATOR: frozenset(
@@ -64,7 +66,17 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.CANCELLATION,
         }
     ),
-    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),
+    Role.GATEWAY: frozenset(
+        {
+            MessageType.BATCH,
+            MessageType.PURCHASE,
+            MessageType.TRANSFER,
+            MessageType.ROTATION,
+            MessageType.AGREEMENT,
+            MessageType.TERMINATION,
+            MessageType.DISPUTE,
+        }
+    ),
 }
 
 
