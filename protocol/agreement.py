@@ -1,6 +1,6 @@
 """What a party's gateway signs for the chain about a contract: that it is agreed, ended early, or disputed.
 
-An offer is terms in an envelope of the proposer's gateway (`seal_offer`); it is no record, and travels however it likes.
+An offer is terms in an envelope of the proposer's gateway (`seal_offer`); it is no record, and travels as it likes.
 An agreement is the acceptor's record around that envelope: so both signatures lie in one record, over one spelling of
 the terms. Format: docs/spec/este.cddl.
 """
