@@ -6,6 +6,7 @@ no float. Names are unique within their kind; every reference must lead somewher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Final, Self
@@ -73,6 +74,15 @@ class Branch(Model):
     reactance_uohm: Natural
     rating_ma: Positive
     """Current that it carries for good; above it is congested."""
+
+    @property
+    def impedance_uohm(self) -> int:
+        """Of its resistance and reactance together, rounded down; at least 1."""
+        return math.isqrt(self.resistance_uohm**2 + self.reactance_uohm**2)
+
+    def rating_w(self, voltage_mv: int) -> int:
+        """Power that it carries for good without reactive power, at a line-to-line voltage, rounded down."""
+        return math.isqrt(3 * (self.rating_ma * voltage_mv) ** 2) // 1_000_000
 
 
 class Generator(Model):

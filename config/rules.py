@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from config.model import Exact, Listed, Model, Natural, Positive, mistake
 from config.time_zone import zone_of
+from protocol.contract import PRICE_MAX
 from protocol.messages import RightKind
 from protocol.units import PPM
 
@@ -102,6 +103,19 @@ class AccountRule(Model):
     """Share of a device's rated power that is left to a participant with a balance below 0."""
 
 
+class ContractRule(Model):
+    """How contracts are judged and settled."""
+
+    imbalance_per_mwh: Annotated[int, Field(ge=0, le=PRICE_MAX)]
+    """Minor money units: what is fed in or taken beyond contracts is settled with the region at this price."""
+    dispute_ms: Natural
+    """How long, behind a contract's end, either party may dispute what was measured, before it is settled."""
+    lines_ppm: Annotated[int, Field(gt=0, le=PPM)] = PPM
+    """Share of a line's rating that contracts may promise; the rest is for losses, reactive power, and all others."""
+    tolerance_ppm: Annotated[int, Field(ge=0, lt=PPM)] = 0
+    """Share of what was due that may be missing without breach."""
+
+
 class RightPrice(Model):
     """What one right costs for one settlement period."""
 
@@ -165,3 +179,5 @@ class Rules(Model):
     rights: Annotated[tuple[RightPrice, ...], Listed] = ()
     congestion: CongestionRule | None = None
     """None: relieving a branch is not paid."""
+    contracts: ContractRule | None = None
+    """None: no contracts are made here."""

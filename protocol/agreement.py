@@ -15,7 +15,7 @@ from protocol.contract import TERMS_BYTES_MAX, Terms
 from protocol.crypto import SigningKey
 from protocol.envelope import Envelope, seal
 from protocol.errors import EncodingError
-from protocol.fields import digest, text
+from protocol.fields import digest, name, text
 from protocol.link import Link
 from protocol.messages import MessageType
 
@@ -87,12 +87,14 @@ class Termination:
     link: Link
     contract: bytes
     """Digest of its terms."""
+    participant: str
+    """The party."""
     reason: str
     """For people."""
 
     def encode(self) -> bytes:
         """Spell the record."""
-        return encode(self.link.to_fields() | {5: self.contract, 6: self.reason})
+        return encode(self.link.to_fields() | {5: self.contract, 6: self.participant, 7: self.reason})
 
     @classmethod
     def decode(cls, payload: bytes) -> Termination:
@@ -111,12 +113,14 @@ class Dispute:
     link: Link
     contract: bytes
     """Digest of its terms."""
+    participant: str
+    """The party."""
     reason: str
     """For people."""
 
     def encode(self) -> bytes:
         """Spell the record."""
-        return encode(self.link.to_fields() | {5: self.contract, 6: self.reason})
+        return encode(self.link.to_fields() | {5: self.contract, 6: self.participant, 7: self.reason})
 
     @classmethod
     def decode(cls, payload: bytes) -> Dispute:
@@ -128,6 +132,7 @@ class Dispute:
         return cls(*_about_a_contract(payload, "dispute"))
 
 
-def _about_a_contract(payload: bytes, what: str) -> tuple[Link, bytes, str]:
-    fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), (1, 2, 3, 4, 5, 6), what)
-    return Link.from_fields(fields), digest(fields[5], "contract"), text(fields[6], "reason", REASON_MAX)
+def _about_a_contract(payload: bytes, what: str) -> tuple[Link, bytes, str, str]:
+    fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), what)
+    contract, participant = digest(fields[5], "contract"), name(fields[6], "participant")
+    return Link.from_fields(fields), contract, participant, text(fields[7], "reason", REASON_MAX)

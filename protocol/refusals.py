@@ -108,6 +108,55 @@ class RefusalCode(IntEnum):
     """The only validator: without it no block would ever be decided again."""
     NO_CONTRADICTION = 92
     """The two envelopes can both be true, or are not what one admitted key signed for this region."""
+    # -- What an agreement says. Whoever agrees is told.
+    NO_CONTRACTS = 110
+    """The region's rules say nothing of contracts."""
+    OFFER_NOT_SIGNED = 111
+    """The offer's signature is not that of a gateway of this region."""
+    UNKNOWN_PARTY = 112
+    SELF_TRADE = 113
+    NOT_A_PARTY = 114
+    """The offer and the agreement are not signed by two sides: one by a gateway of the seller, one of the buyer."""
+    AGREED_ALREADY = 115
+    OFFER_EXPIRED = 116
+    WINDOW_NOT_AHEAD = 117
+    """Delivery would have begun."""
+    WINDOW_NOT_WHOLE = 118
+    """The delivery window is not of whole intervals."""
+    FEE_NOT_COVERED = 119
+    """The buyer's account does not hold the fee."""
+    TOO_MANY_CONTRACTS = 120
+    # -- The verdict on a contract that is agreed: it is rejected, and both parties see why.
+    PARTY_FROZEN = 121
+    """By the regulator."""
+    PARTY_RESTRICTED = 122
+    """It owes tokens."""
+    SELLER_CANNOT = 123
+    """The seller has no such source, or none so strong."""
+    BUYER_CANNOT = 124
+    NOT_CLEAN = 125
+    """The seller's clean sources are too weak for what is promised of them, or there are none."""
+    NO_CONNECTION = 126
+    """No line or pipe leads from the seller to the buyer: supply and demand could not balance."""
+    SOLD_ALREADY = 127
+    """The seller has promised the same energy to others."""
+    BOUGHT_ALREADY = 128
+    """The buyer is to take as much from others already."""
+    LINE_FULL = 129
+    """A line or pipe would carry more than contracts may promise of it."""
+    # -- What is said about a contract later.
+    NO_SUCH_CONTRACT = 130
+    """It was never agreed, or is settled and forgotten."""
+    NO_SUCH_STEP = 131
+    """The table of states has no such step from where the contract stands."""
+    NOT_THEIR_CONTRACT = 132
+    """Whoever takes the step is no party to it, or the gateway does not speak for them."""
+    NOTHING_LEFT = 133
+    """No interval of the contract is left to be ended."""
+    MORE_THAN_WAS_DUE = 134
+    """An arbitration that finds more delivered than was due."""
+    FROZEN_OR_NOT_ALREADY = 135
+    """The participant is frozen already, or is not."""
 
     @property
     def is_final(self) -> bool:

@@ -227,7 +227,7 @@ class AnalysisChain:
         self._stores.close(region.grid, due, result.flows)
         called = {name for _, event in self._operation.on(due) for name in event.participants or region.responding}
         self._baselines.close(region, due, known.energies, called | not_measured(region, result.flows, known.energies))
-        self._operation.close_interval(due.end_ms)
+        leaves += self._operation.close_interval(due, (known.energies, done.sums))
         leaves += done.leaves
         if region.can_restate:
             leaves += inherited_leaf(due.start_ms, known)
@@ -261,6 +261,8 @@ class AnalysisChain:
         done = deeds_of(region, due, restatement.flows, known)
         leaves = self._data.restate_interval(start, known.energies, block.height)
         leaves += inherited_leaf(start, known) + done.leaves
+        former = (restatement.former_energies, restatement.former_deeds)
+        leaves += self._operation.contracts.restate_interval(due, (known.energies, done.sums), former)
         leaves += self._change_period(start, differences(restatement.former_deeds, done.sums))
         self.stated.put(start, replace(self.stated[start], deeds=deeds_digest(done.sums)))
         self._totals.put(0, AnalysisTotals(self.totals.restatements + 1))
@@ -320,6 +322,7 @@ class AnalysisChain:
         horizon_ms = self._data.horizon_ms
         self.rows.draw_up(due, rows, horizon_ms)
         self._data.late.forget_before(horizon_ms)
+        self._operation.contracts.forget_before(horizon_ms)
         for start in [start for start in self.stated if start < horizon_ms]:
             self.stated.remove(start)
         cursor = self.cursor

@@ -32,7 +32,10 @@ class Five:
     def bid(self, record: Record) -> Bid:
         """What a record offers for its place in the next block, as the last one has left things."""
         head = self.ledger.head
-        return NO_BID if head is None else self.payment.bid(record, head.time_ms)
+        if head is None:
+            return NO_BID
+        chain = self.operation if record.type in self.operation.decoders else self.payment
+        return chain.bid(record, head.time_ms)
 
     def standings(self) -> Standings:
         """How everybody stands after the last block."""
@@ -44,7 +47,7 @@ def wire(region: str, recompute: Recompute) -> Five:
     journal = Journal()
     asset = AssetChain(journal)
     data = DataChain(journal, lambda: asset.region)
-    operation = OperationChain(journal, lambda: asset.region)
+    operation = OperationChain(journal, lambda: asset.region, asset.author_of, lambda: payment)
     analysis = AnalysisChain(
         journal,
         lambda: asset.region,

@@ -1,7 +1,9 @@
-"""The operation chain: demand-response events; later quotes, contracts and their state, verdicts, dispatch.
+"""The operation chain: demand-response events, and contracts.
 
-Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun). State: the events
-whose intervals analysis has not all closed, and counts. Feeds: analysis, payment.
+Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun), *agreement* (two
+participants have signed the same terms), *termination* and *dispute* (of a contract, by a party), *arbitration* and
+*freeze* (by the regulator). State: the events whose intervals analysis has not all closed, contracts
+(`aggregator.chains.contracts`), and counts. Feeds: analysis, payment.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
+from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contracts import Contracts, Purse, Stated
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
+from aggregator.economy.bids import NO_BID, Bid
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import Decoders, Record
+from aggregator.ledger.record import AuthorOf, Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
+from protocol.agreement import Agreement, Dispute, Termination
 from protocol.canonical import Value
 from protocol.checkpoint import ChainName
 from protocol.messages import MessageType
@@ -60,16 +66,31 @@ class OperationChain:
     decoders: ClassVar[Decoders] = {
         MessageType.EVENT: ResponseEvent.decode,
         MessageType.CANCELLATION: Cancellation.decode,
+        MessageType.AGREEMENT: Agreement.decode,
+        MessageType.TERMINATION: Termination.decode,
+        MessageType.DISPUTE: Dispute.decode,
+        MessageType.ARBITRATION: Arbitration.decode,
+        MessageType.FREEZE: Freeze.decode,
     }
 
-    def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
-        """Nobody is called."""
+    def __init__(
+        self, journal: Journal, region: Callable[[], Region], author_of: AuthorOf, purse: Callable[[], Purse]
+    ) -> None:
+        """Nobody is called, and nobody has agreed on anything.
+
+        `author_of` tells whose key signed an offer. `purse` looks downstream, at what payment has closed before.
+        """
         self._region = region
+        self.contracts = Contracts(journal, region, author_of, purse)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)
         self._totals: Table[int, OperationTotals] = Table(TOTALS_TABLE, journal, spell=spell, read=read)
-        self.tables: Mapping[int, Table[Any, Any]] = {EVENTS_TABLE: self.events, TOTALS_TABLE: self._totals}
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            EVENTS_TABLE: self.events,
+            TOTALS_TABLE: self._totals,
+            **self.contracts.tables,
+        }
 
     @property
     def totals(self) -> OperationTotals:
@@ -80,32 +101,53 @@ class OperationChain:
         """The events that are on in an interval, in the order of their numbers."""
         return [(number, event) for number, event in self.events.items() if _meet(event, interval)]
 
-    def close_interval(self, end_ms: int) -> None:
-        """Forget the events that are over, now that analysis has closed every interval until `end_ms`."""
-        for number in [number for number, event in self.events.items() if event.end_ms <= end_ms]:
+    def close_interval(self, interval: Interval, stated: Stated) -> list[bytes]:
+        """Forget the events that are over, and measure contracts, now that analysis has closed an interval.
+
+        Returns:
+            The leaves that state it.
+        """
+        for number in [number for number, event in self.events.items() if event.end_ms <= interval.end_ms]:
             self.events.remove(number)
+        return self.contracts.close_interval(interval, stated)
+
+    def bid(self, record: Record, time_ms: int) -> Bid:
+        """What a record offers for its place, if it would take effect at `time_ms` with everything as it stands."""
+        return self.contracts.bid(record, time_ms) if record.type is MessageType.AGREEMENT else NO_BID
 
     def begin_block(self, block: BlockTime) -> None:
-        """Time alone changes nothing here."""
+        """Let deliveries begin whose time has come."""
+        self.contracts.begin(block.time_ms)
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Call an event, or take one back.
+        """Call an event or take one back, or take a step with a contract.
 
         Raises:
-            Refused: see the codes 40 to 45.
+            Refused: see the codes 40 to 45, and 110 to 139.
         """
         match record.message:
             case ResponseEvent() as called:
                 self._call(called, block)
             case Cancellation() as cancellation:
                 self._cancel(cancellation, block)
+            case Agreement():
+                return self.contracts.agree(record, block.time_ms)
+            case Termination():
+                return self.contracts.terminate(record, block.time_ms)
+            case Dispute():
+                return self.contracts.dispute(record, block.time_ms)
+            case Arbitration() as arbitration:
+                return self.contracts.arbitrate(arbitration, block.time_ms)
+            case Freeze() as freeze:
+                return self.contracts.freeze(freeze, block.time_ms)
         return ()
 
     def vet(self, record: Record) -> None:
         """The rule says it all; there is no physics here."""
 
     def broken_invariants(self) -> Iterable[str]:
-        """Every event is one that was called."""
+        """Every event is one that was called; and those of contracts."""
+        yield from self.contracts.broken_invariants()
         for number, event in self.events.items():
             if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
                 yield f"event {number} was never called, or has no window"

@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Final
 from aggregator.chains.adjusting import DueAdjustment, SettledPeriods, movement_leaf
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
+from aggregator.chains.money import Money
 from aggregator.chains.orders import ORDERS, Deal, deal_of
 from aggregator.chains.relief import DueRelief, Relief
 from aggregator.chains.restatement import PeriodAdjustment
 from aggregator.chains.results import PeriodSettlement
-from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
+from aggregator.economy.accounts import Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.rights import HeldRight, RightKey, priority_order
@@ -125,6 +126,7 @@ class PaymentChain:
         self.ranks: Table[str, Rank] = Table(RANKS_TABLE, journal, spell=spell_rank, read=read_rank)
         self._settled = SettledPeriods(journal, region, analysis)
         self.relief = Relief(journal)
+        self.money = Money(journal)
         self.tables: Mapping[int, Table[Any, Any]] = {
             ACCOUNTS_TABLE: self.accounts,
             TOTALS_TABLE: self._totals,
@@ -132,6 +134,7 @@ class PaymentChain:
             RANKS_TABLE: self.ranks,
             **self._settled.tables,
             **self.relief.tables,
+            **self.money.tables,
         }
 
     @property
@@ -146,6 +149,19 @@ class PaymentChain:
     def holds(self, key: RightKey) -> bool:
         """Whether a right is somebody's already."""
         return key in self.rights
+
+    def take_fee(self, participant: str, fee: int, time_ms: int) -> list[bytes]:
+        """Let a participant pay a fee that the account holds, for a record on another chain; the leaves say so."""
+        movements = pay({MovementKind.FEE: fee}, self.balance(participant), participant)
+        for movement in movements:
+            self._post(movement)
+        self._totals.put(0, replace(self.totals, fees=self.totals.fees + fee))
+        start_ms = self._region().period_of(time_ms).span.start_ms
+        return [movement_leaf(movement, start_ms) for movement in movements]
+
+    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
+        """Post what a contract brings to every account, in minor money units; the leaves say so."""
+        return self.money.book(about, amounts)
 
     def rights_by_holder(self) -> Mapping[str, Sequence[Right]]:
         """Everybody's rights that are not over, each kind in the order of time; who holds none is left out."""
@@ -216,6 +232,7 @@ class PaymentChain:
         held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
         if totals.minted - totals.burned != held:
             yield f"{totals.minted} minted and {totals.burned} burned, but accounts hold {held}"
+        yield from self.money.broken_invariants()
         if totals.reserve < 0:
             yield f"the reserve holds {totals.reserve}"
         if len(self.accounts):

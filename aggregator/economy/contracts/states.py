@@ -1,0 +1,137 @@
+"""The one table of a contract's states: which step leads from where to where, and who may make it.
+
+Everything else about the order of things is drawn from here: the rules of the operation chain ask it, the diagrams in
+the documentation are made from it, and tests walk it at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+
+class State(IntEnum):
+    """Where a contract stands. Numbers are part of the state's format and are never reused."""
+
+    OFFERED = 1
+    """Signed by one party. Nothing of it stands on a chain yet."""
+    AGREED = 2
+    """Signed by both."""
+    VERIFIED = 3
+    """It can be, beside everything that was confirmed before."""
+    REJECTED = 4
+    """It cannot be, for a reason that names the rule."""
+    CONFIRMED = 5
+    """It counts, and waits for its window."""
+    DELIVERING = 6
+    """Its window has begun: the seller is to feed in, the buyer to take."""
+    FULFILLED = 7
+    """All of it was delivered and taken."""
+    BREACHED = 8
+    """Less was delivered or taken."""
+    TERMINATED = 9
+    """A party ended it early."""
+    DISPUTED = 10
+    """A party does not accept what was measured."""
+    ARBITRATED = 11
+    """The regulator has said what counts."""
+    SETTLED = 12
+    """Who owes whom how much is in the books."""
+
+
+class Step(IntEnum):
+    """What happens to a contract."""
+
+    AGREE = 1
+    VERIFY = 2
+    REJECT = 3
+    CONFIRM = 4
+    BEGIN = 5
+    FULFIL = 6
+    BREACH = 7
+    TERMINATE = 8
+    DISPUTE = 9
+    ARBITRATE = 10
+    SETTLE = 11
+
+
+class Maker(IntEnum):
+    """Who makes a step."""
+
+    OTHER_PARTY = 1
+    """The party that did not make the offer."""
+    PARTY = 2
+    """Either party."""
+    VERDICT = 3
+    """The rules of feasibility, which every node asks for itself."""
+    BLOCK = 4
+    """The block that holds the agreement."""
+    CLOCK = 5
+    """The time of the blocks, and how far intervals have been closed."""
+    METERS = 6
+    """What meters say of the window's intervals, once they are closed, or stated once more."""
+    REGULATOR = 7
+
+    @property
+    def said(self) -> str:
+        """As a sentence names them."""
+        return "the " + self.name.lower().replace("_", " ") if self is not Maker.PARTY else "either party"
+
+
+MAKER: Final[Mapping[Step, Maker]] = {
+    Step.AGREE: Maker.OTHER_PARTY,
+    Step.VERIFY: Maker.VERDICT,
+    Step.REJECT: Maker.VERDICT,
+    Step.CONFIRM: Maker.BLOCK,
+    Step.BEGIN: Maker.CLOCK,
+    Step.FULFIL: Maker.METERS,
+    Step.BREACH: Maker.METERS,
+    Step.TERMINATE: Maker.PARTY,
+    Step.DISPUTE: Maker.PARTY,
+    Step.ARBITRATE: Maker.REGULATOR,
+    Step.SETTLE: Maker.CLOCK,
+}
+"""Who may make each step."""
+
+NEXT_STATE: Final[Mapping[tuple[State, Step], State]] = {
+    (State.OFFERED, Step.AGREE): State.AGREED,
+    (State.AGREED, Step.VERIFY): State.VERIFIED,
+    (State.AGREED, Step.REJECT): State.REJECTED,
+    (State.VERIFIED, Step.CONFIRM): State.CONFIRMED,
+    (State.CONFIRMED, Step.BEGIN): State.DELIVERING,
+    (State.CONFIRMED, Step.TERMINATE): State.TERMINATED,
+    (State.DELIVERING, Step.TERMINATE): State.TERMINATED,
+    (State.DELIVERING, Step.FULFIL): State.FULFILLED,
+    (State.DELIVERING, Step.BREACH): State.BREACHED,
+    (State.FULFILLED, Step.BREACH): State.BREACHED,
+    (State.BREACHED, Step.FULFIL): State.FULFILLED,
+    (State.FULFILLED, Step.DISPUTE): State.DISPUTED,
+    (State.BREACHED, Step.DISPUTE): State.DISPUTED,
+    (State.TERMINATED, Step.DISPUTE): State.DISPUTED,
+    (State.DISPUTED, Step.ARBITRATE): State.ARBITRATED,
+    (State.FULFILLED, Step.SETTLE): State.SETTLED,
+    (State.BREACHED, Step.SETTLE): State.SETTLED,
+    (State.TERMINATED, Step.SETTLE): State.SETTLED,
+    (State.ARBITRATED, Step.SETTLE): State.SETTLED,
+}
+"""Where each step leads. What is not here cannot happen."""
+
+RESPONSIBLE: Final[Mapping[State, str]] = {
+    State.REJECTED: "nobody: neither party owes the other anything, and the fee for the place in the block is paid",
+    State.BREACHED: "whoever fell short of the other: the seller who fed in less, or the buyer who took less",
+    State.TERMINATED: "the party that ended it",
+    State.ARBITRATED: "whom the regulator names",
+}
+"""Who answers for each way in which a contract can fail."""
+
+FINAL: Final = frozenset(state for state in State if not any(begin is state for begin, _ in NEXT_STATE))
+"""States that nothing leads out of."""
+
+BINDING: Final = frozenset((State.CONFIRMED, State.DELIVERING))
+"""States in which the parties are bound to deliver and to take what is still to come."""
+
+
+def steps_from(state: State) -> tuple[Step, ...]:
+    """The steps that can be made in a state, in their order."""
+    return tuple(step for begin, step in NEXT_STATE if begin is state)
