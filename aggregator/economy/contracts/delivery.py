@@ -39,7 +39,7 @@ class Amounts:
     @property
     def columns(self) -> tuple[int, ...]:
         """All of them, in their order."""
-        return _columns(self)  # type: ignore[no-any-return]
+        return _columns(self)
 
     @property
     def missing_wh(self) -> int:
