@@ -129,6 +129,11 @@ class Market(Village):
         order = Freeze(self.link("regulator"), participant, is_frozen, "an inquiry")
         return self.put(order, MessageType.FREEZE, "regulator").refusal
 
+    def ledger_check(self, type_: MessageType, author: str = "gw-home") -> None:
+        """Bring a freeze to the door, signed by somebody, as a record of some type."""
+        order = Freeze(self.link(author), "wind", True, "envy")
+        self.five.ledger.check(self.sign(order, type_, author))
+
     def live_even(self, intervals: int, **power_w: int) -> None:
         """Let intervals pass in which the turbine feeds in what the home takes; `wind=…` and so on change that."""
         changed = {f"m-{name}": watts for name, watts in power_w.items()}
