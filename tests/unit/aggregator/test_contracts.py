@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aggregator.chains import contract_book
+from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.five import wire
 from aggregator.economy.accounts import MovementKind
 from aggregator.economy.contracts.bill import Party
@@ -471,3 +472,91 @@ def test_what_is_settled_is_forgotten_when_it_can_change_no_more() -> None:
     assert digest not in market.five.operation.contracts.book.rows
     assert market.five.operation.contracts.totals.settled == 1
     assert market.owed() == {"wind": PRICE, "home": -PRICE}
+
+
+# -- What comes late
+
+
+@pytest.fixture
+def silent() -> tuple[Market, bytes, list[bytes]]:
+    """A contract that was settled while nothing was heard, and the batches that come too late."""
+    market = Market(grid=a_market_grid(time={"restate_after_ms": 0, "period_ms": 120_000}))
+    market.live_even(2)
+    digest = market.made()
+    market.live_even(2)
+    batches = []
+    for _ in range(2):
+        batch = market.a_batch({"m-wind": -EVEN_W, "m-home": EVEN_W, "m-gas": 0, "m-grid": 0})
+        market.now_ms += INTERVAL_MS
+        market.close([])
+        data = market.sign(batch, MessageType.BATCH)
+        market.record(data)
+        batches.append(data)
+    market.now_ms += 8 * INTERVAL_MS
+    market.close([])
+    market.close_due()
+    assert market.state(digest) is State.SETTLED
+    return market, digest, batches
+
+
+def test_what_comes_late_is_settled_after_all(silent: tuple[Market, bytes, list[bytes]]) -> None:
+    market, digest, batches = silent
+    before = market.contract(digest)
+    assert before.amounts.delivered_wh < 15  # what flowed until the last reading that was heard
+    market.close([market.five.ledger.check(data) for data in batches])
+    market.live_even(4)
+    after = market.contract(digest)
+    assert after.state is State.SETTLED
+    delivered = after.amounts.delivered_wh  # but what the meters counted last lies somewhere in the silence behind it
+    assert after.amounts == Amounts(PRICE, delivered)
+    assert delivered > 85
+    assert market.owed() == {"wind": delivered, "home": -delivered}
+    bills = [
+        decode(leaf.body, size_max=1 << 10)[2:]
+        for block in market.blocks
+        for leaf in block.leaves
+        if decode(leaf.body, size_max=1 << 20)[:2] == ["bill", digest]
+    ]
+    assert len(bills) > 1
+    assert [sum(column) for column in zip(*bills, strict=True)] == [delivered, 0, 0, 0, 0]
+
+
+def test_the_regulator_s_word_outlasts_what_comes_late(silent: tuple[Market, bytes, list[bytes]]) -> None:
+    market, _, batches = silent
+    market.close([market.five.ledger.check(data) for data in batches])
+    market.live_even(4)
+    digest = market.made(nonce=bytes([2] * 16))
+    market.live_even(2)
+    market.live_even(2, wind=-EVEN_W // 2)
+    market.live_even(2)
+    assert market.dispute(digest) is None
+    assert market.arbitrate(digest, 80, Party.NOBODY) is None
+    start_ms = market.contract(digest).terms.start_ms
+    market.live_even(3)
+    correction = Correction(market.link("regulator"), "m-wind", (Delta(start_ms, 0, 5),), "seals were broken")
+    assert market.put(correction, MessageType.CORRECTION, "regulator").refusal is None
+    before = market.contract(digest)
+    market.live_even(2)
+    after = market.contract(digest)
+    assert after.amounts.delivered_wh == before.amounts.delivered_wh + 5
+    assert (after.booked.price, after.booked.penalty) == (80, 0)
+    assert after.booked.extra == before.booked.extra - 5 * IMBALANCE
+
+
+def test_a_breach_that_was_none_is_fulfilled_before_it_is_settled() -> None:
+    market = Market(grid=a_market_grid(time={"restate_after_ms": 0}, dispute_ms=20 * INTERVAL_MS))
+    market.live_even(2)
+    digest = market.made()
+    start_ms = market.contract(digest).terms.start_ms
+    market.live_even(2)
+    market.live_even(2, wind=-EVEN_W // 2)
+    market.live_even(2)
+    assert market.state(digest) is State.BREACHED
+    for start in (start_ms, start_ms + INTERVAL_MS):
+        correction = Correction(market.link("regulator"), "m-wind", (Delta(start, 0, EVEN_WH),), "a wrong ratio")
+        assert market.put(correction, MessageType.CORRECTION, "regulator").refusal is None
+    market.live_even(4)
+    contract = market.contract(digest)
+    assert [state for state, _ in contract.history[-2:]] == [State.BREACHED, State.FULFILLED]
+    assert contract.amounts.delivered_wh == PRICE
+    assert contract.amounts.surplus_wh > 0
