@@ -162,6 +162,7 @@ PACKED: dict[str, type[Model]] = {
     "token-rule": rules.TokenRule,
     "account-rule": rules.AccountRule,
     "congestion-rule": rules.CongestionRule,
+    "contract-rule": rules.ContractRule,
     "right-price": rules.RightPrice,
     "grid-pipe": carriers.Pipe,
     "grid-converter": carriers.Converter,
