@@ -18,6 +18,7 @@ from aggregator.drafting.cli import app as grid
 from aggregator.founding.cli import init, invite, join
 from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
+from aggregator.regulator.contracts.cli import contracts
 from aggregator.regulator.events.cli import events
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
@@ -37,7 +38,7 @@ app.add_typer(regulator, name="regulator")
 app.add_typer(grid, name="grid")
 app.add_typer(plot, name="plot")
 VERBS: Final = (
-    *(init, invite, join, validators, events),
+    *(init, invite, join, validators, events, contracts),
     *(explain, certificates, prove, verify, audit, cosign, export, publish),
 )
 for verb in VERBS:

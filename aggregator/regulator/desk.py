@@ -94,8 +94,9 @@ class Regulator:
         """
         self._settings = settings
         self._ledger = LedgerFile(settings.data)
-        self.asset = self._ledger.five.asset
-        """As of the last block."""
+        self.five = self._ledger.five
+        """As of the last block, as all that is read here."""
+        self.asset = self.five.asset
         self.region: str = self._ledger.five.ledger.region
         if self.region != settings.region:
             raise OperatorError(settings.data, "", f"the ledger of {settings.region}", f"that of {self.region}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.builders import a_key, a_link
 from tests.contract_village import EVEN_W, Market, settled
 from tests.unit.protocol.test_contract import some_terms
 
-RECORDS = {
+RECORDS: dict[str, Any] = {
     "agreement": Agreement.to(a_link(), seal_offer(some_terms(), a_key())),
     "termination": Termination(a_link(), bytes(32), "wind", ""),
     "dispute": Dispute(a_link(), bytes(32), "wind", ""),

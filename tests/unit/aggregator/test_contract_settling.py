@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ PRICES = Prices(imbalance_per_mwh=3 * PER_WH, tolerance_ppm=0)
 
 
 def a_due(contract: bytes = FIRST, wh: int = 100, **changes: Any) -> Due:
-    return Due(**{"contract": contract, "seller": "wind", "buyer": "home", "due_wh": wh} | changes)
+    return replace(Due(contract, "wind", "home", wh), **changes)
 
 
 def shared(*dues: Due, fed_in: int = 100, taken: int = 100, **metered: Any) -> list[Amounts]:
@@ -54,14 +55,13 @@ def test_whoever_was_confirmed_first_is_served_first() -> None:
 def test_a_contract_for_clean_energy_needs_clean_energy_at_both_ends() -> None:
     clean = a_due(clean_only=True)
     for fed_in, taken, delivered in ((100, 100, 100), (60, 100, 60), (100, 60, 60), (0, 100, 0)):
-        metered = {"clean_fed_in_wh": {"wind": fed_in}, "clean_taken_wh": {"home": taken}}
-        (amounts,) = shared(clean, **metered)
+        (amounts,) = shared(clean, clean_fed_in_wh={"wind": fed_in}, clean_taken_wh={"home": taken})
         assert (amounts.delivered_wh, amounts.seller_short_wh) == (delivered, 100 - delivered)
         assert (amounts.surplus_wh, amounts.extra_wh) == (100 - delivered, 100 - delivered)
 
 
 def test_clean_energy_is_delivered_once() -> None:
-    metered = {"clean_fed_in_wh": {"wind": 100}, "clean_taken_wh": {"home": 150}}
+    metered: dict[str, Any] = {"clean_fed_in_wh": {"wind": 100}, "clean_taken_wh": {"home": 150}}
     first, second = shared(a_due(clean_only=True), a_due(SECOND, clean_only=True), fed_in=200, taken=200, **metered)
     assert (first.delivered_wh, second.delivered_wh) == (100, 0)
 
