@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from protocol.canonical import Value, decode, encode, fields_of
+from protocol.contract_news import NEWS_MAX, ContractNews
 from protocol.errors import EncodingError
 from protocol.fee import fields_and_fee, spell_fee
 from protocol.fields import digest, integer, items, name, optional, row, text, uint
@@ -188,6 +189,8 @@ class Standing:
     limits: tuple[Limit, ...]
     """Empty unless restricted."""
     rights: tuple[Right, ...]
+    contracts: tuple[ContractNews, ...] = ()
+    """Those that something can still happen to, and what became of the last ones."""
 
     @property
     def is_restricted(self) -> bool:
@@ -288,6 +291,7 @@ def _read_received(value: Value) -> Received:
 
 
 def _standing_fields(standing: Standing) -> dict[int, Value]:
+    contracts = {8: [news.spell() for news in standing.contracts]} if standing.contracts else {}
     return {
         1: standing.participant,
         2: standing.balance,
@@ -296,11 +300,15 @@ def _standing_fields(standing: Standing) -> dict[int, Value]:
         5: standing.rank,
         6: [[limit.device, limit.power_max_w] for limit in standing.limits],
         7: [[right.kind.value, right.start_ms, right.end_ms] for right in standing.rights],
+        **contracts,
     }
 
 
 def _read_standing(value: Value) -> Standing:
-    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing")
+    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing", optional=(8,))
+    contracts = items(fields[8], "contracts", NEWS_MAX) if 8 in fields else [None]
+    if not contracts:
+        raise EncodingError("standing: where there are no contracts, they are left out")
     return Standing(
         participant=name(fields[1], "participant"),
         balance=integer(fields[2], "balance"),
@@ -309,6 +317,7 @@ def _read_standing(value: Value) -> Standing:
         rank=uint(fields[5], "rank"),
         limits=tuple(map(_read_limit, items(fields[6], "limits", 64))),
         rights=tuple(map(_read_right, items(fields[7], "rights", 64))),
+        contracts=tuple(map(ContractNews.read, contracts)) if 8 in fields else (),
     )
 
 

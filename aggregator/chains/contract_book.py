@@ -71,6 +71,14 @@ class ContractBook:
         """Those that bind their parties, first agreed first."""
         return sorted(self._bound.values(), key=_by_place)
 
+    def of_parties(self) -> Mapping[str, list[Contract]]:
+        """Everybody's contracts: what something can still happen to first, and the latest first among equals."""
+        found: dict[str, list[Contract]] = {}
+        for contract in sorted(self.in_order(), key=lambda one: (one.state in FINAL, -one.since_ms, -one.place)):
+            for party in (contract.terms.seller, contract.terms.buyer):
+                found.setdefault(party, []).append(contract)
+        return found
+
     def broken_invariants(self, region: Region, rule: ContractRule) -> Iterator[str]:
         """Everything that binds its parties fits together; nobody delivers more than was due; every step is one."""
         for contract in self.in_order():

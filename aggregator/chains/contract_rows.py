@@ -10,6 +10,7 @@ from aggregator.economy.contracts.feasibility import Objection, Promise, power_w
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from protocol.canonical import Value, encode
 from protocol.contract import Terms
+from protocol.contract_news import ContractNews
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
 
@@ -110,6 +111,20 @@ class Contract:
             detail = f"{step.name.lower()}: contract {self.digest.hex()[:16]}… is {self.state.name.lower()}"
             raise Refused(RefusalCode.NO_SUCH_STEP, detail)
         return replace(self, state=following, history=(*self.history, (following, at_ms)))
+
+    def news_for(self, participant: str) -> ContractNews:
+        """What one of its parties is told."""
+        power, reason = self.promise.power_w, self.objection
+        return ContractNews(
+            contract=self.digest,
+            state=self.state,
+            since_ms=self.since_ms,
+            power_w=power if participant == self.terms.seller else -power,
+            start_ms=self.terms.start_ms,
+            end_ms=self.ended_ms,
+            rule=reason.rule if reason else None,
+            why=reason.said if reason else "",
+        )
 
     def leaf(self) -> bytes:
         """The leaf that states where it stands now."""

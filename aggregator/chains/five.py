@@ -39,7 +39,7 @@ class Five:
 
     def standings(self) -> Standings:
         """How everybody stands after the last block."""
-        return Standings(self.asset, self.analysis, self.payment)
+        return Standings(self.asset, self.analysis, self.payment, self.operation.contracts.book)
 
 
 def wire(region: str, recompute: Recompute) -> Five:
@@ -58,6 +58,6 @@ def wire(region: str, recompute: Recompute) -> Five:
         to_adjust=lambda: payment.to_adjust,
     )
     payment = PaymentChain(journal, lambda: asset.region, analysis)
-    statements = Statements(journal, asset, analysis, payment)
+    statements = Statements(journal, asset, analysis, payment, operation.contracts.book)
     ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of, statements)
     return Five(ledger, asset, data, analysis, operation, payment, statements)

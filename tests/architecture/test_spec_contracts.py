@@ -15,6 +15,7 @@ from aggregator.economy.contracts.states import State
 from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.canonical import Value, decode
 from protocol.contract import CARRIERS, TERMS_BYTES_MAX, Terms
+from protocol.contract_news import NEWS_MAX, NEWS_PER_STATEMENT_MAX, ContractNews
 from tests.architecture.test_spec import GRAMMAR, keys, labels, rule, texts
 from tests.builders import a_key, a_link
 from tests.contract_village import EVEN_W, Market, settled
@@ -69,12 +70,17 @@ def test_the_columns_of_leaves_are_those_of_the_code() -> None:
     assert labels("bill-leaf")[1:] == [field.name for field in fields(Bill)]
 
 
-def test_the_grammar_has_the_states_that_stand_on_a_chain() -> None:
-    told = GRAMMAR.partition("contract-leaf = [")[2].partition("since_ms")[0]
-    numbered = re.findall(r"(\d+): (\w+)", told)
-    assert {int(number): name for number, name in numbered} == {
-        state.value: state.name.lower() for state in State if state is not State.OFFERED
-    }
+def test_the_grammar_has_the_states() -> None:
+    told = GRAMMAR.partition("contract-state = 1..12")[2].partition("limit = ")[0]
+    found = {int(number): name for number, name in re.findall(r"(\d+): (\w+)", told)}
+    assert found == {state.value: state.name.lower() for state in State}
+
+
+def test_news_of_a_contract_have_the_fields_of_the_grammar() -> None:
+    assert labels("contract-news") == [field.name for field in fields(ContractNews)]
+    bounds = re.search(r"\? 8 => \[1\*(\d+) contract-news\]", rule("standing"))
+    assert bounds is not None and int(bounds[1]) == NEWS_MAX
+    assert f"{NEWS_PER_STATEMENT_MAX} divided by" in GRAMMAR
 
 
 def test_who_answers_is_numbered_as_in_the_grammar() -> None:

@@ -10,34 +10,10 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
+from protocol.contract_news import ContractState
 
-class State(IntEnum):
-    """Where a contract stands. Numbers are part of the state's format and are never reused."""
-
-    OFFERED = 1
-    """Signed by one party. Nothing of it stands on a chain yet."""
-    AGREED = 2
-    """Signed by both."""
-    VERIFIED = 3
-    """It can be, beside everything that was confirmed before."""
-    REJECTED = 4
-    """It cannot be, for a reason that names the rule."""
-    CONFIRMED = 5
-    """It counts, and waits for its window."""
-    DELIVERING = 6
-    """Its window has begun: the seller is to feed in, the buyer to take."""
-    FULFILLED = 7
-    """All of it was delivered and taken."""
-    BREACHED = 8
-    """Less was delivered or taken."""
-    TERMINATED = 9
-    """A party ended it early."""
-    DISPUTED = 10
-    """A party does not accept what was measured."""
-    ARBITRATED = 11
-    """The regulator has said what counts."""
-    SETTLED = 12
-    """Who owes whom how much is in the books."""
+State = ContractState
+"""The states; they stand in `protocol`, since parties are told them."""
 
 
 class Step(IntEnum):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import IntEnum
 from typing import Final
 
 from aggregator.chains.contract_orders import Arbitration, Freeze
 from aggregator.chains.contract_rows import Contract
 from aggregator.chains.five import Five
 from aggregator.economy.contracts.bill import Party
-from aggregator.economy.contracts.states import MAKER, State, steps_from
+from aggregator.economy.contracts.states import MAKER, steps_from
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
 from protocol.crypto import SigningKey
 from protocol.errors import EsteError
@@ -128,7 +129,9 @@ def freeze(regulator: Regulator, participant: str, reason: str, *, is_frozen: bo
 
 def _view(contract: Contract) -> ContractView:
     terms, ruling, reason = contract.terms, contract.ruling, contract.objection
-    said = {"delivered_wh": ruling.delivered_wh, "responsible": _name(ruling.responsible)} if ruling else None
+    said: Mapping[str, int | str] | None = None
+    if ruling is not None:
+        said = {"delivered_wh": ruling.delivered_wh, "responsible": _name(ruling.responsible)}
     return ContractView(
         contract=contract.digest.hex(),
         state=_name(contract.state),
@@ -155,5 +158,5 @@ def _view(contract: Contract) -> ContractView:
     )
 
 
-def _name(of: State | Party) -> str:
+def _name(of: IntEnum) -> str:
     return of.name.lower()

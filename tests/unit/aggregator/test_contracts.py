@@ -16,11 +16,13 @@ from aggregator.economy.contracts.states import State
 from aggregator.grid.interval import IntervalPhysics
 from protocol.agreement import Agreement, seal_offer
 from protocol.canonical import decode
+from protocol.contract_news import NEWS_MAX, ContractNews
 from protocol.errors import EncodingError
-from protocol.messages import MessageType
+from protocol.messages import MessageType, Statement
 from protocol.refusals import RefusalCode, Refused
 from tests.builders import a_key
 from tests.contract_village import DISPUTE_MS, EVEN_W, EVEN_WH, IMBALANCE, Market, a_market_grid, settled
+from tests.unit.protocol.mutation import with_field
 from tests.village import INTERVAL_MS, REGION, Village
 
 PRICE = 2 * EVEN_WH
@@ -560,3 +562,46 @@ def test_a_breach_that_was_none_is_fulfilled_before_it_is_settled() -> None:
     assert [state for state, _ in contract.history[-2:]] == [State.BREACHED, State.FULFILLED]
     assert contract.amounts.delivered_wh == PRICE
     assert contract.amounts.surplus_wh > 0
+
+
+# -- What the parties are told
+
+
+def told(market: Market, gateway: str, participant: str) -> tuple[ContractNews, ...]:
+    """What the last block's statement to a gateway says of somebody's contracts."""
+    (made,) = [one for one in market.five.statements.made if one.gateway == gateway]
+    standings = Statement.decode(made.payload).standings
+    return next(one.contracts for one in standings if one.participant == participant)
+
+
+def test_both_parties_are_told_what_became_of_a_contract_and_what_they_are_to_do(market: Market) -> None:
+    digest = market.made()
+    terms = market.contract(digest).terms
+    window = (market.now_ms, EVEN_W, terms.start_ms, terms.end_ms)
+    assert told(market, "gw-wind", "wind") == (ContractNews(digest, State.CONFIRMED, *window),)
+    assert told(market, "gw-home", "home")[0].power_w == -EVEN_W
+    market.live_even(2)
+    assert told(market, "gw-wind", "wind")[0].state is State.DELIVERING
+
+
+def test_both_parties_are_told_why_a_contract_cannot_be(market: Market) -> None:
+    reason = rejected(market, seller="gas", quantity_wh=200)
+    for gateway, participant in (("gw", "gas"), ("gw-home", "home")):
+        (news,) = told(market, gateway, participant)
+        assert (news.state, news.rule) == (State.REJECTED, reason[0])
+        assert news.why == f"gas, in the interval from {news.start_ms} by {reason[2]} W"
+
+
+def test_what_something_can_still_happen_to_is_told_first_and_not_without_end(market: Market) -> None:
+    for number in range(NEWS_MAX + 3):
+        market.agree(market.terms(nonce=bytes([number] * 16)))
+    news = told(market, "gw-wind", "wind")
+    assert [one.state for one in news] == [State.CONFIRMED] + [State.REJECTED] * (NEWS_MAX - 1)
+
+
+def test_a_standing_without_contracts_says_nothing_of_them(market: Market) -> None:
+    market.live_even(1)
+    (made,) = [one for one in market.five.statements.made if one.gateway == "gw-wind"]
+    assert all(8 not in standing for standing in decode(made.payload, size_max=1 << 16)[7])
+    with pytest.raises(EncodingError, match="left out"):
+        Statement.decode(with_field(made.payload, (7, 0, 8), []))
