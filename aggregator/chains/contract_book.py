@@ -46,7 +46,7 @@ class ContractBook:
 
     def in_order(self) -> list[Contract]:
         """All of them, first agreed first."""
-        return sorted((contract for _, contract in self.rows.items()), key=_by_place)
+        return sorted((self.rows[digest] for digest in self.rows), key=_by_place)
 
     def awake(self) -> list[Contract]:
         """Those that something can still happen to, first agreed first."""

@@ -11,6 +11,7 @@ from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from protocol.canonical import Value, encode
 from protocol.contract import Terms
 from protocol.contract_news import ContractNews
+from protocol.crypto import digest_of
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
 
@@ -27,6 +28,8 @@ class Ruling:
 class Contract:
     """A contract that was agreed, and what became of it."""
 
+    digest: bytes
+    """Of its terms: its number."""
     terms: Terms
     place: int
     """In the order of agreements: 1, 2, 3, … Whoever comes first is served first."""
@@ -43,11 +46,6 @@ class Contract:
     """Why it was rejected."""
     booked: Bill = NO_BILL
     """What is in the books."""
-
-    @property
-    def digest(self) -> bytes:
-        """The contract's number."""
-        return self.terms.digest
 
     @property
     def since_ms(self) -> int:
@@ -165,6 +163,7 @@ def read_contract(value: Value) -> Contract:
     terms, place, history, ended_ms, ended_by, amounts, ruling, reason, bill = value
     states = tuple((State(state), at_ms) for state, at_ms in history)
     return Contract(
+        digest=digest_of(terms),
         terms=Terms.decode(terms),
         place=place,
         state=states[-1][0],

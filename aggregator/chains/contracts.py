@@ -15,22 +15,20 @@ from typing import Any, Final, Protocol
 from aggregator.chains.asset import Region
 from aggregator.chains.carbon import PeriodSums
 from aggregator.chains.contract_book import ContractBook
+from aggregator.chains.contract_closing import Closing
 from aggregator.chains.contract_metering import metered_in
 from aggregator.chains.contract_orders import Arbitration, Freeze
 from aggregator.chains.contract_parties import check_agreement, party_of, rule_of
-from aggregator.chains.contract_rows import Contract, Ruling, delivered_leaf
+from aggregator.chains.contract_rows import Contract, Ruling
 from aggregator.chains.interval_energy import Energies
-from aggregator.chains.money import CLEARING
 from aggregator.economy.bids import NO_BID, Bid
-from aggregator.economy.contracts.bill import NO_BILL, Prices
-from aggregator.economy.contracts.delivery import NOTHING, Amounts, share_out
+from aggregator.economy.contracts.delivery import NOTHING, share_out
 from aggregator.economy.contracts.feasibility import Objection, Plan
-from aggregator.economy.contracts.states import NEXT_STATE, State, Step
+from aggregator.economy.contracts.states import State, Step
 from aggregator.ledger.record import AuthorOf, Record
 from aggregator.ledger.table import Journal, Table, flat
 from config.carriers import Carrier
 from protocol.agreement import Agreement, Dispute, Termination
-from protocol.canonical import encode
 from protocol.contract import Terms
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
@@ -48,8 +46,8 @@ class Purse(Protocol):
     def take_fee(self, participant: str, fee: int, time_ms: int) -> Iterable[bytes]:
         """Let a participant pay a fee that the account holds; the leaves say so."""
 
-    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
-        """Post what a contract brings to every account, in minor money units; the leaves say so."""
+    def book_money(self, amounts: Mapping[str, int]) -> Iterable[bytes]:
+        """Post what contracts bring to every account, in minor money units; the leaves say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class Contracts:
         terms = self._check(record, time_ms)
         leaves = list(self._purse().take_fee(terms.buyer, terms.fee, time_ms)) if terms.fee else []
         place = self._count(agreed=1).agreed
-        contract = Contract(terms, place, State.AGREED, ((State.AGREED, time_ms),), terms.end_ms)
+        contract = Contract(terms.digest, terms, place, State.AGREED, ((State.AGREED, time_ms),), terms.end_ms)
         leaves.append(contract.leaf())
         reason = self._standing(terms) or self._plan().objection(contract.promise)
         if reason is not None:
@@ -202,14 +200,21 @@ class Contracts:
 
     def close_interval(self, interval: Interval, stated: Stated) -> list[bytes]:
         """Measure what contracts delivered in an interval that analysis closes, and settle those whose time is over."""
-        leaves = self._measure(interval, stated, None)
+        if not len(self.book.rows):
+            return []
+        closing = Closing(rule_of(self._region()), interval)
+        self._measure(closing, stated, None)
         for contract in self.book.awake():
-            leaves += self._conclude(contract, interval.end_ms)
-        return leaves
+            closing.conclude(contract)
+        return self._take_over(closing)
 
     def restate_interval(self, interval: Interval, stated: Stated, former: Stated) -> list[bytes]:
         """Measure an interval once more, of which more became known; what is settled is made up for."""
-        return self._measure(interval, stated, former)
+        if not len(self.book.rows):
+            return []
+        closing = Closing(rule_of(self._region()), interval)
+        self._measure(closing, stated, former)
+        return self._take_over(closing)
 
     def forget_before(self, horizon_ms: int) -> None:
         """Forget what is settled or rejected and can change no more."""
@@ -256,9 +261,9 @@ class Contracts:
             raise Refused(RefusalCode.NO_SUCH_CONTRACT, f"no contract {digest.hex()[:16]}…")
         return contract
 
-    def _measure(self, interval: Interval, stated: Stated, former: Stated | None) -> list[bytes]:
+    def _measure(self, closing: Closing, stated: Stated, former: Stated | None) -> None:
         """Let contracts have what is stated of an interval, less what was stated of it before."""
-        leaves: list[bytes] = []
+        interval = closing.interval
         on = [contract for contract in self.book.in_order() if contract.is_on(interval)]
         for carrier in Carrier:
             there = [contract for contract in on if contract.terms.carrier == carrier]
@@ -270,58 +275,14 @@ class Contracts:
             for contract in there:
                 amounts = now[contract.digest].minus(before.get(contract.digest, NOTHING))
                 if amounts != NOTHING:
-                    leaves.append(delivered_leaf(contract.digest, interval.start_ms, amounts))
-                    leaves += self._credit(contract, amounts, interval.end_ms)
-        return leaves
+                    closing.credit(contract, amounts)
 
-    def _credit(self, contract: Contract, amounts: Amounts, at_ms: int) -> list[bytes]:
-        """Let a contract have more, or less; where that was judged or booked before, it is so anew."""
-        contract = replace(contract, amounts=contract.amounts.plus(amounts))
-        self._put(contract)
-        if contract.state is State.SETTLED:
-            return self._book(contract)
-        if contract.state in (State.FULFILLED, State.BREACHED):
-            step = self._outcome(contract)
-            if NEXT_STATE.get((contract.state, step)) is not None:
-                return self._note(contract.after(step, at_ms))
-        return []
-
-    def _conclude(self, contract: Contract, closed_until_ms: int) -> list[bytes]:
-        """Do what is due because intervals have been closed so far."""
-        leaves: list[bytes] = []
-        if contract.ended_ms > closed_until_ms:
-            return leaves
-        if contract.state is State.DELIVERING:
-            step = self._outcome(contract)
-            self._count(breached=step is Step.BREACH)
-            contract = contract.after(step, closed_until_ms)
-            leaves += self._note(contract)
-        rule = rule_of(self._region())
-        is_over = contract.state is State.ARBITRATED or contract.ended_ms + rule.dispute_ms <= closed_until_ms
-        if is_over and (contract.state, Step.SETTLE) in NEXT_STATE:
-            self._count(settled=1)
-            contract = contract.after(Step.SETTLE, closed_until_ms)
-            leaves += self._note(contract)
-            leaves += self._book(contract)
-        return leaves
-
-    def _outcome(self, contract: Contract) -> Step:
-        return Step.FULFIL if self._prices().is_fulfilled(contract.settled_amounts) else Step.BREACH
-
-    def _prices(self) -> Prices:
-        rule = rule_of(self._region())
-        return Prices(rule.imbalance_per_mwh, rule.tolerance_ppm)
-
-    def _book(self, contract: Contract) -> list[bytes]:
-        """See that what a contract comes to is in the books, whatever was in them before."""
-        bill = contract.bill(self._prices())
-        change = bill.minus(contract.booked)
-        if change == NO_BILL:
-            return []
-        self._put(replace(contract, booked=bill))
-        lines = [change.price, change.penalty, change.termination, change.surplus, change.extra]
-        amounts = {contract.terms.seller: change.seller, contract.terms.buyer: change.buyer, CLEARING: change.clearing}
-        return [encode(["bill", contract.digest, *lines]), *self._purse().book_money(contract.digest, amounts)]
+    def _take_over(self, closing: Closing) -> list[bytes]:
+        for contract in closing.changed.values():
+            self._put(contract)
+        if closing.breached or closing.settled:
+            self._count(breached=closing.breached, settled=closing.settled)
+        return [*closing.leaves, *self._purse().book_money(closing.owed)]
 
     def _note(self, contract: Contract) -> list[bytes]:
         self._put(contract)

@@ -159,9 +159,9 @@ class PaymentChain:
         start_ms = self._region().period_of(time_ms).span.start_ms
         return [movement_leaf(movement, start_ms) for movement in movements]
 
-    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
-        """Post what a contract brings to every account, in minor money units; the leaves say so."""
-        return self.money.book(about, amounts)
+    def book_money(self, amounts: Mapping[str, int]) -> list[bytes]:
+        """Post what contracts bring to every account, in minor money units; the leaves say so."""
+        return self.money.book(amounts)
 
     def rights_by_holder(self) -> Mapping[str, Sequence[Right]]:
         """Everybody's rights that are not over, each kind in the order of time; who holds none is left out."""
