@@ -10,6 +10,7 @@ import sys
 from benchmarks import (
     agent,
     backlog,
+    contracts,
     dead_meters,
     engine,
     grid,
@@ -28,6 +29,7 @@ MEASURES = {
     "engine": engine.measure,
     "validators": validators.measure,
     "settlement": settlement.measure,
+    "contracts": contracts.measure,
     "grid": grid.measure,
     "light": light.measure,
     "agent": agent.measure,
