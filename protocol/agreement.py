@@ -54,6 +54,11 @@ class Agreement:
     terms: Terms
     """What the offer says."""
 
+    @property
+    def fee(self) -> int:
+        """Tokens that the buyer pays for the record's place in a block."""
+        return self.terms.fee
+
     @classmethod
     def to(cls, link: Link, offer: bytes) -> Agreement:
         """Agree to an offer as it was received.

@@ -120,7 +120,7 @@ class RefusalCode(IntEnum):
     AGREED_ALREADY = 115
     OFFER_EXPIRED = 116
     WINDOW_NOT_AHEAD = 117
-    """Delivery would have begun."""
+    """Delivery would have begun, or begins more than a year ahead."""
     WINDOW_NOT_WHOLE = 118
     """The delivery window is not of whole intervals."""
     FEE_NOT_COVERED = 119

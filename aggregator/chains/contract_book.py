@@ -6,7 +6,7 @@ that they always say what could be read from the table at length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
@@ -41,8 +41,8 @@ class ContractBook:
         self._plan: tuple[Region, Plan] | None = None
         self._uncounted: list[tuple[Promise, bool]] = []
         """Promises that were taken (true) or released since the plan was drawn up."""
-        self._found_feasible: Set[bytes] = frozenset()
-        """Whose promises were last found to fit together, from the beginning."""
+        self._unchecked: dict[bytes, Contract] = {}
+        """That have changed since invariants were asked last."""
 
     def in_order(self) -> list[Contract]:
         """All of them, first agreed first."""
@@ -79,22 +79,27 @@ class ContractBook:
                 found.setdefault(party, []).append(contract)
         return found
 
+    def to_begin(self, time_ms: int) -> list[Contract]:
+        """Those whose window has begun, and which do not deliver yet."""
+        bound = self._bound.values()
+        return [one for one in bound if one.state is State.CONFIRMED and one.terms.start_ms <= time_ms]
+
     def broken_invariants(self, region: Region, rule: ContractRule) -> Iterator[str]:
-        """Everything that binds its parties fits together; nobody delivers more than was due; every step is one."""
-        for contract in self.in_order():
+        """Everything that binds its parties fits together; nobody delivers more than was due; every step is one.
+
+        Only what has changed since the last time is looked at: of what fits, every part does.
+        """
+        plan = self.plan(region, rule)
+        for contract in self._unchecked.values():
             name, amounts = contract.digest.hex()[:16], contract.amounts
             if not 0 <= amounts.delivered_wh <= amounts.due_wh <= contract.terms.quantity_wh:
                 yield f"contract {name}… delivered {amounts.delivered_wh} Wh of {amounts.due_wh} Wh"
             for before, after in pairwise([State.OFFERED, *(state for state, _ in contract.history)]):
                 if not any(NEXT_STATE.get((before, step)) is after for step in Step):
                     yield f"contract {name}… went from {before.name} to {after.name}"
-        if self._bound.keys() != self._found_feasible:
-            plan = Plan(self.plan(region, rule).limits)
-            for contract in self.bound():
-                if (reason := plan.objection(contract.promise)) is not None:
-                    yield f"contract {contract.digest.hex()[:16]}… is confirmed, and cannot be: {reason.said}"
-                plan.take(contract.promise)
-            self._found_feasible = frozenset(self._bound)
+            if contract.state in BINDING and (reason := plan.overload(contract.promise)) is not None:
+                yield f"contract {name}… is confirmed, and cannot be: {reason.said}"
+        self._unchecked.clear()
 
     def _drawn_up(self, limits: Limits) -> Plan:
         plan = Plan(limits)
@@ -103,6 +108,10 @@ class ContractBook:
         return plan
 
     def _watch(self, digest: bytes, before: Contract | None, after: Contract | None) -> None:
+        if after is None:
+            self._unchecked.pop(digest, None)
+        else:
+            self._unchecked[digest] = after
         if after is None or after.state in FINAL:
             self._awake.pop(digest, None)
         else:

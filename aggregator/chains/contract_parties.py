@@ -6,6 +6,8 @@ What is not is refused, and leaves nothing behind but the refusal. What cannot b
 
 from __future__ import annotations
 
+from typing import Final
+
 from aggregator.chains.asset import Region
 from aggregator.economy.contracts.bill import Party
 from aggregator.ledger.record import Author, AuthorOf, Role
@@ -14,6 +16,9 @@ from protocol.agreement import Agreement
 from protocol.contract import Terms
 from protocol.errors import SignatureError
 from protocol.refusals import RefusalCode, Refused
+
+AHEAD_MAX_MS: Final = 366 * 86_400_000
+"""Nobody agrees on what lies further ahead than a year."""
 
 
 def rule_of(region: Region) -> ContractRule:
@@ -51,6 +56,8 @@ def check_agreement(agreement: Agreement, author: Author, region: Region, author
         raise Refused(RefusalCode.OFFER_EXPIRED, f"the offer was good until {terms.expires_ms}, it is {time_ms}")
     if terms.start_ms < time_ms:
         raise Refused(RefusalCode.WINDOW_NOT_AHEAD, f"delivery begins at {terms.start_ms}, it is {time_ms} already")
+    if terms.start_ms > time_ms + AHEAD_MAX_MS:
+        raise Refused(RefusalCode.WINDOW_NOT_AHEAD, f"delivery begins at {terms.start_ms}, more than a year from now")
     interval_ms = region.rules.time.interval_ms
     if terms.start_ms % interval_ms or terms.end_ms % interval_ms:
         detail = f"from {terms.start_ms} until {terms.end_ms}: whole intervals of {interval_ms} ms are asked for"

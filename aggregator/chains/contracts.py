@@ -104,9 +104,8 @@ class Contracts:
 
     def begin(self, time_ms: int) -> None:
         """Let deliveries begin whose time has come."""
-        for contract in self.book.bound():
-            if contract.state is State.CONFIRMED and contract.terms.start_ms <= time_ms:
-                self._put(contract.after(Step.BEGIN, time_ms))
+        for contract in self.book.to_begin(time_ms):
+            self._put(contract.after(Step.BEGIN, time_ms))
 
     def agree(self, record: Record, time_ms: int) -> Iterable[bytes]:
         """Take an agreement in: its buyer pays the fee, and it is confirmed, or rejected.

@@ -23,13 +23,14 @@ from aggregator.service.audit import AuditError, audit, audit_file
 from aggregator.service.query import LedgerFile
 from aggregator.service.sqlite_port import FILE_NAME
 from aggregator.service.store import Store
+from config.grid_model import Grid
 from config.settings.aggregator import AggregatorSettings
 from protocol.agreement import Dispute
 from protocol.contract import Terms
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Refusal
 from protocol.topics import Kind
-from tests.contract_village import EVEN, EVEN_W, Market
+from tests.contract_village import EVEN, EVEN_W, Market, a_market_grid
 from tests.integration.lived import exported
 from tests.integration.test_ledger_file import Running, kinds
 from tests.village import INTERVAL_MS, REGION
@@ -40,9 +41,9 @@ class Trading(Running):
 
     village: Market
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, grid: Grid | None = None) -> None:
         folder.mkdir()
-        super().__init__(folder, Market())
+        super().__init__(folder, Market(grid=grid or a_market_grid()))
         self.village.five = self.node.five
 
     def agree(self, terms: Terms) -> None:
@@ -208,3 +209,23 @@ def test_a_node_that_is_stopped_in_the_middle_goes_on(trading: Trading, breached
     assert trading.state(breached) is State.BREACHED
     trading.live_even(3)
     assert trading.state(breached) is State.SETTLED
+
+
+def test_a_higher_fee_gets_what_is_scarce_although_it_came_later(tmp_path: Path) -> None:
+    trading = Trading(tmp_path / "data", a_market_grid(time={"period_ms": 30_000}))
+    trading.live(50)
+    village = trading.village
+    transfer = village.a_transfer("wind", "home", amount=20)
+    trading.send(village.sign(transfer, MessageType.TRANSFER))
+    cheap, dear = village.terms(fee=1), village.terms(fee=9, nonce=bytes([1] * 16))
+    agreements = [
+        village.sign(village.agreement(cheap), MessageType.AGREEMENT, "gw-home"),
+        village.sign(village.agreement(dear, offers="gw-home", agrees="gw-wind"), MessageType.AGREEMENT, "gw-wind"),
+    ]
+    for data in agreements:
+        trading.node.submit(trading.node.check(data), village.now_ms)
+    trading.node.close_block(village.now_ms)
+    assert (trading.state(dear.digest), trading.state(cheap.digest)) == (State.CONFIRMED, State.REJECTED)
+    assert trading.node.five.payment.totals.fees == 10
+    assert audited(trading)
+    trading.node.close()

@@ -10,10 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aggregator.chains.contract_limits import limits_of
 from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.five import wire
 from aggregator.chains.genesis import open_genesis
 from aggregator.economy.contracts.bill import Party
+from aggregator.economy.contracts.feasibility import Plan
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from aggregator.grid.interval import IntervalPhysics
 from protocol.messages import MessageType
@@ -178,6 +180,12 @@ class Contracts(RuleBasedStateMachine):
         book = self.market.five.operation.contracts.book
         assert five.operation.contracts.book.awake() == book.awake()
         assert {c.digest for c in book.in_order()} == set(self.numbers)
+        rule = self.market.grid.rules.contracts
+        assert rule is not None
+        plan = Plan(limits_of(self.market.five.asset.region, rule))
+        for contract in reversed(book.bound()):
+            assert plan.objection(contract.promise) is None
+            plan.take(contract.promise)
 
 
 TestContracts = Contracts.TestCase

@@ -95,30 +95,42 @@ class Plan:
 
     def objection(self, promise: Promise) -> Objection | None:
         """The first rule by which a promise cannot be kept beside the others, or None."""
+        return self._alone(promise) or self._together(promise, promise.power_w)
+
+    def overload(self, promise: Promise) -> Objection | None:
+        """The first rule that is broken where and while a promise that was taken is to be kept, if one is."""
+        return self._alone(promise) or self._together(promise, 0)
+
+    def _alone(self, promise: Promise) -> Objection | None:
+        """What is against a promise, whatever else is promised."""
         seller, buyer = self._site(promise.seller, promise), self._site(promise.buyer, promise)
-        alone = (
+        for rule, who, limit_w in (
             (RefusalCode.SELLER_CANNOT, promise.seller, seller.feed_in_w),
             (RefusalCode.BUYER_CANNOT, promise.buyer, buyer.take_w),
             (RefusalCode.NOT_CLEAN, promise.seller, seller.clean_w if promise.clean_only else promise.power_w),
-        )
-        for rule, who, limit_w in alone:
+        ):
             if promise.power_w > limit_w:
                 return Objection(rule, who, promise.start_ms, promise.power_w - limit_w)
         if not self._is_connected(seller, buyer):
             return Objection(RefusalCode.NO_CONNECTION, promise.buyer, promise.start_ms, 0)
-        together = [
+        return None
+
+    def _together(self, promise: Promise, more_w: int) -> Objection | None:
+        """What is too much in the window of a promise, if so much more is promised beside what is taken."""
+        seller, buyer = self._site(promise.seller, promise), self._site(promise.buyer, promise)
+        shared = [
             (RefusalCode.SOLD_ALREADY, promise.seller, "sold", seller.feed_in_w),
             (RefusalCode.BOUGHT_ALREADY, promise.buyer, "bought", buyer.take_w),
         ]
         if promise.clean_only:
-            together.append((RefusalCode.NOT_CLEAN, promise.seller, "clean", seller.clean_w))
-        for rule, who, what, limit_w in together:
+            shared.append((RefusalCode.NOT_CLEAN, promise.seller, "clean", seller.clean_w))
+        for rule, who, what, limit_w in shared:
             peak = self._peak((what, who, promise.carrier), promise)
-            if (excess_w := peak.level + promise.power_w - limit_w) > 0:
+            if (excess_w := peak.level + more_w - limit_w) > 0:
                 return Objection(rule, who, peak.at_ms, excess_w)
         for line, share in sorted(self._way(promise).items()):
             peak = self._peak((line, _direction(share)), promise)
-            excess = peak.level + promise.power_w * abs(share) - self.limits.rating_w[line] * PPM
+            excess = peak.level + more_w * abs(share) - self.limits.rating_w[line] * PPM
             if excess > 0:
                 return Objection(RefusalCode.LINE_FULL, line, peak.at_ms, -(-excess // PPM))
         return None

@@ -233,6 +233,16 @@ def test_of_a_set_that_fits_every_part_fits_in_any_order(promises: list[Promise]
     for promise in part:
         assert again.objection(promise) is None
         again.take(promise)
+    assert all(again.overload(promise) is None for promise in part)
+
+
+def test_what_should_not_have_been_taken_is_seen() -> None:
+    plan = a_plan(rating_w=5_000)
+    for seller in ("seller", "other"):
+        plan.take(a_promise(seller=seller))
+    found = plan.overload(a_promise())
+    assert found is not None and (found.rule, found.excess_w) == (RefusalCode.LINE_FULL, 3_000)
+    assert plan.overload(a_promise(start_ms=HOUR_MS, end_ms=2 * HOUR_MS)) is None
 
 
 def test_power_is_rounded_up() -> None:

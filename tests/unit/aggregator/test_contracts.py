@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from aggregator.chains import contract_book
+from aggregator.chains.contract_parties import AHEAD_MAX_MS
 from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.five import wire
 from aggregator.economy.accounts import MovementKind
@@ -83,7 +84,9 @@ def test_an_agreement_that_is_not_in_order_is_refused(market: Market, changes: A
 def test_a_window_is_ahead_and_of_whole_intervals(market: Market) -> None:
     now_ms = market.now_ms
     past = market.terms(start_ms=now_ms - INTERVAL_MS, end_ms=now_ms + INTERVAL_MS)
-    assert market.agree(past) is RefusalCode.WINDOW_NOT_AHEAD
+    far_ms = now_ms + AHEAD_MAX_MS + INTERVAL_MS
+    far = market.terms(start_ms=far_ms, end_ms=far_ms + INTERVAL_MS)
+    assert market.agree(past) is market.agree(far) is RefusalCode.WINDOW_NOT_AHEAD
     for changes in ({"start_ms": now_ms + 1}, {"end_ms": now_ms + 3 * INTERVAL_MS + 1}):
         assert market.agree(market.terms(**changes)) is RefusalCode.WINDOW_NOT_WHOLE
     assert market.agree(market.terms(start_ms=now_ms)) is None
