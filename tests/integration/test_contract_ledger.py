@@ -21,6 +21,7 @@ from aggregator.regulator.desk import Regulator, RegulatorError
 from aggregator.regulator.rehearsal import WouldBeRefusedError
 from aggregator.service.audit import AuditError, audit, audit_file
 from aggregator.service.query import LedgerFile
+from aggregator.service.second_opinion import verify_again
 from aggregator.service.sqlite_port import FILE_NAME
 from aggregator.service.store import Store
 from config.grid_model import Grid
@@ -88,10 +89,10 @@ def regulator_of(trading: Trading) -> Regulator:
     return Regulator(settings)
 
 
-def audited(trading: Trading) -> bytes:
+def audited(trading: Trading, *, second_opinion: bool = False) -> bytes:
     """Audit the node's ledger; the digest of its last block."""
     with closing(Store.open_read_only(trading.folder)) as store:
-        return audit(store).head_digest
+        return audit(store, second_opinion=second_opinion).head_digest
 
 
 def command(trading: Trading, *words: str) -> Result:
@@ -183,6 +184,19 @@ def test_an_audit_comes_to_the_same_verdicts_deliveries_and_books(
     assert head is not None
     assert audited(trading) == head.digest
     assert audit_file(exported(trading.folder, tmp_path / "ledger.este")).head_digest == head.digest
+
+
+def test_a_second_library_is_asked_about_both_signatures(
+    trading: Trading, breached: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert audited(trading, second_opinion=True)
+
+    def but_no_offer(envelope: Envelope, *others: Any) -> bool:
+        return envelope.type != MessageType.OFFER and verify_again(envelope, *others)
+
+    monkeypatch.setattr("aggregator.service.replay.verify_again", but_no_offer)
+    with pytest.raises(AuditError, match="the second library does not accept"):
+        audited(trading, second_opinion=True)
 
 
 @pytest.mark.parametrize("word", ["contract", "delivered", "bill", "money"])
