@@ -114,10 +114,14 @@ class Contracts:
             Refused: it is not in order (110 to 120).
         """
         terms = self._check(record, time_ms)
-        leaves = list(self._purse().take_fee(terms.buyer, terms.fee, time_ms)) if terms.fee else []
+        fee = self._purse().take_fee(terms.buyer, terms.fee, time_ms) if terms.fee else ()
+        return [*fee, *self.take_in(terms, time_ms)]
+
+    def take_in(self, terms: Terms, time_ms: int) -> list[bytes]:
+        """Judge terms that both sides have signed, however they came to it; they are new here, and in order."""
         place = self._count(agreed=1).agreed
         contract = Contract(terms.digest, terms, place, State.AGREED, ((State.AGREED, time_ms),), terms.end_ms)
-        leaves.append(contract.leaf())
+        leaves = [contract.leaf()]
         reason = self._standing(terms) or self._plan().objection(contract.promise)
         if reason is not None:
             self._count(rejected=1)
