@@ -114,6 +114,8 @@ class ContractRule(Model):
     """Share of a line's rating that contracts may promise; the rest is for losses, reactive power, and all others."""
     tolerance_ppm: Annotated[int, Field(ge=0, lt=PPM)] = 0
     """Share of what was due that may be missing without breach."""
+    approval_from_wh: Positive | None = None
+    """Contracts of so much energy and more need the regulator's approval; none: no contract does."""
 
 
 class RightPrice(Model):

@@ -56,6 +56,7 @@ class MessageType(StrEnum):
     DISPUTE = "dispute"
     ARBITRATION = "arbitration"
     FREEZE = "freeze"
+    APPROVAL = "approval"
 
 
 class RightKind(IntEnum):

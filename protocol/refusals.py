@@ -157,6 +157,8 @@ class RefusalCode(IntEnum):
     """An arbitration that finds more delivered than was due."""
     FROZEN_OR_NOT_ALREADY = 135
     """The participant is frozen already, or is not."""
+    NOT_APPROVED = 136
+    """Verdict: the contract needs the regulator's approval, and its window began without."""
 
     @property
     def is_final(self) -> bool:

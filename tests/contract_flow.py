@@ -33,12 +33,15 @@ PLACES: Final[dict[State, tuple[int, int]]] = {
     State.SETTLED: (1440, 50),
 }
 """Middle of every state's box."""
-BENDS: Final[dict[tuple[State, State], int]] = {
-    (State.FULFILLED, State.BREACHED): 26,
-    (State.BREACHED, State.FULFILLED): 26,
-    (State.FULFILLED, State.DISPUTED): 40,
-    (State.BREACHED, State.SETTLED): 20,
-    (State.TERMINATED, State.SETTLED): -240,
+BENDS: Final[dict[tuple[State, Step], int]] = {
+    (State.VERIFIED, Step.CONFIRM): 26,
+    (State.VERIFIED, Step.APPROVE): -26,
+    (State.VERIFIED, Step.LAPSE): -10,
+    (State.FULFILLED, Step.BREACH): 26,
+    (State.BREACHED, Step.FULFIL): 26,
+    (State.FULFILLED, Step.DISPUTE): 40,
+    (State.BREACHED, Step.SETTLE): 20,
+    (State.TERMINATED, Step.SETTLE): -240,
 }
 """How far an arrow leaves the straight way, to its left."""
 WIDTH, HEIGHT = 1510, 500
@@ -106,7 +109,7 @@ def svg() -> str:
 def arrow(begin: State, step: Step, end: State) -> tuple[str, str]:
     """An arrow between two boxes, bent if `BENDS` says so, and its label: its step and who makes it."""
     (x0, y0), (x1, y1) = PLACES[begin], PLACES[end]
-    bend, length = BENDS.get((begin, end), 0), max(1, round(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5))
+    bend, length = BENDS.get((begin, step), 0), max(1, round(((x1 - x0) ** 2 + (y1 - y0) ** 2) ** 0.5))
     middle = ((x0 + x1) // 2 + (y1 - y0) * bend * 2 // length, (y0 + y1) // 2 - (x1 - x0) * bend * 2 // length)
     start, stop = edge((x0, y0), middle), edge((x1, y1), middle)
     maker = MAKER[step]

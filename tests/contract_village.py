@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.chains.contract_rows import Contract
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import State
@@ -123,6 +123,11 @@ class Market(Village):
         """Let the regulator decide."""
         order = Arbitration(self.link("regulator"), digest, delivered_wh, responsible, "the meter was tested")
         return self.put(order, MessageType.ARBITRATION, "regulator").refusal
+
+    def approve(self, digest: bytes) -> RefusalCode | None:
+        """Let the regulator approve a contract."""
+        order = Approval(self.link("regulator"), digest, "a large one")
+        return self.put(order, MessageType.APPROVAL, "regulator").refusal
 
     def freeze(self, participant: str = "wind", *, is_frozen: bool = True) -> RefusalCode | None:
         """Let the regulator freeze a participant, or allow contracts again."""

@@ -15,7 +15,7 @@ from aggregator.chains.asset import Region
 from aggregator.chains.contract_limits import limits_of
 from aggregator.chains.contract_rows import Contract, read_contract, spell_contract
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise
-from aggregator.economy.contracts.states import BINDING, FINAL, NEXT_STATE, State, Step
+from aggregator.economy.contracts.states import FINAL, NEXT_STATE, PROMISING, State, Step
 from aggregator.ledger.table import Journal, Table, WatchedTable
 from config.rules import ContractRule
 
@@ -58,7 +58,7 @@ class ContractBook:
         return len(self._awake) >= CONTRACTS_MAX
 
     def plan(self, region: Region, rule: ContractRule) -> Plan:
-        """What all contracts promise that bind their parties."""
+        """What all contracts promise that are confirmed, or wait for approval."""
         if self._plan is None or self._plan[0] is not region:
             self._plan = (region, self._drawn_up(limits_of(region, rule)))
         else:
@@ -68,7 +68,7 @@ class ContractBook:
         return self._plan[1]
 
     def bound(self) -> list[Contract]:
-        """Those that bind their parties, first agreed first."""
+        """Those for which devices and lines are kept free, first agreed first."""
         return sorted(self._bound.values(), key=_by_place)
 
     def of_parties(self) -> Mapping[str, list[Contract]]:
@@ -82,7 +82,7 @@ class ContractBook:
     def to_begin(self, time_ms: int) -> list[Contract]:
         """Those whose window has begun, and which do not deliver yet."""
         bound = self._bound.values()
-        return [one for one in bound if one.state is State.CONFIRMED and one.terms.start_ms <= time_ms]
+        return [one for one in bound if one.state is not State.DELIVERING and one.terms.start_ms <= time_ms]
 
     def broken_invariants(self, region: Region, rule: ContractRule) -> Iterator[str]:
         """Everything that binds its parties fits together; nobody delivers more than was due; every step is one.
@@ -97,7 +97,7 @@ class ContractBook:
             for before, after in pairwise([State.OFFERED, *(state for state, _ in contract.history)]):
                 if not any(NEXT_STATE.get((before, step)) is after for step in Step):
                     yield f"contract {name}… went from {before.name} to {after.name}"
-            if contract.state in BINDING and (reason := plan.overload(contract.promise)) is not None:
+            if contract.state in PROMISING and (reason := plan.overload(contract.promise)) is not None:
                 yield f"contract {name}… is confirmed, and cannot be: {reason.said}"
         self._unchecked.clear()
 
@@ -117,8 +117,8 @@ class ContractBook:
         else:
             self._awake[digest] = after
         was_bound, is_bound = (
-            before is not None and before.state in BINDING,
-            after is not None and after.state in BINDING,
+            before is not None and before.state in PROMISING,
+            after is not None and after.state in PROMISING,
         )
         if was_bound and before is not None:
             del self._bound[digest]

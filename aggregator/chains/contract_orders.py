@@ -1,4 +1,4 @@
-"""What the regulator signs about contracts: what counts of a disputed one, and who makes none for now.
+"""What the regulator signs about contracts: approvals, what counts of a disputed one, who makes none for now.
 
 Format: docs/spec/este.cddl. What parties sign stands in `protocol.agreement`.
 """
@@ -46,6 +46,31 @@ class Arbitration:
             responsible=Party(uint(fields[7], "responsible", max(Party))),
             reason=text(fields[8], "reason", REASON_MAX),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A contract that can be, and needs the regulator's approval, has it."""
+
+    link: Link
+    contract: bytes
+    """Digest of its terms."""
+    reason: str
+    """For people."""
+
+    def encode(self) -> bytes:
+        """Spell the record."""
+        return encode(self.link.to_fields() | {5: self.contract, 6: self.reason})
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Approval:
+        """Read the record.
+
+        Raises:
+            EncodingError: not the one spelling of one.
+        """
+        fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), tuple(range(1, 7)), "approval")
+        return cls(Link.from_fields(fields), digest(fields[5], "contract"), text(fields[6], "reason", REASON_MAX))
 
 
 @dataclass(frozen=True, slots=True)

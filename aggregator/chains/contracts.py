@@ -17,7 +17,7 @@ from aggregator.chains.carbon import PeriodSums
 from aggregator.chains.contract_book import ContractBook
 from aggregator.chains.contract_closing import Closing
 from aggregator.chains.contract_metering import metered_in
-from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.chains.contract_parties import check_agreement, party_of, rule_of
 from aggregator.chains.contract_rows import Contract, Ruling
 from aggregator.chains.interval_energy import Energies
@@ -32,6 +32,9 @@ from protocol.agreement import Agreement, Dispute, Termination
 from protocol.contract import Terms
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
+
+REGULATOR: Final = "regulator"
+"""Whom a contract waited for in vain."""
 
 FROZEN_TABLE: Final = 43
 TOTALS_TABLE: Final = 44
@@ -103,9 +106,35 @@ class Contracts:
         return self._totals.get(0) or ContractTotals()
 
     def begin(self, time_ms: int) -> None:
-        """Let deliveries begin whose time has come."""
+        """Let deliveries begin whose time has come; what nobody has approved by then is not to be."""
         for contract in self.book.to_begin(time_ms):
-            self._put(contract.after(Step.BEGIN, time_ms))
+            if contract.state is State.VERIFIED:
+                reason = Objection(RefusalCode.NOT_APPROVED, REGULATOR, contract.terms.start_ms, 0)
+                self._put(replace(contract.after(Step.LAPSE, time_ms), objection=reason))
+                self._count(rejected=1)
+            else:
+                self._put(contract.after(Step.BEGIN, time_ms))
+
+    def apply(self, record: Record, time_ms: int) -> Iterable[bytes]:
+        """Take a step with a contract, or freeze somebody.
+
+        Raises:
+            Refused: see the codes 110 to 139.
+        """
+        match record.message:
+            case Agreement():
+                return self.agree(record, time_ms)
+            case Termination():
+                return self.terminate(record, time_ms)
+            case Dispute():
+                return self.dispute(record, time_ms)
+            case Approval() as approval:
+                return self.approve(approval, time_ms)
+            case Arbitration() as arbitration:
+                return self.arbitrate(arbitration, time_ms)
+            case Freeze() as freeze:
+                return self.freeze(freeze, time_ms)
+        raise AssertionError(f"no rule for {record.type}")
 
     def agree(self, record: Record, time_ms: int) -> Iterable[bytes]:
         """Take an agreement in: its buyer pays the fee, and it is confirmed, or rejected.
@@ -128,8 +157,9 @@ class Contracts:
             contract = replace(contract.after(Step.REJECT, time_ms), objection=reason)
         else:
             contract = contract.after(Step.VERIFY, time_ms)
-            leaves.append(contract.leaf())
-            contract = contract.after(Step.CONFIRM, time_ms)
+            if not self._needs_approval(terms):
+                leaves.append(contract.leaf())
+                contract = contract.after(Step.CONFIRM, time_ms)
         self._put(contract)
         return [*leaves, contract.leaf()]
 
@@ -182,6 +212,14 @@ class Contracts:
             detail = f"{order.delivered_wh} Wh delivered where {contract.all_due_wh} Wh were due"
             raise Refused(RefusalCode.MORE_THAN_WAS_DUE, detail)
         return self._note(replace(decided, ruling=Ruling(order.delivered_wh, order.responsible)))
+
+    def approve(self, order: Approval, time_ms: int) -> Iterable[bytes]:
+        """Let the regulator confirm a contract that waits for it.
+
+        Raises:
+            Refused: there is none that waits (130, 131).
+        """
+        return self._note(self._find(order.contract).after(Step.APPROVE, time_ms))
 
     def freeze(self, order: Freeze, time_ms: int) -> Iterable[bytes]:
         """Let the regulator keep a participant from making contracts, or allow it again. Made ones go on.
@@ -253,6 +291,10 @@ class Contracts:
             if self._purse().balance(who) < 0:
                 return Objection(RefusalCode.PARTY_RESTRICTED, who, terms.start_ms, 0)
         return None
+
+    def _needs_approval(self, terms: Terms) -> bool:
+        from_wh = rule_of(self._region()).approval_from_wh
+        return from_wh is not None and terms.quantity_wh >= from_wh
 
     def _plan(self) -> Plan:
         region = self._region()

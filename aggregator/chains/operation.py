@@ -1,8 +1,8 @@
 """The operation chain: demand-response events, and contracts.
 
 Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun), *agreement* (two
-participants have signed the same terms), *termination* and *dispute* (of a contract, by a party), *arbitration* and
-*freeze* (by the regulator). State: the events whose intervals analysis has not all closed, contracts
+participants have signed the same terms), *termination* and *dispute* (of a contract, by a party), *approval*,
+*arbitration* and *freeze* (by the regulator). State: the events whose intervals analysis has not all closed, contracts
 (`aggregator.chains.contracts`), and counts. Feeds: analysis, payment.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
-from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts import Contracts, Purse, Stated
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
@@ -71,6 +71,7 @@ class OperationChain:
         MessageType.DISPUTE: Dispute.decode,
         MessageType.ARBITRATION: Arbitration.decode,
         MessageType.FREEZE: Freeze.decode,
+        MessageType.APPROVAL: Approval.decode,
     }
 
     def __init__(
@@ -130,16 +131,8 @@ class OperationChain:
                 self._call(called, block)
             case Cancellation() as cancellation:
                 self._cancel(cancellation, block)
-            case Agreement():
-                return self.contracts.agree(record, block.time_ms)
-            case Termination():
-                return self.contracts.terminate(record, block.time_ms)
-            case Dispute():
-                return self.contracts.dispute(record, block.time_ms)
-            case Arbitration() as arbitration:
-                return self.contracts.arbitrate(arbitration, block.time_ms)
-            case Freeze() as freeze:
-                return self.contracts.freeze(freeze, block.time_ms)
+            case _:
+                return self.contracts.apply(record, block.time_ms)
         return ()
 
     def vet(self, record: Record) -> None:

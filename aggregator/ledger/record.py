@@ -52,6 +52,7 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.CANCELLATION,
             MessageType.ARBITRATION,
             MessageType.FREEZE,
+            MessageType.APPROVAL,
         }
     ),
     Role.AGGREGATOR: frozenset(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from aggregator.regulator.contracts.cli import arbitrate, freeze
+from aggregator.regulator.contracts.cli import approve, arbitrate, freeze
 from aggregator.regulator.events.cli import call, cancel
 from aggregator.regulator.nodes.cli import admit_node
 from aggregator.regulator.nodes.cli import app as validator
@@ -39,7 +39,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Who may sign in the region."
 )
 app.add_typer(validator, name="validator")
-for verb in (call, cancel, freeze, arbitrate):
+for verb in (call, cancel, approve, freeze, arbitrate):
     app.command()(verb)
 
 LISTEN_S: Final = 2.0

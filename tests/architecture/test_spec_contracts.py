@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.economy.contracts.bill import Bill, Party
 from aggregator.economy.contracts.delivery import Amounts
 from aggregator.economy.contracts.states import State
@@ -26,6 +26,7 @@ RECORDS: dict[str, Any] = {
     "termination": Termination(a_link(), bytes(32), "wind", ""),
     "dispute": Dispute(a_link(), bytes(32), "wind", ""),
     "arbitration": Arbitration(a_link(), bytes(32), 0, Party.NOBODY, ""),
+    "approval": Approval(a_link(), bytes(32), ""),
     "freeze": Freeze(a_link(), "wind", True, ""),
 }
 

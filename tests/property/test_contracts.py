@@ -27,7 +27,9 @@ names = st.sampled_from(sorted(GATEWAYS))
 watts = st.sampled_from([0, EVEN_W // 3, EVEN_W, EVEN_W + 7_000])
 ppm = st.sampled_from([0, 333_333, 1_000_000])
 
-VERDICTS = {code for code in RefusalCode if RefusalCode.PARTY_FROZEN <= code <= RefusalCode.LINE_FULL}
+VERDICTS = {code for code in RefusalCode if RefusalCode.PARTY_FROZEN <= code <= RefusalCode.LINE_FULL} | {
+    RefusalCode.NOT_APPROVED
+}
 
 
 class Contracts(RuleBasedStateMachine):
@@ -35,7 +37,7 @@ class Contracts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        grid = a_market_grid(rating_ma=80_000, time={"restate_after_ms": 0}, tolerance_ppm=100_000)
+        grid = a_market_grid(rating_ma=80_000, time={"restate_after_ms": 0}, tolerance_ppm=100_000, approval_from_wh=90)
         self.market = Market(grid=grid)
         self.market.live_even(1)
         self.numbers: list[bytes] = []
@@ -89,6 +91,12 @@ class Contracts(RuleBasedStateMachine):
     def arbitrate(self, data: st.DataObject, delivered_wh: int, responsible: Party) -> None:
         """The regulator decides, asked or not."""
         self.step(Step.ARBITRATE, data, lambda number: self.market.arbitrate(number, delivered_wh, responsible))
+
+    @precondition(lambda self: self.numbers)
+    @rule(data=st.data())
+    def approve(self, data: st.DataObject) -> None:
+        """The regulator approves a contract, whether it needs that or not."""
+        self.step(Step.APPROVE, data, self.market.approve)
 
     @rule(who=names, is_frozen=st.booleans())
     def freeze(self, who: str, is_frozen: bool) -> None:

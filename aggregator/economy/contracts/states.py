@@ -30,6 +30,8 @@ class Step(IntEnum):
     DISPUTE = 9
     ARBITRATE = 10
     SETTLE = 11
+    APPROVE = 12
+    LAPSE = 13
 
 
 class Maker(IntEnum):
@@ -67,6 +69,8 @@ MAKER: Final[Mapping[Step, Maker]] = {
     Step.DISPUTE: Maker.PARTY,
     Step.ARBITRATE: Maker.REGULATOR,
     Step.SETTLE: Maker.CLOCK,
+    Step.APPROVE: Maker.REGULATOR,
+    Step.LAPSE: Maker.CLOCK,
 }
 """Who may make each step."""
 
@@ -75,6 +79,8 @@ NEXT_STATE: Final[Mapping[tuple[State, Step], State]] = {
     (State.AGREED, Step.VERIFY): State.VERIFIED,
     (State.AGREED, Step.REJECT): State.REJECTED,
     (State.VERIFIED, Step.CONFIRM): State.CONFIRMED,
+    (State.VERIFIED, Step.APPROVE): State.CONFIRMED,
+    (State.VERIFIED, Step.LAPSE): State.REJECTED,
     (State.CONFIRMED, Step.BEGIN): State.DELIVERING,
     (State.CONFIRMED, Step.TERMINATE): State.TERMINATED,
     (State.DELIVERING, Step.TERMINATE): State.TERMINATED,
@@ -106,6 +112,9 @@ FINAL: Final = frozenset(state for state in State if not any(begin is state for 
 
 BINDING: Final = frozenset((State.CONFIRMED, State.DELIVERING))
 """States in which the parties are bound to deliver and to take what is still to come."""
+
+PROMISING: Final = BINDING | {State.VERIFIED}
+"""States in which devices and lines are kept free for a contract: also while it waits for approval."""
 
 
 def steps_from(state: State) -> tuple[Step, ...]:

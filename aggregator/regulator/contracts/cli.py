@@ -91,6 +91,25 @@ def arbitrate(
     out.print(f"{delivered_wh} Wh count as delivered; {responsible} answers for the rest.")
 
 
+def approve(
+    contract: Annotated[str, typer.Argument(help="Number of a verified contract, or how it begins.")],
+    key: KeyOption,
+    reason: Annotated[str, typer.Option(help="For people; it stands on the operation chain for ever.")] = "",
+    settings: SettingsOption = Path("aggregator.yaml"),
+    wait_s: WaitOption = 30.0,
+) -> None:
+    """Approve a contract that is so large that it needs that. Else it lapses when its window begins."""
+    from aggregator.regulator.contracts import desk
+    from config.key_files import load
+
+    if reason:
+        _check_reason(reason)
+    regulators_key = load(key)
+    with open_desk(settings) as (read, regulator):
+        bring_about(desk.approve(regulator, contract, reason, key=regulators_key), read, regulator, wait_s)
+    out.print("The contract is confirmed.")
+
+
 def freeze(
     participant: Annotated[str, typer.Argument(help="Who is to make no more contracts.")],
     key: KeyOption,

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final
 
-from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.chains.contract_rows import Contract
 from aggregator.chains.five import Five
 from aggregator.economy.contracts.bill import Party
@@ -113,6 +113,18 @@ def arbitrate(
         MessageType.ARBITRATION,
         key,
     )
+
+
+def approve(regulator: Regulator, number: str, reason: str, *, key: SigningKey) -> Sealed:
+    """Sign that a contract that needs approval has it.
+
+    Raises:
+        ContractError: there is no such contract, or several.
+        RegulatorError: the key is not the regulator's.
+        WouldBeRefusedError: it does not wait for approval.
+    """
+    contract = find(regulator.five, number).digest
+    return regulator.seal(lambda link: Approval(link, contract, reason).encode(), MessageType.APPROVAL, key)
 
 
 def freeze(regulator: Regulator, participant: str, reason: str, *, is_frozen: bool, key: SigningKey) -> Sealed:

@@ -43,9 +43,9 @@ def test_every_step_has_a_maker_and_leads_somewhere() -> None:
     assert set(MAKER) == set(Step) == {step for _, step in NEXT_STATE}
 
 
-def test_nobody_but_a_party_ends_or_disputes_and_nobody_but_the_regulator_arbitrates() -> None:
+def test_nobody_but_a_party_ends_or_disputes_and_nobody_but_the_regulator_decides() -> None:
     assert {MAKER[step] for step in (Step.TERMINATE, Step.DISPUTE)} == {Maker.PARTY}
-    assert [step for step, maker in MAKER.items() if maker is Maker.REGULATOR] == [Step.ARBITRATE]
+    assert [step for step, maker in MAKER.items() if maker is Maker.REGULATOR] == [Step.ARBITRATE, Step.APPROVE]
 
 
 def test_what_binds_can_be_ended_early() -> None:

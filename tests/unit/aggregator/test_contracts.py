@@ -239,6 +239,43 @@ def test_the_network_is_not_asked_again_for_what_was_released(market: Market) ->
     assert market.state(market.made(nonce=bytes([1] * 16))) is State.CONFIRMED
 
 
+# -- Approval
+
+
+@pytest.fixture
+def watched() -> Market:
+    """A region in which contracts of 100 Wh and more need the regulator's approval."""
+    market = Market(grid=a_market_grid(approval_from_wh=PRICE))
+    market.live_even(2)
+    return market
+
+
+def test_a_large_contract_waits_for_the_regulator_and_its_lines_and_devices_with_it(watched: Market) -> None:
+    digest = watched.made()
+    assert watched.state(digest) is State.VERIFIED
+    assert rejected(watched, nonce=bytes([1] * 16), quantity_wh=60)[0] is RefusalCode.SOLD_ALREADY
+    assert watched.approve(digest) is None
+    assert watched.state(digest) is State.CONFIRMED
+    assert settled(watched, digest).booked.price == PRICE
+
+
+def test_what_nobody_has_approved_when_its_window_begins_is_rejected(watched: Market) -> None:
+    digest = watched.made()
+    watched.live_even(2)
+    contract = watched.contract(digest)
+    assert contract.state is State.REJECTED
+    assert contract.objection is not None and contract.objection.rule is RefusalCode.NOT_APPROVED
+    assert watched.approve(digest) is RefusalCode.NO_SUCH_STEP
+    assert watched.five.operation.contracts.totals.rejected == 1
+
+
+def test_a_smaller_contract_needs_no_approval(watched: Market) -> None:
+    digest = watched.made(quantity_wh=PRICE - 1)
+    assert watched.state(digest) is State.CONFIRMED
+    assert watched.approve(digest) is RefusalCode.NO_SUCH_STEP
+    assert watched.approve(bytes(32)) is RefusalCode.NO_SUCH_CONTRACT
+
+
 # -- Order and fees
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.contract_orders import Arbitration, Freeze
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.economy.contracts.bill import Party
 from protocol.agreement import (
     AGREEMENT_BYTES_MAX,
@@ -51,6 +51,7 @@ RECORDS: dict[str, tuple[Any, Callable[[bytes], Any], dict[int, list[Value]]]] =
         Arbitration.decode,
         {5: [b""], 6: [-1, UINT_MAX + 1], 7: [3, -1, "seller"], 8: [LONG]},
     ),
+    "approval": (Approval(a_link(), bytes(32), "large"), Approval.decode, {5: [bytes(31)], 6: [LONG]}),
     "freeze": (
         Freeze(a_link(), "wind", True, "an inquiry"),
         Freeze.decode,

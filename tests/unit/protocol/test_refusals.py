@@ -88,6 +88,7 @@ NUMBERS = {
     "NOTHING_LEFT": 133,
     "MORE_THAN_WAS_DUE": 134,
     "FROZEN_OR_NOT_ALREADY": 135,
+    "NOT_APPROVED": 136,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 
