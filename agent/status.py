@@ -91,6 +91,12 @@ def halt_text(refusal: Refusal) -> str:
     return f"record {refusal.sequence}: {cause}; it waits for {refusal.expected_sequence}; {_WHAT_TO_DO}"
 
 
+def told_of(refusal: Refusal) -> dict[str, object]:
+    """What there is to log of a refusal."""
+    told = {"sequence": refusal.sequence, "code": refusal.code.name}
+    return {**told, "expected_sequence": refusal.expected_sequence, "detail": refusal.detail}
+
+
 def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
     """The retained status at the broker: small, and without anything about anybody's energy."""
     return json.dumps(

@@ -61,6 +61,19 @@ class Partner:
     participants: tuple[str, ...]
     """For whom it speaks, in the order of their names."""
 
+    def encode(self) -> bytes:
+        """Spell the partner, for whoever keeps it."""
+        return encode(_spell_partner(self))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Partner:
+        """Read a partner.
+
+        Raises:
+            EncodingError: not the one spelling of a partner.
+        """
+        return _read_partner(decode(data, size_max=MESSAGE_BYTES_MAX))
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
