@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from agent.outbox.file import FILE_NAME
-from aggregator.chains.operation import OperationChain
 from aggregator.service.store import Store
 from config.tasks import end
+from protocol.agreement import Agreement
 from protocol.checkpoint import ChainName
 from protocol.envelope import Envelope
 from protocol.messages import MessageType
@@ -29,7 +31,25 @@ from tests.e2e.test_the_broker_keeps_gateways_apart import client_of
 
 pytestmark = pytest.mark.mosquitto
 
-KNOWS_AGREEMENTS = MessageType.AGREEMENT in OperationChain.decoders
+
+def a_region_with_contracts(folder: Path) -> Region:
+    """A region whose rules say how contracts are judged, and in which a node may read every topic."""
+    region = a_region(folder)
+    tls = yaml.safe_load(region.stage.aggregator_settings.read_text())["broker"]["tls"]
+    grid = yaml.safe_load(region.stage.grid_file.read_text())
+    grid["rules"]["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": 60_000}
+    region.stage.grid_file.write_text(yaml.safe_dump(grid))
+    shutil.rmtree(region.stage.region)
+    keys = [f"--gateway={name}={folder / name / 'gateway.pub.pem'}" for name in region.gateways]
+    broker = ["--broker-host=localhost", f"--broker-port={region.port}"]
+    run("este-aggregator", "init", str(region.stage.region), f"--grid={region.stage.grid_file}", *keys, *broker)
+    settings = yaml.safe_load(region.stage.aggregator_settings.read_text())
+    settings["broker"]["tls"] = tls
+    settings["blocks"]["age_max_ms"] = 250
+    region.stage.aggregator_settings.write_text(yaml.safe_dump(settings))
+    acl = region.stage.region / "broker.acl"
+    acl.write_text(acl.read_text().replace("user node-1\n", "user node-1\ntopic read #\n"))
+    return region
 
 
 def trade(region: Region, gateway: str, *command: str, status: int = 0) -> str:
@@ -63,14 +83,20 @@ def in_inbox(region: Region, gateway: str) -> dict[str, Any]:
     return offer
 
 
-def published(region: Region) -> int:
-    """How many sealing keys are on the asset chain."""
+def on_chain(region: Region, chain: ChainName, type_: MessageType) -> list[Envelope]:
+    """The records of one type."""
     store = Store.open_read_only(region.stage.ledger)
     try:
-        types = [Envelope.parse(leaf.body).type for leaf in store.leaves(ChainName.ASSET)]
-        return types.count(MessageType.SEALING_KEY)
+        bodies = [leaf.body for leaf in store.leaves(chain)]
     finally:
         store.close()
+    envelopes = [Envelope.parse(body) for body in bodies if body.startswith(b"\xd2")]
+    return [envelope for envelope in envelopes if envelope.type == type_]
+
+
+def published(region: Region) -> int:
+    """How many sealing keys are on the asset chain."""
+    return len(on_chain(region, ChainName.ASSET, MessageType.SEALING_KEY))
 
 
 @asynccontextmanager
@@ -93,9 +119,7 @@ async def everything(region: Region) -> AsyncIterator[list[tuple[str, bytes]]]:
 
 
 async def test_an_offer_is_countered_accepted_and_reaches_the_chain_and_nobody_has_read_it(tmp_path: Path) -> None:
-    region = await asyncio.to_thread(a_region, tmp_path)
-    acl = region.stage.folder / "aggregator" / "broker.acl"
-    acl.write_text(acl.read_text().replace("user node-1\n", "user node-1\ntopic read #\n"))
+    region = await asyncio.to_thread(a_region_with_contracts, tmp_path)
     with running(region, "broker", "fleet", "aggregator", "gw-1", "gw-2"):
         stated = lambda: all(who(region, gateway) for gateway in ("gw-1", "gw-2"))  # noqa: E731
         await asyncio.to_thread(wait_until, "both have a statement", stated, lambda: region.log("aggregator"))
@@ -103,8 +127,8 @@ async def test_an_offer_is_countered_accepted_and_reaches_the_chain_and_nobody_h
             await asyncio.to_thread(a_story, region)
     seen = b"".join(payload for _, payload in heard)
     told = offers(region, "gw-1")
-    agreed = [bytes.fromhex(one["terms"]["nonce"]) for one in told if one["stage"] in ("agreed", "recorded")]
-    secret = [bytes.fromhex(one["terms"]["nonce"]) for one in told if one["stage"] not in ("agreed", "recorded")]
+    agreed = [bytes.fromhex(one["terms"]["nonce"]) for one in told if one["stage"] == "recorded"]
+    secret = [bytes.fromhex(one["terms"]["nonce"]) for one in told if one["stage"] != "recorded"]
     assert (len(agreed), len(secret)) == (1, 2)
     assert not any(nonce in seen for nonce in secret)
     assert agreed[0] in seen  # only what both have signed, on its way to the chain
@@ -146,8 +170,10 @@ def a_story(region: Region) -> None:
 
     trade(region, "gw-1", "accept", second["number"][:8])
     for gateway in ("gw-1", "gw-2"):
-        wait_for_stage(region, gateway, second["number"], "recorded" if KNOWS_AGREEMENTS else "agreed")
+        wait_for_stage(region, gateway, second["number"], "recorded")
     assert "one that is" in trade(region, "gw-1", "accept", second["number"], status=1)
+    (agreement,) = on_chain(region, ChainName.OPERATION, MessageType.AGREEMENT)
+    assert Agreement.decode(agreement.payload).terms.digest.hex() == second["number"]
 
     trade(region, "gw-2", "offer", *terms, "--clean-only")
     third = in_inbox(region, "gw-1")
