@@ -197,7 +197,7 @@ class TradeDesk:
         self._meet(card.partner)
         for offer in list(self._offers.values()):
             if offer.stage is Stage.WANTED and offer.partner == card.participant:
-                self._send(replace(offer, gateway=card.partner.gateway), done, unix_ms)
+                self._send(replace(offer, gateway=card.partner.gateway, times=0), done, unix_ms)
 
     def _refused(self, refusal: Refusal) -> None:
         """Nodes do not pass a letter on, or know nobody to write to."""
