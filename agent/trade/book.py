@@ -36,6 +36,10 @@ class Verb(StrEnum):
     ACCEPT = "accept"
     COUNTER = "counter"
     DECLINE = "decline"
+    END = "end"
+    """A contract, before its window does."""
+    DISPUTE = "dispute"
+    """What was measured of a contract."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,21 @@ A command leaves what is wanted in the outbox file, as `transfer` does, and the 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from agent.exits import expected_errors
+from protocol.answer import REASON_MAX
+from protocol.contract import PRICE_MAX, QUANTITY_MAX_WH
+from protocol.units import PPM
 
 if TYPE_CHECKING:
-    from agent.trade.book import Wish
+    from agent.trade.book import Verb, Wish
     from agent.trade.offers import Offer
     from config.settings.agent import AgentSettings
     from protocol.contract import Terms
@@ -27,8 +29,11 @@ NS_PER_MS: Final = 1_000_000
 VALID_S: Final = 3600
 """How long an offer is good, if nothing else is said."""
 
-MAX: Final = (1 << 63) - 1
-PPM: Final = 1_000_000
+VALID_MAX_S: Final = 31_622_400
+"""A year."""
+
+TOKENS_MAX: Final = 1 << 53
+"""More than any account can hold."""
 
 trade = typer.Typer(
     name="trade",
@@ -38,12 +43,22 @@ trade = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _short_enough(reason: str) -> str:
+    if len(reason) > REASON_MAX:
+        raise typer.BadParameter(f"at most {REASON_MAX} characters")
+    return reason
+
+
 SettingsOption = Annotated[Path, typer.Option("--settings", help="The agent.yaml of this gateway.")]
 NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The offer's number, or how it begins.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", callback=_short_enough, help="What others are told, in 200 characters at most.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
-WhOption = Annotated[int | None, typer.Option("--wh", min=1, help="Energy, in watt-hours.")]
+WhOption = Annotated[int | None, typer.Option("--wh", min=1, max=QUANTITY_MAX_WH, help="Energy, in watt-hours.")]
 PriceOption = Annotated[
-    int | None, typer.Option("--price", min=0, help="In minor money units per MWh: 25 ct/kWh is 25000.")
+    int | None, typer.Option("--price", min=0, max=PRICE_MAX, help="In minor money units per MWh: 25 ct/kWh is 25000.")
 ]
 StartOption = Annotated[
     str | None, typer.Option("--start", metavar="TIME", help="When delivery begins, as 2026-11-21T12:00Z.")
@@ -58,8 +73,12 @@ PenaltyOption = Annotated[
 TerminationOption = Annotated[
     int | None, typer.Option("--termination-ppm", min=0, max=PPM, help="Of the price of the rest, for an early end.")
 ]
-FeeOption = Annotated[int | None, typer.Option("--fee", min=0, help="Tokens of the buyer, to go before others.")]
-ValidOption = Annotated[int, typer.Option("--valid-s", min=1, help="For how many seconds the offer is good.")]
+FeeOption = Annotated[
+    int | None, typer.Option("--fee", min=0, max=TOKENS_MAX, help="Tokens of the buyer, to go before others.")
+]
+ValidOption = Annotated[
+    int, typer.Option("--valid-s", min=1, max=VALID_MAX_S, help="For how many seconds the offer is good.")
+]
 
 
 @trade.command("open")
@@ -94,6 +113,7 @@ def offer(  # noqa: PLR0913, PLR0917  an option each
     valid_s: ValidOption = VALID_S,
 ) -> None:
     """Offer energy to a participant behind another gateway, or ask for theirs."""
+    from agent.trade.orders import terms_of
     from protocol.contract import ANSWERS_NOTHING, CARRIERS
 
     if carrier not in CARRIERS:
@@ -113,8 +133,7 @@ def offer(  # noqa: PLR0913, PLR0917  an option each
     }
     with expected_errors():
         read = _settings(settings)
-        terms = _terms(read.region, fields, ANSWERS_NOTHING, valid_s)
-        _propose(read, terms, number=b"")
+        _propose(read, terms_of(read.region, fields, ANSWERS_NOTHING, valid_s, _now_ms()), number=b"")
 
 
 @trade.command()
@@ -123,7 +142,8 @@ def inbox(settings: SettingsOption, as_json: JsonOption = False) -> None:
     from agent.trade.offers import Stage
 
     with expected_errors():
-        found = [one for one in _offers(_settings(settings)) if one.stage is Stage.OPEN and not _is_over(one)]
+        now_ms, offers = _now_ms(), _offers(_settings(settings))
+        found = [one for one in offers if one.stage is Stage.OPEN and one.terms.expires_ms > now_ms]
         _show(found, as_json, nothing="nothing waits for a decision")
 
 
@@ -138,11 +158,12 @@ def list_offers(settings: SettingsOption, as_json: JsonOption = False) -> None:
 def accept(settings: SettingsOption, number: NumberArgument) -> None:
     """Agree to an offer: the gateway signs, and the contract goes to the chain."""
     from agent.trade.book import Verb, Wish
+    from agent.trade.orders import waiting_one
     from agent.trade.telling import sentence
 
     with expected_errors():
         read = _settings(settings)
-        offer = _open_offer(read, number)
+        offer = waiting_one(_offers(read), number, _now_ms())
         _leave(read, Wish(Verb.ACCEPT, offer.number))
         typer.echo(f"{sentence(offer)}: accepted; {_when(read)}")
 
@@ -151,18 +172,16 @@ def accept(settings: SettingsOption, number: NumberArgument) -> None:
 def decline(
     settings: SettingsOption,
     number: NumberArgument,
-    reason: Annotated[str, typer.Option(help="What the other party is told.")] = "",
+    reason: ReasonOption = "",
 ) -> None:
     """Turn an offer down."""
     from agent.trade.book import Verb, Wish
+    from agent.trade.orders import waiting_one
     from agent.trade.telling import sentence
-    from protocol.answer import REASON_MAX
 
-    if len(reason) > REASON_MAX:
-        raise typer.BadParameter(f"at most {REASON_MAX} characters", param_hint="--reason")
     with expected_errors():
         read = _settings(settings)
-        offer = _open_offer(read, number)
+        offer = waiting_one(_offers(read), number, _now_ms())
         _leave(read, Wish(Verb.DECLINE, offer.number, reason=reason))
         typer.echo(f"{sentence(offer)}: declined; {_when(read)}")
 
@@ -184,6 +203,8 @@ def counter(  # noqa: PLR0913, PLR0917  an option each
     """Answer an offer with another one: what is not said stays as it was offered."""
     from dataclasses import asdict
 
+    from agent.trade.orders import terms_of, waiting_one
+
     changes = {
         "quantity_wh": wh,
         "price_per_mwh": price,
@@ -199,9 +220,27 @@ def counter(  # noqa: PLR0913, PLR0917  an option each
         raise typer.BadParameter("a counter-offer changes something; este-agent trade accept takes it as it is")
     with expected_errors():
         read = _settings(settings)
-        answered = _open_offer(read, number)
-        terms = _terms(read.region, asdict(answered.terms) | changes, answered.number, valid_s)
-        _propose(read, terms, number=answered.number)
+        answered = waiting_one(_offers(read), number, _now_ms())
+        fields = asdict(answered.terms) | changes
+        _propose(read, terms_of(read.region, fields, answered.number, valid_s, _now_ms()), number=answered.number)
+
+
+@trade.command()
+def end(settings: SettingsOption, number: NumberArgument, reason: ReasonOption = "") -> None:
+    """End a contract before its window does. Whoever does so pays what the terms say of the rest."""
+    from agent.trade.book import Verb
+
+    with expected_errors():
+        _appeal(_settings(settings), Verb.END, number, reason)
+
+
+@trade.command()
+def dispute(settings: SettingsOption, number: NumberArgument, reason: ReasonOption = "") -> None:
+    """Call the regulator to decide what was delivered of a contract."""
+    from agent.trade.book import Verb
+
+    with expected_errors():
+        _appeal(_settings(settings), Verb.DISPUTE, number, reason)
 
 
 # -- What the commands have in common.
@@ -233,69 +272,31 @@ def _offers(settings: AgentSettings) -> list[Offer]:
 
 
 def _propose(settings: AgentSettings, terms: Terms, *, number: bytes) -> None:
-    """Leave an offer, or a counter-offer to `number`.
-
-    Raises:
-        OperatorError: nobody could answer it, or it is not between one of ours and somebody else.
-    """
+    """Leave an offer, or a counter-offer to `number`."""
     from agent.keys.sealing import file_of, open_box
     from agent.outbox.memory import look
     from agent.trade.book import Verb, Wish
-    from agent.trade.offers import other_side
+    from agent.trade.orders import partner_of
     from agent.trade.telling import said, short
     from protocol.errors import OperatorError
 
     if open_box(settings) is None:
         expected = "a key that opens the answer: este-agent trade open makes and publishes it"
         raise OperatorError(file_of(settings), "", expected, "no such file")
-    statement = look(settings.data, unix_ms=_now_ms()).statement
-    ours = [one.participant for one in statement.standings] if statement else []
-    sides = other_side(terms, ours)
-    if sides is None:
-        behind = ", ".join(ours) or "nobody: no statement has come yet"
-        expected = f"one of ours and one of another gateway (behind this one: {behind})"
-        raise OperatorError("command line", "--seller, --buyer", expected, f"{terms.seller} and {terms.buyer}")
-    verb = Verb.COUNTER if number else Verb.OFFER
-    _leave(settings, Wish(verb, number, terms, sides[1]))
-    typer.echo(f"offer {short(terms.digest)} to {sides[1]}: {said(terms)}; {_when(settings)}")
+    partner = partner_of(terms, look(settings.data, unix_ms=_now_ms()).statement)
+    _leave(settings, Wish(Verb.COUNTER if number else Verb.OFFER, number, terms, partner))
+    typer.echo(f"offer {short(terms.digest)} to {partner}: {said(terms)}; {_when(settings)}")
 
 
-def _terms(region: str, values: dict[str, Any], answers: bytes, valid_s: int) -> Terms:
-    """Terms as the wire takes them.
+def _appeal(settings: AgentSettings, verb: Verb, number: str, reason: str) -> None:
+    """Leave what one of ours wants of a contract."""
+    from agent.trade.book import Wish
+    from agent.trade.orders import contract
+    from agent.trade.telling import sentence
 
-    Raises:
-        EncodingError: what was said is no contract.
-    """
-    from protocol.contract import NONCE_BYTES, Terms
-
-    expires_ms = _now_ms() + valid_s * 1000
-    chance = os.urandom(NONCE_BYTES)
-    fields = values | {"region": region, "answers": answers, "expires_ms": expires_ms, "nonce": chance}
-    return Terms.decode(Terms(**fields).encode())
-
-
-def _open_offer(settings: AgentSettings, prefix: str) -> Offer:
-    """The one offer that waits for a decision and whose number begins so.
-
-    Raises:
-        OperatorError: there is none, or more than one.
-    """
-    from agent.trade.offers import Stage
-    from protocol.errors import OperatorError
-
-    found = [one for one in _offers(settings) if one.number.hex().startswith(prefix.lower())]
-    if len(found) != 1 or not prefix:
-        got = f"{len(found)} whose number begins with {prefix!r:.70}"
-        raise OperatorError("command line", "NUMBER", "one offer of este-agent trade inbox", got)
-    (offer,) = found
-    if offer.stage is not Stage.OPEN or _is_over(offer):
-        got = "one that has expired" if offer.stage is Stage.OPEN else f"one that is {offer.stage.name.lower()}"
-        raise OperatorError("command line", "NUMBER", "an offer that waits for our decision", got)
-    return offer
-
-
-def _is_over(offer: Offer) -> bool:
-    return offer.terms.expires_ms <= _now_ms()
+    offer = contract(_offers(settings), number)
+    _leave(settings, Wish(verb, offer.number, reason=reason))
+    typer.echo(f"{sentence(offer)}: {verb.value}, for {offer.participant}; {_when(settings)}")
 
 
 def _now_ms() -> int:

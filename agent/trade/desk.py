@@ -9,7 +9,7 @@ time and the participants behind this gateway.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from agent.outbox.queue import Entry
 from agent.trade.book import OFFERS_KEPT_MAX, TradeBook, Verb, Wish
 from agent.trade.letters import Pen, Proposal
 from agent.trade.offers import LIVE, NEXT_STAGE, REPLY_OF, STEP_OF, Offer, Stage, Step, judge, other_side
-from protocol.agreement import Agreement, seal_offer
+from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.answer import Answer, Reply
 from protocol.crypto import digest_of
 from protocol.envelope import seal
@@ -36,6 +36,11 @@ UNANSWERED_MAX: Final = 1000
 
 ANSWER_GOOD_MS: Final = 3_600_000
 """How long nodes may take to pass on an answer."""
+
+_APPEALS: Final[Mapping[Verb, tuple[MessageType, type[Termination | Dispute]]]] = {
+    Verb.END: (MessageType.TERMINATION, Termination),
+    Verb.DISPUTE: (MessageType.DISPUTE, Dispute),
+}
 
 log = Log("trade")
 
@@ -119,7 +124,7 @@ class TradeDesk:
                 case Verb.OPEN:
                     self._publish(place, done)
                 case Verb.OFFER:
-                    self._keep([self._ours(wish, "")], place=place)
+                    self._keep([self._ours(wish)], place=place)
                 case Verb.COUNTER:
                     answered = self._decide(wish, Step.COUNTER, unix_ms)
                     self._keep([answered, self._ours(wish, answered.gateway)], place=place)
@@ -131,6 +136,8 @@ class TradeDesk:
                     declined = replace(self._decide(wish, Step.DECLINE, unix_ms), reason=wish.reason)
                     self._keep([declined], place=place)
                     self._tell(declined, done, unix_ms)
+                case Verb.END | Verb.DISPUTE:
+                    self._appeal(place, wish, done)
         except MessageError as error:
             log.warning("an order about an offer is void", order=wish.verb.value, reason=str(error))
             self._keep([], place=place)
@@ -141,14 +148,22 @@ class TradeDesk:
         if box is None:
             raise MessageError("there is no sealing key")
         key = box.public_key
+        self._record(place, MessageType.SEALING_KEY, lambda link: SealingKeyRecord(link, key).encode(), done)
+
+    def _appeal(self, place: int, wish: Wish, done: Done) -> None:
+        """Sign the record by which one of ours ends a contract early, or disputes what was measured."""
+        offer = self._offers.get(wish.number)
+        if offer is None or offer.stage not in (Stage.AGREED, Stage.RECORDED):
+            raise MessageError(f"{wish.number.hex()[:16]} is no contract of ours")
+        ours, (type_, kind) = offer.participant, _APPEALS[wish.verb]
+        self._record(place, type_, lambda link: kind(link, wish.number, ours, wish.reason).encode(), done)
+
+    def _record(self, place: int, type_: MessageType, payload: Callable[[Link], bytes], done: Done) -> None:
+        """Sign what was ordered as our next record."""
         with self._books.file.transaction(durable=True):
-            done.entries.append(
-                self._books.append(
-                    lambda link: SealingKeyRecord(link, key).encode(), self._seal(MessageType.SEALING_KEY)
-                )
-            )
+            done.entries.append(self._books.append(payload, self._seal(type_)))
             self._book.drop_wish(place)
-        log.info("sealing key signed", sequence=done.entries[-1].sequence)
+        log.info("record signed", type=type_.value, sequence=done.entries[-1].sequence)
 
     def _agree(self, offer: Offer, place: int, done: Done) -> None:
         """Sign the record that makes the contract."""
@@ -165,7 +180,7 @@ class TradeDesk:
         done.entries.append(entry)
         log.info("agreement signed", number=agreed.number.hex(), sequence=entry.sequence)
 
-    def _ours(self, wish: Wish, gateway: str) -> Offer:
+    def _ours(self, wish: Wish, gateway: str = "") -> Offer:
         assert wish.terms is not None, "whoever offers says what"
         envelope = seal_offer(wish.terms, self._pen.key)
         return Offer(

@@ -149,6 +149,11 @@ class Offer:
         """The digest of its terms."""
         return self.terms.digest
 
+    @property
+    def participant(self) -> str:
+        """The participant on our side."""
+        return self.terms.seller if self.partner == self.terms.buyer else self.terms.buyer
+
     def is_due(self, unix_ms: int) -> bool:
         """Whether it is time to send it, or to ask for its partner's keys, once more."""
         waits = self.stage in (Stage.WANTED, Stage.SENT, Stage.DELIVERED)

@@ -17,7 +17,7 @@ from agent.trade.letters import Pen
 from agent.trade.offers import SEND_AGAIN_MS, Stage
 from aggregator.service.mqtt_port import Incoming
 from aggregator.service.notify import Outgoing
-from protocol.agreement import Agreement, seal_offer
+from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.answer import Answer, Reply
 from protocol.contract import Terms
 from protocol.crypto import SoftwareKey
@@ -154,6 +154,25 @@ class TestTheWays:
         world.tick()
         offer = world.wind.offer(terms.digest)
         assert (offer.stage, offer.detail) == (Stage.REFUSED, RefusalCode.NO_LETTERBOX)
+
+    @pytest.mark.parametrize("verb", [Verb.END, Verb.DISPUTE])
+    def test_a_party_signs_what_it_wants_of_its_contract(self, world: World, verb: Verb) -> None:
+        number = world.offered()
+        world.wind.order(verb, number=number)
+        world.tick()
+        assert not world.wind.books.page(1, 10)  # nothing was signed about what is no contract yet
+        world.home.order(Verb.ACCEPT, number=number)
+        world.tick()
+        world.wind.order(verb, number=number, reason="no wind")
+        world.tick()
+        (entry,) = world.wind.books.page(1, 10)
+        envelope = Envelope.parse(world.wind.books.envelope(entry.sequence) or b"")
+        type_, kind = {
+            Verb.END: (MessageType.TERMINATION, Termination),
+            Verb.DISPUTE: (MessageType.DISPUTE, Dispute),
+        }[verb]
+        said = kind.decode(envelope.payload)
+        assert (envelope.type, said.contract, said.participant, said.reason) == (type_, number, "wind", "no wind")
 
 
 class TestALossyWay:
