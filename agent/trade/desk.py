@@ -21,7 +21,7 @@ from agent.trade.letters import Pen, Proposal
 from agent.trade.offers import LIVE, NEXT_STAGE, REPLY_OF, STEP_OF, Offer, Stage, Step, judge, other_side
 from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.answer import Answer, Reply
-from protocol.crypto import digest_of
+from protocol.crypto import digest_of, fingerprint
 from protocol.envelope import seal
 from protocol.errors import MessageError
 from protocol.link import Link
@@ -325,6 +325,7 @@ class TradeDesk:
         if self._book.partner(partner.gateway) != partner:
             with self._books.file.transaction():
                 self._book.keep_partner(partner)
+            log.info("partner", gateway=partner.gateway, key=fingerprint(partner.key.thumbprint))
 
     def _keep(self, offers: Iterable[Offer], *, place: int | None = None) -> None:
         """Keep offers as they stand now, and drop the wish at `place`, all at once."""
