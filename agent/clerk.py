@@ -223,7 +223,7 @@ class Clerk:
             while (entry := await self._disk.do(self._wishes.sign_next, seal_transfer)) is not None:
                 log.info("transfer signed", sequence=entry.sequence)
                 self._attend(Signed(entry))
-            await self._trades.tick()
+            await self._trades.tick(self._session.believed)
             if self._is_closing:
                 await self._journal.close_all()
         except KeyUnavailable as error:

@@ -142,16 +142,17 @@ def inbox(settings: SettingsOption, as_json: JsonOption = False) -> None:
     from agent.trade.offers import Stage
 
     with expected_errors():
-        now_ms, offers = _now_ms(), _offers(_settings(settings))
-        found = [one for one in offers if one.stage is Stage.OPEN and one.terms.expires_ms > now_ms]
-        _show(found, as_json, nothing="nothing waits for a decision")
+        read, now_ms = _settings(settings), _now_ms()
+        found = [one for one in _offers(read) if one.stage is Stage.OPEN and one.terms.expires_ms > now_ms]
+        _show(read, found, as_json, nothing="nothing waits for a decision")
 
 
 @trade.command("list")
 def list_offers(settings: SettingsOption, as_json: JsonOption = False) -> None:
-    """Show every offer that this gateway made or got, and how it stands."""
+    """Show every offer that this gateway made or got, how it stands, and what has become of the contract."""
     with expected_errors():
-        _show(_offers(_settings(settings)), as_json, nothing="no offers yet")
+        read = _settings(settings)
+        _show(read, _offers(read), as_json, nothing="no offers yet")
 
 
 @trade.command()
@@ -313,13 +314,15 @@ def _instant(text: str | None, option: str) -> int:
     return int((instant - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1000
 
 
-def _show(offers: Sequence[Offer], as_json: bool, *, nothing: str) -> None:
-    from agent.trade.telling import document_of, line_of
+def _show(settings: AgentSettings, offers: Sequence[Offer], as_json: bool, *, nothing: str) -> None:
+    from agent.outbox.memory import look
+    from agent.trade.telling import document_of, line_of, news_of
 
+    news = news_of(look(settings.data, unix_ms=_now_ms()).statement)
     if as_json:
-        typer.echo(json.dumps([document_of(offer) for offer in offers], indent=2))
+        typer.echo(json.dumps([document_of(offer, news.get(offer.number)) for offer in offers], indent=2))
         return
     for offer in offers:
-        typer.echo(line_of(offer))
+        typer.echo(line_of(offer, news.get(offer.number)))
     if not offers:
         typer.echo(nothing)

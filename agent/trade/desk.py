@@ -8,31 +8,27 @@ time and the participants behind this gateway.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from agent.log import Log
 from agent.outbox.books import Books
-from agent.outbox.queue import Entry
 from agent.trade.book import OFFERS_KEPT_MAX, TradeBook, Verb, Wish
 from agent.trade.letters import Pen, Proposal
+from agent.trade.mailbag import Done, Sent
 from agent.trade.offers import LIVE, NEXT_STAGE, REPLY_OF, STEP_OF, Offer, Stage, Step, judge, other_side
 from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.answer import Answer, Reply
-from protocol.crypto import digest_of, fingerprint
+from protocol.crypto import fingerprint
 from protocol.envelope import seal
 from protocol.errors import MessageError
 from protocol.link import Link
-from protocol.messages import MessageType, Refusal
+from protocol.messages import MessageType, Refusal, Statement
 from protocol.partners import Card, Delivery, Partner, SealingKeyRecord
 from protocol.refusals import RefusalCode, Refused
 from protocol.sealed import SealingKey
 from protocol.topics import Kind
-
-UNANSWERED_MAX: Final = 1000
-"""Letters and questions whose refusal would still be understood."""
 
 ANSWER_GOOD_MS: Final = 3_600_000
 """How long nodes may take to pass on an answer."""
@@ -45,16 +41,6 @@ _APPEALS: Final[Mapping[Verb, tuple[MessageType, type[Termination | Dispute]]]] 
 log = Log("trade")
 
 
-@dataclass(slots=True)
-class Done:
-    """What came of something."""
-
-    letters: list[tuple[Kind, bytes]] = field(default_factory=list)
-    """To be published, on our topics."""
-    entries: list[Entry] = field(default_factory=list)
-    """Records that were signed."""
-
-
 class TradeDesk:
     """Everything between this gateway's participants and those of others."""
 
@@ -65,8 +51,7 @@ class TradeDesk:
         self._pen = pen
         self._box = box
         self._offers = {offer.number: offer for offer in self._book.offers()}
-        self._sent: OrderedDict[bytes, bytes] = OrderedDict()
-        """By digest of what was sent: the offer that it was for."""
+        self._sent = Sent()
 
     def tick(self, unix_ms: int) -> Done:
         """Carry out what was ordered, end what has expired, and send what is due.
@@ -103,6 +88,17 @@ class TradeDesk:
             case Delivery():
                 self._delivery(word, ours, done, unix_ms)
         return done
+
+    def stated(self, statement: Statement) -> None:
+        """Take note of the contracts that a statement tells of: what the nodes say counts, whatever was answered.
+
+        Raises:
+            StorageError: the disk takes nothing more.
+        """
+        for standing in statement.standings:
+            for news in standing.contracts:
+                if (offer := self._offers.get(news.contract)) is not None:
+                    self._move(offer, Step.STATE, statement.height)
 
     def awaits(self, sequence: int) -> bool:
         """Whether a record of ours agrees to an offer."""
@@ -216,7 +212,7 @@ class TradeDesk:
 
     def _refused(self, refusal: Refusal) -> None:
         """Nodes do not pass a letter on, or know nobody to write to."""
-        offer = self._offers.get(self._sent.pop(refusal.digest, b""))
+        offer = self._offers.get(self._sent.offer_of(refusal.digest))
         if offer is None or refusal.code is RefusalCode.TOO_MANY_LETTERS:
             return
         if refusal.code is RefusalCode.SEALED_TO_OTHER_KEY and offer.is_ours:
@@ -287,7 +283,7 @@ class TradeDesk:
             kind, data = Kind.SEALED, self._pen.write(partner, offer.envelope, offer.terms.expires_ms)
             offer = replace(offer, stage=NEXT_STAGE.get((offer.stage, Step.SEND), offer.stage))
         self._keep([replace(offer, sent_ms=unix_ms, times=offer.times + 1)])
-        self._post(kind, data, offer.number, done)
+        self._sent.put(kind, data, offer.number, done)
 
     def _tell(self, offer: Offer, done: Done, unix_ms: int) -> None:
         """Tell whoever made an offer how it stands."""
@@ -301,13 +297,7 @@ class TradeDesk:
         if partner is not None and partner.sealing_key is not None:
             answer = Answer(self._pen.region, self._pen.gateway, number, reply, detail, reason)
             data = self._pen.write(partner, self._pen.answer(answer), unix_ms + ANSWER_GOOD_MS)
-            self._post(Kind.SEALED, data, number, done)
-
-    def _post(self, kind: Kind, data: bytes, number: bytes, done: Done) -> None:
-        self._sent[digest_of(data)] = number
-        while len(self._sent) > UNANSWERED_MAX:
-            self._sent.popitem(last=False)
-        done.letters.append((kind, data))
+            self._sent.put(Kind.SEALED, data, number, done)
 
     # -- What is kept.
 

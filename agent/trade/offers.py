@@ -63,6 +63,8 @@ class Step(Enum):
     EXPIRE = auto()
     RECORD = auto()
     REJECT = auto()
+    STATE = auto()
+    """A statement tells of the contract."""
 
 
 NEXT_STAGE: Final[Mapping[tuple[Stage, Step], Stage]] = {
@@ -93,9 +95,11 @@ NEXT_STAGE: Final[Mapping[tuple[Stage, Step], Stage]] = {
     (Stage.EXPIRED, Step.ACCEPT): Stage.AGREED,
     (Stage.EXPIRED, Step.RECORD): Stage.RECORDED,
     (Stage.EXPIRED, Step.REJECT): Stage.REJECTED,
+    **{(stage, Step.STATE): Stage.RECORDED for stage in Stage if stage is not Stage.RECORDED},
 }
 """The whole law. An answer may come late or overtake another, so an offer of ours that has expired here may still turn
-out to have been accepted in time. What is not here changes nothing."""
+out to have been accepted in time; and a statement says what is, whatever was answered. What is not here changes
+nothing."""
 
 LIVE: Final = frozenset((Stage.WANTED, Stage.SENT, Stage.DELIVERED, Stage.OPEN))
 """Stages that end with the offer's expiry."""

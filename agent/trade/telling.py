@@ -8,20 +8,38 @@ from typing import Any, Final
 
 from agent.trade.offers import LIVE, Offer, Stage
 from protocol.contract import Terms
+from protocol.contract_news import ContractNews
+from protocol.messages import Statement
 from protocol.refusals import RefusalCode
 
 NUMBER_DIGITS: Final = 12
 """Of an offer's number, as it is shown."""
 
 
-def line_of(offer: Offer) -> str:
-    """An offer and how it stands, for people."""
+def news_of(statement: Statement | None) -> dict[bytes, ContractNews]:
+    """What a statement tells of contracts, by their numbers; of one that is told twice, our seller's part."""
+    standings = statement.standings if statement else ()
+    told = [news for standing in standings for news in standing.contracts]
+    return {news.contract: news for news in sorted(told, key=lambda news: news.power_w)}
+
+
+def line_of(offer: Offer, news: ContractNews | None = None) -> str:
+    """An offer, how it stands, and what has become of the contract, for people."""
     end = f"; good until {_utc(offer.terms.expires_ms)}" if offer.stage in LIVE else ""
     why = f" ({_why(offer)})" if _why(offer) else ""
-    return f"{sentence(offer)}: {offer.stage.name.lower()}{why}{end}"
+    contract = f"; {contract_of(news)}" if news else ""
+    return f"{sentence(offer)}: {offer.stage.name.lower()}{why}{end}{contract}"
 
 
-def document_of(offer: Offer) -> dict[str, Any]:
+def contract_of(news: ContractNews) -> str:
+    """Where a contract stands, by the statement that is believed."""
+    rule = f" by {news.rule.name}" if news.rule is not None else ""
+    why = f": {news.why}" if news.why else ""
+    power = f", {abs(news.power_w)} W to {'feed in' if news.power_w > 0 else 'take'}" if news.power_w else ""
+    return f"contract {news.state.name.lower()} since {_utc(news.since_ms)}{rule}{why}{power}"
+
+
+def document_of(offer: Offer, news: ContractNews | None = None) -> dict[str, Any]:
     """An offer, for programs: a stable set of keys."""
     terms = asdict(offer.terms) | {"nonce": offer.terms.nonce.hex(), "answers": offer.terms.answers.hex()}
     return {
@@ -35,6 +53,19 @@ def document_of(offer: Offer) -> dict[str, Any]:
         "reason": offer.reason,
         "price": offer.terms.price,
         "terms": terms,
+        "contract": None if news is None else _news_document(news),
+    }
+
+
+def _news_document(news: ContractNews) -> dict[str, Any]:
+    return {
+        "state": news.state.name.lower(),
+        "since_ms": news.since_ms,
+        "power_w": news.power_w,
+        "start_ms": news.start_ms,
+        "end_ms": news.end_ms,
+        "rule": None if news.rule is None else news.rule.name,
+        "why": news.why,
     }
 
 

@@ -15,8 +15,9 @@ from agent.outbox.books import Books
 from agent.outbox.journal import Disk
 from agent.outbox.queue import Forget, SetAside, Signed
 from agent.standing import Believed
-from agent.trade.desk import Done, TradeDesk
+from agent.trade.desk import TradeDesk
 from agent.trade.letters import Pen
+from agent.trade.mailbag import Done
 from agent.trade.offers import Step
 from config.settings.agent import AgentSettings
 from protocol.crypto import SigningKey
@@ -57,15 +58,20 @@ class Trades:
         self._attend = attend
         self._once = Once(log)
         self._desk = TradeDesk(books, Pen(settings.region, settings.gateway, key), lambda: open_box(settings))
+        self._noted: Believed | None = None
+        """The statement of which note was taken."""
         self._letters: list[tuple[Kind, bytes]] = []
 
-    async def tick(self) -> None:
-        """Carry out what was ordered, and see what is due.
+    async def tick(self, believed: Believed | None) -> None:
+        """Carry out what was ordered, see what is due, and take note of the statement that is believed.
 
         Raises:
             KeyUnavailable: the key does not sign now.
             StorageError: the disk takes nothing more.
         """
+        if believed is not None and believed is not self._noted:
+            await self._disk.do(self._desk.stated, believed.statement)
+            self._noted = believed
         self._take(await self._disk.do(self._desk.tick, self._unix_ms()))
 
     async def hear(self, word: Card | Delivery | Refusal, believed: Believed | None) -> None:

@@ -172,6 +172,12 @@ def a_story(region: Region) -> None:
     for gateway in ("gw-1", "gw-2"):
         wait_for_stage(region, gateway, second["number"], "recorded")
     assert "one that is" in trade(region, "gw-1", "accept", second["number"], status=1)
+    for gateway in ("gw-1", "gw-2"):
+        wait_until(
+            "the statement tells of the contract",
+            lambda gateway=gateway: "; contract confirmed since" in trade(region, gateway, "list"),  # type: ignore[misc]
+            lambda gateway=gateway: trade(region, gateway, "list"),  # type: ignore[misc]
+        )
     (agreement,) = on_chain(region, ChainName.OPERATION, MessageType.AGREEMENT)
     assert Agreement.decode(agreement.payload).terms.digest.hex() == second["number"]
 

@@ -28,6 +28,7 @@ from protocol.partners import Delivery, Partner
 from protocol.refusals import RefusalCode
 from protocol.sealed import Sealed, SealingKey
 from protocol.topics import Kind
+from tests.builders import a_statement
 from tests.contract_village import IMBALANCE
 from tests.integration.trade_world import HOUR_MS, World, a_trade_world, payload_of
 from tests.village import REGION
@@ -154,6 +155,18 @@ class TestTheWays:
         world.tick()
         offer = world.wind.offer(terms.digest)
         assert (offer.stage, offer.detail) == (Stage.REFUSED, RefusalCode.NO_LETTERBOX)
+
+    def test_a_statement_tells_whoever_was_told_nothing_or_something_else(self, world: World) -> None:
+        number = world.offered()
+        world.tampered = lambda outgoing: None
+        world.home.order(Verb.ACCEPT, number=number)
+        world.tick()
+        assert world.wind.stage(number) == "delivered"
+        standings = world.market.five.standings().behind("gw-wind")
+        assert [news.contract for standing in standings for news in standing.contracts] == [number]
+        world.wind.desk.stated(a_statement(standings=standings, height=17))
+        offer = world.wind.offer(number)
+        assert (offer.stage, offer.detail) == (Stage.RECORDED, 17)
 
     @pytest.mark.parametrize("verb", [Verb.END, Verb.DISPUTE])
     def test_a_party_signs_what_it_wants_of_its_contract(self, world: World, verb: Verb) -> None:

@@ -17,8 +17,9 @@ from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile
 from agent.trade import book
 from agent.trade.book import Verb, Wish
-from agent.trade.desk import Done, TradeDesk
+from agent.trade.desk import TradeDesk
 from agent.trade.letters import Pen
+from agent.trade.mailbag import Done
 from agent.trade.offers import Offer, Step
 from aggregator.ledger.record import Record
 from aggregator.service.mqtt_port import Incoming

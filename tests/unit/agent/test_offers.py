@@ -20,12 +20,13 @@ from agent.trade.offers import (
     judge,
     other_side,
 )
-from agent.trade.telling import document_of, line_of
+from agent.trade.telling import document_of, line_of, news_of
 from protocol.answer import Reply
 from protocol.contract import Terms
+from protocol.contract_news import ContractNews, ContractState
 from protocol.partners import Partner
 from protocol.refusals import RefusalCode, Refused
-from tests.builders import EPOCH_MS, REGION, a_digest, a_key
+from tests.builders import EPOCH_MS, REGION, a_digest, a_key, a_standing, a_statement
 
 HOUR_MS = 3_600_000
 OURS = ("annia", "bert")
@@ -77,13 +78,17 @@ class TestStages:
     def test_what_is_over_stays_over_but_for_an_answer_that_came_late(self) -> None:
         ends = set(Stage) - LIVE - {Stage.AGREED}
         late = {(Stage.EXPIRED, step) for step in (Step.ACCEPT, Step.RECORD, Step.REJECT)}
-        assert {place for place in NEXT_STAGE if place[0] in ends} == late
+        assert {(stage, step) for stage, step in NEXT_STAGE if stage in ends and step is not Step.STATE} == late
+
+    def test_a_statement_of_the_nodes_has_the_last_word(self) -> None:
+        assert {stage for stage, step in NEXT_STAGE if step is Step.STATE} == set(Stage) - {Stage.RECORDED}
+        assert {NEXT_STAGE[place] for place in NEXT_STAGE if place[1] is Step.STATE} == {Stage.RECORDED}
 
     def test_every_offer_that_is_live_expires(self) -> None:
         assert {stage for stage, step in NEXT_STAGE if step is Step.EXPIRE} == LIVE
 
     def test_an_agreement_never_becomes_undone_here(self) -> None:
-        after = {next_ for (stage, _), next_ in NEXT_STAGE.items() if stage is Stage.AGREED}
+        after = {next_ for (stage, step), next_ in NEXT_STAGE.items() if stage is Stage.AGREED}
         assert after == {Stage.RECORDED, Stage.REJECTED}
 
     def test_every_reply_does_something_to_an_offer_that_was_sent(self) -> None:
@@ -96,7 +101,7 @@ class TestStages:
         assert NEXT_STAGE[Stage.SENT, STEP_OF[REPLY_OF[Stage.OPEN]]] is Stage.DELIVERED
 
     def test_whoever_may_decide_is_the_one_who_got_it(self) -> None:
-        decisions = {step for stage, step in NEXT_STAGE if stage is Stage.OPEN}
+        decisions = {step for stage, step in NEXT_STAGE if stage is Stage.OPEN} - {Step.STATE}
         assert decisions == {Step.ACCEPT, Step.DECLINE, Step.COUNTER, Step.EXPIRE}
 
 
@@ -212,8 +217,28 @@ def test_people_are_told_an_offer_in_one_line() -> None:
     assert ", clean only: open;" in line_of(clean)
 
 
+def test_people_are_told_what_has_become_of_the_contract() -> None:
+    offer = an_offer(stage=Stage.RECORDED, detail=17)
+    news = ContractNews(offer.number, ContractState.DELIVERING, EPOCH_MS, 5000, EPOCH_MS, EPOCH_MS + HOUR_MS)
+    told = line_of(offer, news)
+    assert told.endswith(": recorded (block 17); contract delivering since 2025-06-15 15:06:40Z, 5000 W to feed in")
+    assert line_of(offer, replace(news, power_w=-5000)).endswith(", 5000 W to take")
+    full = replace(news, state=ContractState.REJECTED, power_w=0, rule=RefusalCode.LINE_FULL, why="b1 by 70 W")
+    assert line_of(offer, full).endswith("rejected since 2025-06-15 15:06:40Z by LINE_FULL: b1 by 70 W")
+    document = document_of(offer, full)["contract"]
+    assert (document["state"], document["rule"], document["why"]) == ("rejected", "LINE_FULL", "b1 by 70 W")
+
+
+def test_what_a_statement_tells_of_contracts_is_found_by_their_numbers() -> None:
+    news = ContractNews(a_digest(), ContractState.CONFIRMED, EPOCH_MS, 5000, EPOCH_MS, EPOCH_MS + HOUR_MS)
+    taken = replace(news, power_w=-5000)
+    standings = (a_standing(contracts=(news,)), a_standing(participant="bert", contracts=(taken,)))
+    assert news_of(a_statement(standings=standings)) == {a_digest(): news}
+    assert news_of(None) == {}
+
+
 def test_programs_are_told_an_offer_with_a_stable_set_of_keys() -> None:
     document = document_of(an_offer(terms=some_terms(answers=a_digest())))
-    keys = "number stage ours partner gateway sequence detail reason price terms"
-    assert list(document) == keys.split()
+    keys = "number stage ours partner gateway sequence detail reason price terms contract"
+    assert (list(document), document["contract"]) == (keys.split(), None)
     assert (document["terms"]["answers"], document["terms"]["nonce"]) == (a_digest().hex(), bytes(16).hex())
