@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agent.trade.offers import LIVE, Offer, Stage
 from protocol.contract import Terms
-from protocol.contract_news import ContractNews
+from protocol.contract_news import ContractNews, ContractState
 from protocol.messages import Statement
 from protocol.refusals import RefusalCode
 
@@ -35,7 +35,8 @@ def contract_of(news: ContractNews) -> str:
     """Where a contract stands, by the statement that is believed."""
     rule = f" by {news.rule.name}" if news.rule is not None else ""
     why = f": {news.why}" if news.why else ""
-    power = f", {abs(news.power_w)} W to {'feed in' if news.power_w > 0 else 'take'}" if news.power_w else ""
+    is_ahead = news.state in (ContractState.CONFIRMED, ContractState.DELIVERING)
+    power = f", {abs(news.power_w)} W to {'feed in' if news.power_w > 0 else 'take'}" if is_ahead else ""
     return f"contract {news.state.name.lower()} since {_utc(news.since_ms)}{rule}{why}{power}"
 
 

@@ -223,7 +223,7 @@ def test_people_are_told_what_has_become_of_the_contract() -> None:
     told = line_of(offer, news)
     assert told.endswith(": recorded (block 17); contract delivering since 2025-06-15 15:06:40Z, 5000 W to feed in")
     assert line_of(offer, replace(news, power_w=-5000)).endswith(", 5000 W to take")
-    full = replace(news, state=ContractState.REJECTED, power_w=0, rule=RefusalCode.LINE_FULL, why="b1 by 70 W")
+    full = replace(news, state=ContractState.REJECTED, rule=RefusalCode.LINE_FULL, why="b1 by 70 W")
     assert line_of(offer, full).endswith("rejected since 2025-06-15 15:06:40Z by LINE_FULL: b1 by 70 W")
     document = document_of(offer, full)["contract"]
     assert (document["state"], document["rule"], document["why"]) == ("rejected", "LINE_FULL", "b1 by 70 W")
