@@ -139,7 +139,7 @@ _KEEP: Final = """
         (number, envelope, is_ours, stage, partner, gateway, sequence, detail, reason, sent_ms, times)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT (number) DO UPDATE SET
-        stage = ?4, gateway = ?6, sequence = ?7, detail = ?8, reason = ?9, sent_ms = ?10, times = ?11
+        envelope = ?2, stage = ?4, gateway = ?6, sequence = ?7, detail = ?8, reason = ?9, sent_ms = ?10, times = ?11
     """
 
 

@@ -21,7 +21,7 @@ from agent.trade.offers import LIVE, NEXT_STAGE, REPLY_OF, STEP_OF, Offer, Stage
 from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.answer import Answer, Reply
 from protocol.crypto import fingerprint
-from protocol.envelope import seal
+from protocol.envelope import Envelope, seal
 from protocol.errors import MessageError
 from protocol.link import Link
 from protocol.messages import MessageType, Refusal, Statement
@@ -241,7 +241,7 @@ class TradeDesk:
             self._tell(known, done, unix_ms)
             return
         answered = self._offers.get(terms.answers)
-        waiting = sum(offer.stage is Stage.OPEN for offer in self._offers.values())
+        waiting = [offer.gateway for offer in self._offers.values() if offer.stage is Stage.OPEN]
         try:
             if known is not None:
                 raise Refused(RefusalCode.NOT_THEIR_OFFER, "it is another's")
@@ -276,6 +276,10 @@ class TradeDesk:
 
     def _send(self, offer: Offer, done: Done, unix_ms: int) -> None:
         """Send an offer of ours; or ask to whom, while nobody has said."""
+        if Envelope.parse(offer.envelope).key_id != self._pen.key.public_key.thumbprint:
+            offer = replace(
+                offer, envelope=seal_offer(offer.terms, self._pen.key)
+            )  # of a key that is not ours any more
         partner = self._book.partner(offer.gateway) if offer.gateway else None
         if partner is None or partner.sealing_key is None:
             kind, data = Kind.ASK, self._pen.ask(offer.partner)

@@ -6,7 +6,7 @@ until it expires, and the acceptor's under the agreement. So whatever an answer 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import Final
@@ -18,6 +18,9 @@ from protocol.refusals import RefusalCode, Refused
 
 OPEN_MAX: Final = 100
 """Offers of others that may wait for somebody's decision."""
+
+OPEN_FROM_ONE_MAX: Final = 20
+"""Of those, from one gateway: so that none can shut out the others."""
 
 SEND_AGAIN_MS: Final = 30_000
 """A letter that nobody has answered goes out again after so long, then after twice as long, and so on."""
@@ -176,7 +179,13 @@ def other_side(terms: Terms, ours: Collection[str]) -> tuple[str, str] | None:
 
 
 def judge(
-    terms: Terms, sender: Partner, *, ours: Collection[str], answered: Offer | None, waiting: int, unix_ms: int
+    terms: Terms,
+    sender: Partner,
+    *,
+    ours: Collection[str],
+    answered: Offer | None,
+    waiting: Sequence[str],
+    unix_ms: int,
 ) -> None:
     """See that an offer from `sender` is one that our participants may accept.
 
@@ -185,7 +194,7 @@ def judge(
         sender: whose signature is under it.
         ours: participants behind this gateway.
         answered: the offer that it names as the one that it counters, if we know it.
-        waiting: how many offers wait for a decision already.
+        waiting: the gateways whose offers wait for a decision already, each as often as it has some.
         unix_ms: now, UTC.
 
     Raises:
@@ -204,8 +213,9 @@ def judge(
             raise Refused(RefusalCode.COUNTERS_NOTHING, f"what it answers is {answered.stage.name.lower()}")
         if _subject(terms) != _subject(answered.terms):
             raise Refused(RefusalCode.COUNTER_CHANGED, "another seller, buyer or carrier than what it answers")
-    if waiting >= OPEN_MAX:
-        raise Refused(RefusalCode.TOO_MANY_OFFERS, f"{waiting} offers wait already")
+    theirs = waiting.count(sender.gateway)
+    if len(waiting) >= OPEN_MAX or theirs >= OPEN_FROM_ONE_MAX:
+        raise Refused(RefusalCode.TOO_MANY_OFFERS, f"{len(waiting)} offers wait already, {theirs} of them theirs")
 
 
 def _subject(terms: Terms) -> tuple[str, str, str, str]:

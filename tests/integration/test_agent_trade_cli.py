@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from agent.commands.cli import app
 from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile
-from agent.outbox.memory import HeardStatement, Memory
+from agent.outbox.memory import HeardStatement, Memory, look
 from agent.trade.book import TradeBook, Verb, Wish
 from agent.trade.offers import Offer, Stage
 from protocol.agreement import seal_offer
@@ -181,6 +181,7 @@ def test_the_inbox_shows_what_waits_and_the_list_everything(home: Path) -> None:
     assert line.startswith(
         f"offer {waiting.number.hex()[:12]} from carla: carla delivers 5000 Wh of electricity to annia"
     )
+    assert look(home.parent / "data", unix_ms=0).offers_open == 1
     assert [one["number"] for one in json.loads(trade(home, "inbox", "--json").stdout)] == [waiting.number.hex()]
     document = json.loads(trade(home, "list", "--json").stdout)
     assert [(one["number"], one["stage"]) for one in document] == [

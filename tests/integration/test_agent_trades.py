@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from agent.keys.succession import take_up
 from agent.outbox.file import OutboxFile
+from agent.outbox.queue import Entry
 from agent.trade import book
 from agent.trade.book import OFFERS_KEPT_MAX, TradeBook, Verb, Wish
 from agent.trade.desk import TradeDesk
@@ -26,6 +28,7 @@ from protocol.errors import KeyUnavailable, MessageError, OperatorError, Signatu
 from protocol.messages import MessageType
 from protocol.partners import Delivery, Partner
 from protocol.refusals import RefusalCode
+from protocol.rotation import rotate
 from protocol.sealed import Sealed, SealingKey
 from protocol.topics import Kind
 from tests.builders import a_statement
@@ -256,6 +259,30 @@ class TestALossyWay:
         world.tick()
         world.tick(SEND_AGAIN_MS)
         assert stages(world, cheaper.digest) == ("open", "delivered")
+
+    def test_an_offer_is_signed_again_with_another_key_of_ours(self, world: World) -> None:
+        """Its number stays: that is the digest of what it says, and not of who says it."""
+        world.tampered = lambda outgoing: None
+        number = world.offered()
+        new = SoftwareKey.from_secret(600)
+        step = rotate(world.market.link("gw-wind"), world.wind.key.public_key.thumbprint, new)
+        assert world.market.put(step, MessageType.ROTATION, "gw-wind").refusal is None
+        world.wind.key = new
+        world.wind.start()
+        world.tampered = lambda outgoing: outgoing
+        world.tick(SEND_AGAIN_MS)
+        assert stages(world, number) == ("delivered", "open")
+        Envelope.parse(world.home.offer(number).envelope).verify(new.public_key, REGION)
+
+    def test_an_agreement_that_gets_another_number_is_still_that_of_its_offer(self, world: World) -> None:
+        number = world.offered()
+        world.home.order(Verb.ACCEPT, number=number)
+        (entry,) = world.home.desk.tick(world.now_ms).entries
+        take_up(world.home.books, Entry(7, bytes(31) + b"\1"), SoftwareKey.from_secret(600))
+        moved = world.home.offer(number).sequence
+        assert moved == entry.sequence + 7
+        envelope = Envelope.parse(world.home.books.envelope(moved) or b"")
+        assert Agreement.decode(envelope.payload).terms.digest == number
 
     def test_too_many_letters_are_only_late(self, world: World) -> None:
         number = world.offered()

@@ -10,6 +10,7 @@ import pytest
 from agent.trade.offers import (
     LIVE,
     NEXT_STAGE,
+    OPEN_FROM_ONE_MAX,
     OPEN_MAX,
     REPLY_OF,
     SEND_AGAIN_MS,
@@ -64,7 +65,7 @@ def an_offer(**changes: Any) -> Offer:
 
 
 def code_of(terms: Terms, **changes: Any) -> RefusalCode | None:
-    arguments = {"ours": OURS, "answered": None, "waiting": 0, "unix_ms": EPOCH_MS} | changes
+    arguments = {"ours": OURS, "answered": None, "waiting": (), "unix_ms": EPOCH_MS} | changes
     try:
         judge(terms, arguments.pop("sender", SENDER), **arguments)
     except Refused as refused:
@@ -156,8 +157,14 @@ class TestJudging:
         assert code_of(some_terms(**change)) is RefusalCode.OFFER_EXPIRED
 
     def test_no_more_offers_wait_than_their_bound(self) -> None:
-        assert code_of(some_terms(), waiting=OPEN_MAX - 1) is None
-        assert code_of(some_terms(), waiting=OPEN_MAX) is RefusalCode.TOO_MANY_OFFERS
+        others = [f"gw-{number}" for number in range(10, 10 + OPEN_MAX)]
+        assert code_of(some_terms(), waiting=others[1:]) is None
+        assert code_of(some_terms(), waiting=others) is RefusalCode.TOO_MANY_OFFERS
+
+    def test_no_gateway_can_shut_out_the_others(self) -> None:
+        theirs = [SENDER.gateway] * OPEN_FROM_ONE_MAX
+        assert code_of(some_terms(), waiting=theirs[1:]) is None
+        assert code_of(some_terms(), waiting=theirs) is RefusalCode.TOO_MANY_OFFERS
 
 
 class TestCounters:
