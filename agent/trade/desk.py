@@ -53,14 +53,16 @@ class TradeDesk:
         self._offers = {offer.number: offer for offer in self._book.offers()}
         self._sent = Sent()
 
-    def tick(self, unix_ms: int) -> Done:
+    def tick(self, unix_ms: int, done: Done | None = None) -> Done:
         """Carry out what was ordered, end what has expired, and send what is due.
+
+        Whoever brings a `done` finds in it what was done before an error, too.
 
         Raises:
             KeyUnavailable: the key does not sign now; what was ordered waits.
             StorageError: the disk takes nothing more; likewise.
         """
-        done = Done()
+        done = Done() if done is None else done
         while (found := self._book.next_wish()) is not None:
             self._carry_out(*found, done, unix_ms)
         for offer in list(self._offers.values()):

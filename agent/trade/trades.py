@@ -21,9 +21,10 @@ from agent.trade.mailbag import Done
 from agent.trade.offers import Step
 from config.settings.agent import AgentSettings
 from protocol.crypto import SigningKey
-from protocol.errors import KeyUnavailable, MessageError
+from protocol.errors import KeyUnavailable, MessageError, OperatorError
 from protocol.messages import Refusal
 from protocol.partners import Card, Delivery
+from protocol.sealed import SealingKey
 from protocol.topics import Kind
 
 LETTERS_MAX: Final = 200
@@ -53,11 +54,12 @@ class Trades:
         attend: Callable[[Signed], None],
     ) -> None:
         """`attend` is told of records that were signed."""
+        self._settings = settings
         self._disk = disk
         self._clocks = clocks
         self._attend = attend
         self._once = Once(log)
-        self._desk = TradeDesk(books, Pen(settings.region, settings.gateway, key), lambda: open_box(settings))
+        self._desk = TradeDesk(books, Pen(settings.region, settings.gateway, key), self._box)
         self._noted: Believed | None = None
         """The statement of which note was taken."""
         self._letters: list[tuple[Kind, bytes]] = []
@@ -72,7 +74,11 @@ class Trades:
         if believed is not None and believed is not self._noted:
             await self._disk.do(self._desk.stated, believed.statement)
             self._noted = believed
-        self._take(await self._disk.do(self._desk.tick, self._unix_ms()))
+        done = Done()
+        try:
+            await self._disk.do(self._desk.tick, self._unix_ms(), done)
+        finally:
+            self._take(done)
 
     async def hear(self, word: Card | Delivery | Refusal, believed: Believed | None) -> None:
         """Deal with what the nodes say about letters, by the last statement, which tells who is behind this gateway.
@@ -113,6 +119,14 @@ class Trades:
             self._take(await self._disk.do(self._desk.recorded, sequence, step, detail, reason, self._unix_ms()))
         except KeyUnavailable as error:
             self._once.warning("the other party is not told", reason=str(error))
+
+    def _box(self) -> SealingKey | None:
+        """What opens letters. A key file that cannot be used keeps nobody from reading meters."""
+        try:
+            return open_box(self._settings)
+        except OperatorError as error:
+            self._once.warning("letters cannot be read", reason=str(error))
+            return None
 
     def _take(self, done: Done) -> None:
         self._letters = [*self._letters, *done.letters][:LETTERS_MAX]
