@@ -91,6 +91,12 @@ def halt_text(refusal: Refusal) -> str:
     return f"record {refusal.sequence}: {cause}; it waits for {refusal.expected_sequence}; {_WHAT_TO_DO}"
 
 
+def told_of(refusal: Refusal) -> dict[str, object]:
+    """What there is to log of a refusal."""
+    told = {"sequence": refusal.sequence, "code": refusal.code.name}
+    return {**told, "expected_sequence": refusal.expected_sequence, "detail": refusal.detail}
+
+
 def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
     """The retained status at the broker: small, and without anything about anybody's energy."""
     return json.dumps(
@@ -137,6 +143,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "statement": None
         if statement is None
         else {"number": statement.number, "height": statement.height, "time_ms": statement.time_ms},
+        "offers_open": seen.offers_open,
         "standings": [_standing(standing) for standing in (statement.standings if statement else ())],
     }
 
@@ -159,6 +166,8 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
     for aside in d["records_set_aside"]:
         yield f"record {aside['sequence']} set aside: {aside['code']} {aside['detail']}".rstrip()
+    if d["offers_open"]:
+        yield f"{d['offers_open']} offers wait for a decision: este-agent trade inbox"
     for meter in d["meters"]:
         yield f"meter {meter['meter']}: {_meter_text(meter)}"
     for device in d["devices"]:

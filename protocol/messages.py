@@ -57,6 +57,12 @@ class MessageType(StrEnum):
     ARBITRATION = "arbitration"
     FREEZE = "freeze"
     APPROVAL = "approval"
+    SEALING_KEY = "sealing-key"
+    ASK = "ask"
+    CARD = "card"
+    SEALED = "sealed"
+    DELIVERY = "delivery"
+    ANSWER = "answer"
 
 
 class RightKind(IntEnum):

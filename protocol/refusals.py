@@ -159,6 +159,24 @@ class RefusalCode(IntEnum):
     """The participant is frozen already, or is not."""
     NOT_APPROVED = 136
     """Verdict: the contract needs the regulator's approval, and its window began without."""
+    # -- What a letter says, and the offer in it. No record: told to whoever sent it, and on no chain; but for 148.
+    NO_LETTERBOX = 140
+    """Nobody takes letters for this participant: none of their gateways has published a sealing key."""
+    SEALED_TO_OTHER_KEY = 141
+    """The receiver has published another sealing key, or is no gateway any more."""
+    LETTER_EXPIRED = 142
+    TOO_MANY_LETTERS = 143
+    """From one gateway, in a short time."""
+    NOT_THEIR_OFFER = 144
+    """The offer is not between a participant of its sender and one of its receiver."""
+    COUNTERS_NOTHING = 145
+    """The counter-offer answers nothing that was offered to its sender, or that is still open."""
+    COUNTER_CHANGED = 146
+    """The counter-offer is between others, or of another carrier, than what it answers."""
+    TOO_MANY_OFFERS = 147
+    """So many offers wait at the receiver that no more are taken."""
+    SEALING_KEY_IN_USE = 148
+    """The sealing key is a key that somebody signs with, or another gateway's sealing key."""
 
     @property
     def is_final(self) -> bool:

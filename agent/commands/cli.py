@@ -17,6 +17,7 @@ from agent import cli
 from agent.exits import expected_errors
 from agent.library.cli import doctor, profiles, read, sunspec
 from agent.scan.cli import scan
+from agent.trade.cli import trade
 from config.called import called
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -245,3 +246,4 @@ app.command()(scan)
 app.command()(doctor)
 app.command()(sunspec)
 app.add_typer(profiles, name="profiles")
+app.add_typer(trade, name="trade")

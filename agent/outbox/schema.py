@@ -7,7 +7,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _WISH: Final = """
     CREATE TABLE wish (
@@ -18,6 +18,44 @@ _WISH: Final = """
         fee INTEGER NOT NULL
     ) STRICT
     """
+
+_TRADE: Final = (
+    # Offers of both sides, each by the digest of its terms, and where it stands.
+    """
+    CREATE TABLE offer (
+        id INTEGER PRIMARY KEY,
+        number BLOB NOT NULL UNIQUE,
+        envelope BLOB NOT NULL,
+        is_ours INTEGER NOT NULL,
+        stage INTEGER NOT NULL,
+        partner TEXT NOT NULL,
+        gateway TEXT NOT NULL,
+        sequence INTEGER,
+        detail INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        sent_ms INTEGER NOT NULL,
+        times INTEGER NOT NULL
+    ) STRICT
+    """,
+    # Gateways that letters went to or came from, with their keys.
+    """
+    CREATE TABLE partner (
+        gateway TEXT PRIMARY KEY,
+        card BLOB NOT NULL
+    ) STRICT
+    """,
+    # What was ordered about offers and is not done yet.
+    """
+    CREATE TABLE trade_wish (
+        id INTEGER PRIMARY KEY,
+        verb TEXT NOT NULL,
+        number BLOB NOT NULL,
+        terms BLOB,
+        partner TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT
+    """,
+)
 
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
@@ -121,6 +159,7 @@ SCHEMA: Final = (
     """,
     # Transfers that were ordered and are not signed yet.
     _WISH,
+    *_TRADE,
 )
 
 FROM_VERSION: Final = {
@@ -128,5 +167,7 @@ FROM_VERSION: Final = {
     1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
     # There were no transfers.
     2: (_WISH,),
+    # There were no offers.
+    3: _TRADE,
 }
 """What makes a file of the version after out of one of this version."""

@@ -1,7 +1,7 @@
 """The asset chain: participants, meters, generators, network, permits, rules, and everybody's keys.
 
-Kinds of record: *genesis*, *admission*, *revocation*, *rotation*, *validator*, *evidence*. State: the region as it is,
-who holds which key, and who has a vote. Feeds: every other chain, and the engine.
+Kinds of record: *genesis*, *admission*, *revocation*, *rotation*, *validator*, *evidence*, *sealing key*. State: the
+region as it is, who holds which key, who has a vote, and how to write to whom. Feeds: every other chain, the engine.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.membership import Admission, Membership, Revocation
+from aggregator.chains.sealing_keys import SealingKeys
 from aggregator.chains.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
@@ -28,6 +29,7 @@ from protocol.envelope import Envelope
 from protocol.errors import SignatureError
 from protocol.evidence import Evidence, contradiction
 from protocol.messages import MessageType
+from protocol.partners import Partner, SealingKeyRecord
 from protocol.refusals import RefusalCode, Refused
 from protocol.registers import RegisterCodec
 from protocol.rotation import Rotation
@@ -199,6 +201,7 @@ class AssetChain:
         MessageType.ROTATION: Rotation.decode,
         MessageType.VALIDATOR: ValidatorChange.decode,
         MessageType.EVIDENCE: Evidence.decode,
+        MessageType.SEALING_KEY: SealingKeyRecord.decode,
     }
 
     def __init__(self, journal: Journal) -> None:
@@ -208,10 +211,12 @@ class AssetChain:
         )
         self.membership = Membership(journal)
         self._validators = Validators(journal, self._is_aggregator)
+        self._sealing_keys = SealingKeys(journal, self.membership)
         self.tables: Mapping[int, Table[Any, Any]] = {
             GENESIS_TABLE: self._genesis,
             **self.membership.tables,
             **self._validators.tables,
+            **self._sealing_keys.tables,
         }
         self._region: Region | None = None
 
@@ -230,6 +235,14 @@ class AssetChain:
     def members(self, role: Role) -> list[Author]:
         """Everybody who may sign in a role now, in the order of their names."""
         return [author for author in self.membership.live() if author.role is role]
+
+    def partner(self, gateway: str) -> Partner | None:
+        """A gateway as others write to it; None if nobody of this name is a gateway now."""
+        member = self.membership.live_of(gateway)
+        if member is None or member.role is not Role.GATEWAY:
+            return None
+        behind = self.region.participants_of.get(gateway, ())
+        return Partner(gateway, member.key, self._sealing_keys.key_of(gateway), behind)
 
     def validators(self) -> dict[str, Validator]:
         """Everybody who has a vote when blocks are decided, in the order of their names; nobody under the local engine.
@@ -259,6 +272,8 @@ class AssetChain:
                 self._validators.change(change)
             case Evidence() as evidence:
                 self._convict(evidence, block.height)
+            case SealingKeyRecord():
+                self._sealing_keys.publish(record)
             case _:
                 self._found(record.message)
         return ()
@@ -271,6 +286,7 @@ class AssetChain:
         if len(self._genesis):
             yield from self.membership.broken_invariants()
             yield from self._validators.broken_invariants()
+            yield from self._sealing_keys.broken_invariants()
 
     def _found(self, genesis: Genesis) -> None:
         if len(self._genesis):

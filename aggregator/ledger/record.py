@@ -76,6 +76,7 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.AGREEMENT,
             MessageType.TERMINATION,
             MessageType.DISPUTE,
+            MessageType.SEALING_KEY,
         }
     ),
 }

@@ -19,6 +19,7 @@ from aggregator.chains.five import Five
 from aggregator.engine.local import LocalEngine
 from aggregator.ledger.record import Record, Role
 from aggregator.service.keeper import Keeper, restore
+from aggregator.service.mqtt_port import Incoming
 from aggregator.service.notify import Outgoing
 from aggregator.service.store import Store
 from config.settings.aggregator import Blocks
@@ -117,6 +118,10 @@ class Node:
     def answer_again(self, data: bytes) -> list[Outgoing]:
         """The answer to a record whose key counts no more, if it came onto the chain while it did; else nothing."""
         return self._keeper.answer_again(data)
+
+    def pass_on(self, incoming: Incoming, now_ms: int) -> list[Outgoing]:
+        """What is to be told because of a letter or a question."""
+        return self._keeper.pass_on(incoming, now_ms)
 
     def last_statements(self) -> list[Outgoing]:
         """The last statement to every gateway, for a broker that may have lost them."""

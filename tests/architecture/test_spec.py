@@ -24,6 +24,7 @@ from aggregator.service.history import PastBlock, PastEntry
 from aggregator.service.portable import MAGIC, VERSION
 from config import carriers, grid_model, meter_profile, rules, self_check
 from config.model import Model
+from protocol.answer import Answer, Reply
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
 from protocol.cometbft.block import BLOCK_PROTOCOL, VALIDATORS_MAX, Header
@@ -32,9 +33,11 @@ from protocol.envelope import Envelope
 from protocol.evidence import Evidence
 from protocol.messages import MessageType, RightKind
 from protocol.node_request import VOUCHER, request_of_node, voucher_bytes
+from protocol.partners import Ask, Card, Delivery, Partner, SealingKeyRecord
 from protocol.refusals import RefusalCode
 from protocol.registers import WordOrder, WordType
 from protocol.rotation import POSSESSION, possession_bytes, rotate
+from protocol.sealed import BOX_BYTES, INFO, seal_to
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
@@ -91,6 +94,8 @@ def village() -> Village:
     purchase = village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))
     broken = village.a_batch(meters=(village.a_block_of("m-nobody", 0),))
     village.close([purchase, village.record(village.sign(broken, MessageType.BATCH))])
+    box = SealingKeyRecord(village.link(), SoftwareKey.from_secret(802).public_key)
+    village.close([village.record(village.sign(box, MessageType.SEALING_KEY))])
     first, second = SoftwareKey.from_secret(800), SoftwareKey.from_secret(801)
     rotation = rotate(village.link(), village.keys["gw"].public_key.thumbprint, first)
     village.close([village.record(village.sign(rotation, MessageType.ROTATION))])
@@ -222,13 +227,37 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
 RECORDS = [
     *("genesis", "admission", "revocation", "rotation", "validator", "evidence"),
     *("batch", "purchase", "interval", "factors", "settlement", "correction", "restatement", "adjustment"),
-    *("event", "cancellation"),
+    *("event", "cancellation", "sealing-key"),
 ]
 
 
 @pytest.mark.parametrize("type_", RECORDS)
 def test_a_record_has_the_keys_of_the_grammar(type_: str, village: Village) -> None:
     assert keys(type_) == list(payloads(village)[MessageType(type_)])
+
+
+def test_letters_and_what_they_are_passed_on_with_have_the_keys_of_the_grammar() -> None:
+    key, partner = (
+        SoftwareKey.from_secret(800).public_key,
+        Partner("gw", SoftwareKey.from_secret(1).public_key, None, ()),
+    )
+    letter = seal_to(key, b"", region="village", sender="gw", receiver="other", expires_ms=1)
+    said = {
+        "ask": Ask("village", "gw", "home"),
+        "card": Card("village", "gw", "home", partner),
+        "partner": partner,
+        "sealed": letter,
+        "delivery": Delivery("village", "gw", partner, b""),
+        "answer": Answer("village", "gw", bytes(32), Reply.RECEIVED),
+    }
+    for name, message in said.items():
+        found = [int(key) for key in re.findall(r"^    (\d+) => ", rule(name), re.MULTILINE)]
+        assert found == list(decode(message.encode(), size_max=1 << 14)), name
+    info = decode(letter.info, size_max=1 << 10)
+    assert (len(info), info[0]) == (len(labels("sealed-info")), INFO)
+    assert f'"{INFO}"' in rule("sealed-info")
+    assert f"bstr .size {BOX_BYTES}" in rule("sealed")
+    assert {int(number) for number in re.findall(r"\d+", rule("reply"))} == set(Reply)
 
 
 @pytest.mark.parametrize(("name", "where"), [("meter-block", ()), ("slow-readings", (9,))], ids=str)

@@ -166,3 +166,9 @@ def test_a_gateway_that_gets_no_receipt_is_told_to_ask_why() -> None:
     unanswered = replace(SEEN, oldest_waiting_ms=SEEN.unix_ms - UNANSWERED_MS - 1)
     assert any(line.startswith("NO RECEIPT") for line in to_text(to_json(unanswered)))
     assert not any(line.startswith("NO RECEIPT") for line in to_text(to_json(SEEN)))
+
+
+def test_people_are_told_of_offers_that_wait_for_them() -> None:
+    told = list(to_text(to_json(replace(SEEN, offers_open=2))))
+    assert "2 offers wait for a decision: este-agent trade inbox" in told
+    assert not any("trade inbox" in line for line in to_text(to_json(SEEN)))

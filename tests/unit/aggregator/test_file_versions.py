@@ -20,6 +20,7 @@ from config.load import check
 from protocol.canonical import Value, decode
 from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType
+from protocol.partners import SealingKeyRecord
 from protocol.rotation import rotate
 from tests.contract_village import Market
 from tests.heat_village import PUMP, WARM, a_heat_document
@@ -47,6 +48,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         11: ["bytes [str int bytes]"],
         12: ["bytes [int int bytes]"],
         13: ["str [bytes int]"],
+        14: ["bytes [bytes bytes]"],
         20: ["str [bytes int int str int int [int int] [int int]]"],
         21: ["[int str] [int int int int int int int int int]"],
         22: ["int [int int int int int]"],
@@ -123,6 +125,8 @@ def a_full_life() -> Village:
     village.close([village.record(village.sign(late, MessageType.BATCH))])
     village.close_due()
     village.live(40, dict.fromkeys(PUMP, 0) | WARM)
+    box = SealingKeyRecord(village.link(), SoftwareKey.from_secret(701).public_key)
+    village.close([village.record(village.sign(box, MessageType.SEALING_KEY))])
     step = rotate(village.link(), village.keys["gw"].public_key.thumbprint, SoftwareKey.from_secret(700))
     village.close([village.record(village.sign(step, MessageType.ROTATION))])
     return village

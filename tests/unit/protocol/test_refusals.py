@@ -89,6 +89,15 @@ NUMBERS = {
     "MORE_THAN_WAS_DUE": 134,
     "FROZEN_OR_NOT_ALREADY": 135,
     "NOT_APPROVED": 136,
+    "NO_LETTERBOX": 140,
+    "SEALED_TO_OTHER_KEY": 141,
+    "LETTER_EXPIRED": 142,
+    "TOO_MANY_LETTERS": 143,
+    "NOT_THEIR_OFFER": 144,
+    "COUNTERS_NOTHING": 145,
+    "COUNTER_CHANGED": 146,
+    "TOO_MANY_OFFERS": 147,
+    "SEALING_KEY_IN_USE": 148,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 
