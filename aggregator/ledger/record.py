@@ -62,9 +62,19 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.EVIDENCE,
             MessageType.EVENT,
             MessageType.CANCELLATION,
+            MessageType.CLEARING,
         }
     ),
-    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),
+    Role.GATEWAY: frozenset(
+        {
+            MessageType.BATCH,
+            MessageType.PURCHASE,
+            MessageType.TRANSFER,
+            MessageType.ROTATION,
+            MessageType.QUOTE,
+            MessageType.QUOTE_CANCEL,
+        }
+    ),
 }
 
 
