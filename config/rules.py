@@ -186,6 +186,8 @@ class MarketRule(Model):
     """How far ahead of an interval's beginning quotes are taken."""
     quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
     """How many may stand at a time."""
+    price_max: Annotated[int, Field(gt=0, le=10**9)] = 1_000_000
+    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this."""
     penalty_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
     """Of the contracts that quotes come to: share of the price of what is not delivered."""
     termination_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000

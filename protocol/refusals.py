@@ -139,6 +139,8 @@ class RefusalCode(IntEnum):
     """More could be gained by trade, by its own prices."""
     CLEARING_BREAKS_LIMIT = 164
     """Somebody would pay more, or be paid less, than they quoted."""
+    PRICE_ABOVE_CAP = 165
+    """A limit above the highest that the region's rules allow."""
 
     @property
     def is_final(self) -> bool:

@@ -27,8 +27,8 @@ from protocol.refusals import Refused
 
 ROUNDS_MAX: Final = 8
 """How often the program is solved, each time with more room on the lines for what rounding does."""
-MARGIN_WH: Final = 2
-"""What is left free on every line at first, in a network with loops. Without loops the result is whole by itself."""
+MARGIN_WH: Final = 1
+"""What is left free at first on every line that is part of a loop. Without loops the result is whole by itself."""
 WHOLE: Final = 1e-4
 """A quantity that is so little below a whole one is taken for it."""
 
@@ -60,6 +60,8 @@ class Clearer:
         self._drops = csr_array(self._loops * (impedance / self._mean_uohm))
         """(k, l) relative impedance, with the sign of the way around."""
         self._divider = splu(csc_array(self._drops @ self._loops.T)) if network.loops else None
+        self._in_loop = np.zeros(len(network.lines), dtype=np.int64)
+        self._in_loop[[line for loop in network.loops for line in loop.lines]] = 1
         self._is_loop = np.array([network.lines[one].impedance_uohm > 0 for one in network.forest.left_out], dtype=bool)
 
     def clear(self, auction: Auction) -> Clearing:
@@ -71,19 +73,23 @@ class Clearer:
         found = self._by_merit(auction)
         if found is not None and _is_right(auction, found):
             return found
-        margin_wh = MARGIN_WH if self.network.loops else 0
+        capacity_mwh = np.array([line.capacity_mwh(auction.interval_ms) for line in self.network.lines], dtype=np.int64)
+        room_wh = capacity_mwh // MWH_PER_WH - MARGIN_WH * self._in_loop
         for _ in range(ROUNDS_MAX):
-            solution = solve(self.program(auction, margin_wh))
-            clearing = self._rounded(auction, solution)
-            over_mwh = _over(auction, clearing)
-            if over_mwh <= 0:
-                verify(auction, clearing)
-                return clearing
-            margin_wh = 2 * max(margin_wh, -(-over_mwh // MWH_PER_WH))
-        raise ClearingError(f"rounding overloads a line by {over_mwh} mWh, with {margin_wh} Wh left free")
+            clearing = self._rounded(auction, solve(self.program(auction, room_wh)))
+            over_mwh = np.abs(np.array(clearing.flows_mwh, dtype=np.int64)) - capacity_mwh
+            if over_mwh.max(initial=0) <= 0:
+                return self._seen_right(auction, clearing)
+            room_wh = room_wh - np.where(over_mwh > 0, over_mwh // MWH_PER_WH + 1, 0)
+        raise ClearingError(f"rounding overloads lines {ROUNDS_MAX} times")
 
-    def program(self, auction: Auction, margin_wh: int) -> highspy.HighsLp:
-        """The linear program, as HiGHS takes it: least cost, which is most welfare."""
+    def program(self, auction: Auction, room_wh: Ints) -> highspy.HighsLp:
+        """The linear program, as HiGHS takes it: least cost, which is most welfare.
+
+        Args:
+            auction: what is to be cleared.
+            room_wh: (l) what each line may carry.
+        """
         quotes, network = auction.quotes, self.network
         q, l, n, k, i = len(quotes), len(network.lines), len(network.nodes), len(network.loops), auction.islands  # noqa: E741
         node, sign = _nodes(auction), np.array([1.0 if one.side is Side.SELL else -1.0 for one in quotes])
@@ -94,9 +100,7 @@ class Clearer:
         columns = np.concatenate([np.arange(q), lines, lines, q + drops.col, of_clean])
         values = np.concatenate([sign, -np.ones(l), np.ones(l), drops.data, clean[of_clean]])
         matrix = csc_array((values, (rows, columns)), shape=(n + k + i, q + l))
-        capacity = np.array(
-            [max(0, line.capacity_mwh(auction.interval_ms) // MWH_PER_WH - margin_wh) for line in network.lines], float
-        )
+        capacity = room_wh.clip(min=0).astype(np.float64)
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = q + l, n + k + i
         lp.col_cost_ = np.concatenate([sign * [float(one.limit) for one in quotes], np.zeros(l)]) if q else np.zeros(l)
@@ -107,6 +111,13 @@ class Clearer:
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
         return lp
+
+    def _seen_right(self, auction: Auction, clearing: Clearing) -> Clearing:
+        try:
+            verify(auction, clearing)
+        except Refused as error:
+            raise ClearingError(f"what HiGHS found is not right once it is rounded: {error}") from error
+        return clearing
 
     def _by_merit(self, auction: Auction) -> Clearing | None:
         """Island by island without its lines; None where some energy has to be clean."""
@@ -215,17 +226,6 @@ def _loop_rows(network: TradedNetwork) -> csr_array:
     columns = [line for loop in loops for line in loop.lines]
     signs = [float(sign) for loop in loops for sign in loop.signs]
     return csr_array((signs, (rows, columns)), shape=(len(loops), len(network.lines)))
-
-
-def _over(auction: Auction, clearing: Clearing) -> int:
-    """By how much the line that is furthest beyond its rating is beyond it, in mWh; below 0 there is room."""
-    return max(
-        (
-            abs(flow) - line.capacity_mwh(auction.interval_ms)
-            for line, flow in zip(auction.network.lines, clearing.flows_mwh, strict=True)
-        ),
-        default=-1,
-    )
 
 
 def _is_right(auction: Auction, clearing: Clearing) -> bool:

@@ -32,8 +32,8 @@ LOOP_SCALE: Final = 10**9
 """A loop's price is told in billionths of a thousandth of a minor unit, per MWh and micro-ohm."""
 LOOP_SLACK_MWH: Final = 1000
 """By how much each line of a loop may carry something else than the law of loops says: 1 Wh, on average over it."""
-GAP_PER_ROW: Final = 200_000
-"""Of the gap, for every quote and line: a watt-hour at 200,000 minor units per MWh is a fifth of a minor unit."""
+GAP_WH_PER_ROW: Final = 2
+"""Of the gap, for every quote and line: what so much energy would be worth at the highest limit."""
 GAP_PPM: Final = 10
 """And of the welfare itself."""
 
@@ -124,8 +124,9 @@ def welfare_of(auction: Auction, clearing: Clearing) -> Welfare:
         for line, rent in zip(auction.network.lines, rents, strict=True)
     )
     bound = -(-(bound * MWH_PER_WH * LOOP_SCALE + lines) // (PRICE_SCALE * MWH_PER_WH * LOOP_SCALE))
-    rows = len(auction.quotes) + len(auction.network.lines)
-    return Welfare(reached, bound, GAP_PER_ROW * rows + abs(bound) * GAP_PPM // PPM)
+    rounding_wh = GAP_WH_PER_ROW * (len(auction.quotes) + len(auction.network.lines))
+    highest = max((quote.limit for quote in auction.quotes), default=0)
+    return Welfare(reached, bound, rounding_wh * highest + bound * GAP_PPM // PPM)
 
 
 def _see_its_shape(auction: Auction, clearing: Clearing) -> None:
