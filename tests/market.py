@@ -87,7 +87,7 @@ def most_welfare(auction: Auction) -> Fraction:
             drop |= {q + number: impedance, q + lines + number: -impedance}
         exactly_nothing(drop)
     for island in range(auction.islands):
-        here = [(place, one) for place, one in enumerate(quotes) if auction.island(one) == island]
+        here = [(place, one) for place, one in enumerate(quotes) if auction.island_of[place] == island]
         at_most({place: one.clean_only - one.is_clean for place, one in here}, 0)
     return _simplex(gain, rows)
 

@@ -70,17 +70,20 @@ class Clearer:
         Raises:
             ClearingError: none is found.
         """
-        found = self._by_merit(auction)
-        if found is not None and _is_right(auction, found):
-            return found
         capacity_mwh = np.array([line.capacity_mwh(auction.interval_ms) for line in self.network.lines], dtype=np.int64)
-        room_wh = capacity_mwh // MWH_PER_WH - MARGIN_WH * self._in_loop
+        found = self._by_merit(auction)
+        if found is not None and (np.abs(np.array(found.flows_mwh, dtype=np.int64)) <= capacity_mwh).all():
+            return self._seen_right(auction, found)
+        room_wh = (capacity_mwh // MWH_PER_WH - MARGIN_WH * self._in_loop).clip(min=0)
+        solver = solver_of(self.program(auction, room_wh))
         for _ in range(ROUNDS_MAX):
-            clearing = self._rounded(auction, solve(self.program(auction, room_wh)))
+            clearing = self._rounded(auction, solve(solver))
             over_mwh = np.abs(np.array(clearing.flows_mwh, dtype=np.int64)) - capacity_mwh
             if over_mwh.max(initial=0) <= 0:
                 return self._seen_right(auction, clearing)
-            room_wh = room_wh - np.where(over_mwh > 0, over_mwh // MWH_PER_WH + 1, 0)
+            for line in np.flatnonzero(over_mwh > 0).tolist():
+                room_wh[line] = max(0, room_wh[line] - over_mwh[line] // MWH_PER_WH - 1)
+                solver.changeColBounds(len(auction.quotes) + line, -float(room_wh[line]), float(room_wh[line]))
         raise ClearingError(f"rounding overloads lines {ROUNDS_MAX} times")
 
     def program(self, auction: Auction, room_wh: Ints) -> highspy.HighsLp:
@@ -92,20 +95,19 @@ class Clearer:
         """
         quotes, network = auction.quotes, self.network
         q, l, n, k, i = len(quotes), len(network.lines), len(network.nodes), len(network.loops), auction.islands  # noqa: E741
-        node, sign = _nodes(auction), np.array([1.0 if one.side is Side.SELL else -1.0 for one in quotes])
-        island = np.array(network.forest.island, dtype=np.int64)[node]
+        node, island = np.array(auction.nodes, dtype=np.int64), np.array(auction.island_of, dtype=np.int64)
+        sign = np.array([1.0 if one.side is Side.SELL else -1.0 for one in quotes])
         clean = np.array([one.clean_only - one.is_clean for one in quotes], dtype=np.float64)
         of_clean, lines, drops = np.flatnonzero(clean), q + np.arange(l), self._drops.tocoo()
         rows = np.concatenate([node, self._from, self._to, n + drops.row, n + k + island[of_clean]])
         columns = np.concatenate([np.arange(q), lines, lines, q + drops.col, of_clean])
         values = np.concatenate([sign, -np.ones(l), np.ones(l), drops.data, clean[of_clean]])
         matrix = csc_array((values, (rows, columns)), shape=(n + k + i, q + l))
-        capacity = room_wh.clip(min=0).astype(np.float64)
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = q + l, n + k + i
-        lp.col_cost_ = np.concatenate([sign * [float(one.limit) for one in quotes], np.zeros(l)]) if q else np.zeros(l)
-        lp.col_lower_ = np.concatenate([np.zeros(q), -capacity])
-        lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], capacity])
+        lp.col_cost_ = np.concatenate([sign * np.array([float(one.limit) for one in quotes]), np.zeros(l)])
+        lp.col_lower_ = np.concatenate([np.zeros(q), -room_wh.astype(np.float64)])
+        lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], room_wh.astype(np.float64)])
         lp.row_lower_ = np.concatenate([np.zeros(n + k), np.full(i, -highspy.kHighsInf)])
         lp.row_upper_ = np.zeros(n + k + i)
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
@@ -124,12 +126,13 @@ class Clearer:
         if any(quote.clean_only for quote in auction.quotes):
             return None
         islands: list[list[OpenQuote]] = [[] for _ in range(auction.islands)]
-        for quote in auction.quotes:
-            islands[auction.island(quote)].append(quote)
+        for quote, island in zip(auction.quotes, auction.island_of, strict=True):
+            islands[island].append(quote)
         crossings = [cross(quotes) for quotes in islands]
         fills = {number: fill for crossing in crossings for number, fill in crossing.fills_wh.items()}
         fills_wh = [fills.get(quote.number, 0) for quote in auction.quotes]
-        prices = [crossings[island].price * PRICE_SCALE for island in self.network.forest.island]
+        by_island = [crossing.price * PRICE_SCALE for crossing in crossings]
+        prices = [by_island[island] for island in self.network.forest.island]
         flows = self._flows(injections_mwh(auction, fills_wh), np.zeros(len(self.network.forest.left_out)))
         nothing = (0,) * len(self.network.loops), (0,) * auction.islands
         return Clearing(tuple(fills_wh), tuple(flows), tuple(prices), *nothing)
@@ -157,13 +160,12 @@ class Clearer:
         return flows_of(injected_mwh, np.rint(left_out).astype(np.int64).tolist())
 
 
-def solve(program: highspy.HighsLp) -> Solution:
-    """Let HiGHS solve a program.
+def solve(solver: highspy.Highs) -> Solution:
+    """Let HiGHS solve what is in it.
 
     Raises:
         ClearingError: it does not.
     """
-    solver = solver_of(program)
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         raise ClearingError(f"HiGHS says {solver.modelStatusToString(solver.getModelStatus())}")
@@ -189,9 +191,9 @@ def whole_fills(auction: Auction, wanted_wh: Floats) -> list[int]:
     fills: list[int] = np.floor(wanted_wh + WHOLE).astype(np.int64).clip(0, upper).tolist()
     is_partly = (wanted_wh > WHOLE) & (wanted_wh < upper - WHOLE)
     by_island: list[list[int]] = [[] for _ in range(auction.islands)]
-    for place, quote in enumerate(auction.quotes):
+    for place, island in enumerate(auction.island_of):
         if fills[place]:
-            by_island[auction.island(quote)].append(place)
+            by_island[island].append(place)
     for places in by_island:
         quotes = [(place, auction.quotes[place]) for place in places]
         clean = sum(fills[place] * (one.clean_only - one.is_clean) for place, one in quotes)
@@ -215,22 +217,9 @@ def _give_way(fills: list[int], amount_wh: int, among: list[int], is_partly: Any
     return max(0, amount_wh)
 
 
-def _nodes(auction: Auction) -> Ints:
-    numbers = auction.network.node_number
-    return np.array([numbers[quote.node] for quote in auction.quotes], dtype=np.int64)
-
-
 def _loop_rows(network: TradedNetwork) -> csr_array:
     loops = network.loops
     rows = np.repeat(np.arange(len(loops)), [len(loop.lines) for loop in loops]) if loops else np.zeros(0, dtype=int)
     columns = [line for loop in loops for line in loop.lines]
     signs = [float(sign) for loop in loops for sign in loop.signs]
     return csr_array((signs, (rows, columns)), shape=(len(loops), len(network.lines)))
-
-
-def _is_right(auction: Auction, clearing: Clearing) -> bool:
-    try:
-        verify(auction, clearing)
-    except Refused:
-        return False
-    return True

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
@@ -73,18 +74,31 @@ class Auction:
     quotes: tuple[OpenQuote, ...]
     """In the order of their numbers, each at a node of the network."""
 
-    def island(self, quote: OpenQuote) -> int:
-        """Where a quote can trade."""
-        return self.network.forest.island[self.network.node_number[quote.node]]
+    @cached_property
+    def nodes(self) -> tuple[int, ...]:
+        """By quote: number of its node."""
+        return tuple(self.network.node_number[quote.node] for quote in self.quotes)
 
-    @property
+    @cached_property
+    def island_of(self) -> tuple[int, ...]:
+        """By quote: the island in which it can trade."""
+        return tuple(self.network.forest.island[node] for node in self.nodes)
+
+    @cached_property
     def islands(self) -> int:
         """How many pieces of network there are."""
         return max(self.network.forest.island, default=-1) + 1
 
-    def price_of(self, quote: OpenQuote, clearing: Clearing) -> int:
-        """What a quote's energy is worth, in minor units per MWh: rounded to the nearest, half to the even one."""
-        return rounded(_worth(self, quote, clearing), PRICE_SCALE)
+    def worth(self, clearing: Clearing) -> list[int]:
+        """By quote: λ at its node, and κ where its energy is, or has to be, clean; in thousandths."""
+        return [
+            clearing.prices[node] + (clearing.premiums[island] if quote.is_clean or quote.clean_only else 0)
+            for quote, node, island in zip(self.quotes, self.nodes, self.island_of, strict=True)
+        ]
+
+    def prices(self, clearing: Clearing) -> list[int]:
+        """By quote: what its energy is worth, in minor units per MWh, to the nearest, half a unit to the even one."""
+        return [rounded(worth, PRICE_SCALE) for worth in self.worth(clearing)]
 
 
 def verify(auction: Auction, clearing: Clearing) -> Welfare:
@@ -108,11 +122,12 @@ def verify(auction: Auction, clearing: Clearing) -> Welfare:
 def welfare_of(auction: Auction, clearing: Clearing) -> Welfare:
     """Both ends of the interval: what the dispatch reaches, and what the prices say is the most."""
     reached = bound = 0
-    for quote, fill_wh in zip(auction.quotes, clearing.fills_wh, strict=True):
+    for quote, fill_wh, worth in zip(auction.quotes, clearing.fills_wh, auction.worth(clearing), strict=True):
         sign = 1 if quote.side is Side.BUY else -1
         reached += sign * quote.limit * fill_wh
-        gain = sign * (quote.limit * PRICE_SCALE - _worth(auction, quote, clearing))
-        bound += quote.quantity_wh * max(0, gain)
+        gain = sign * (quote.limit * PRICE_SCALE - worth)
+        if gain > 0:
+            bound += quote.quantity_wh * gain
     rents = [0] * len(auction.network.lines)
     for number, line in enumerate(auction.network.lines):
         rents[number] = (clearing.prices[line.to_node] - clearing.prices[line.from_node]) * LOOP_SCALE
@@ -142,11 +157,11 @@ def _see_its_shape(auction: Auction, clearing: Clearing) -> None:
 
 def _see_quantities(auction: Auction, clearing: Clearing) -> None:
     spare_clean = [0] * auction.islands
-    for quote, fill_wh in zip(auction.quotes, clearing.fills_wh, strict=True):
+    for quote, fill_wh, island in zip(auction.quotes, clearing.fills_wh, auction.island_of, strict=True):
         if not 0 <= fill_wh <= quote.quantity_wh:
             detail = f"{fill_wh} Wh of quote {quote.number}, which is for {quote.quantity_wh} Wh at most"
             raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
-        spare_clean[auction.island(quote)] += fill_wh * (quote.is_clean - quote.clean_only)
+        spare_clean[island] += fill_wh * (quote.is_clean - quote.clean_only)
     if min(spare_clean, default=0) < 0:
         raise Refused(RefusalCode.CLEARING_INFEASIBLE, f"{-min(spare_clean)} Wh have to be clean, and are not")
 
@@ -176,8 +191,7 @@ def _see_flows(auction: Auction, clearing: Clearing) -> None:
 
 
 def _see_limits(auction: Auction, clearing: Clearing) -> None:
-    for quote, fill_wh in zip(auction.quotes, clearing.fills_wh, strict=True):
-        price = auction.price_of(quote, clearing)
+    for quote, fill_wh, price in zip(auction.quotes, clearing.fills_wh, auction.prices(clearing), strict=True):
         if fill_wh and (price < quote.limit if quote.side is Side.SELL else price > quote.limit):
             detail = f"quote {quote.number} would trade at {price}, its limit is {quote.limit}"
             raise Refused(RefusalCode.CLEARING_BREAKS_LIMIT, detail)
@@ -186,13 +200,7 @@ def _see_limits(auction: Auction, clearing: Clearing) -> None:
 def injections_mwh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
     """What is fed in at each node less what is taken there, in thousandths of a watt-hour."""
     injected = [0] * len(auction.network.nodes)
-    for quote, fill_wh in zip(auction.quotes, fills_wh, strict=True):
-        sign = 1 if quote.side is Side.SELL else -1
-        injected[auction.network.node_number[quote.node]] += sign * fill_wh * MWH_PER_WH
+    for quote, node, fill_wh in zip(auction.quotes, auction.nodes, fills_wh, strict=True):
+        if fill_wh:
+            injected[node] += (fill_wh if quote.side is Side.SELL else -fill_wh) * MWH_PER_WH
     return injected
-
-
-def _worth(auction: Auction, quote: OpenQuote, clearing: Clearing) -> int:
-    """λ at the quote's node, and κ where the energy is, or has to be, clean; in thousandths."""
-    premium = clearing.premiums[auction.island(quote)] if quote.is_clean or quote.clean_only else 0
-    return clearing.prices[auction.network.node_number[quote.node]] + premium

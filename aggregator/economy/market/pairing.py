@@ -13,7 +13,8 @@ from aggregator.economy.market.quotes import Match, OpenQuote
 from config.rules import Pricing
 from protocol.quote import Side
 
-_Part = list[tuple[OpenQuote, int]]
+_Part = list[tuple[OpenQuote, int, int]]
+"""Quotes of one side of an island, with their fills and prices."""
 
 
 def pair(auction: Auction, clearing: Clearing, pricing: Pricing) -> Iterator[Match]:
@@ -23,26 +24,23 @@ def pair(auction: Auction, clearing: Clearing, pricing: Pricing) -> Iterator[Mat
     own limit. The region's clearing account has the difference.
     """
     sides: dict[tuple[int, Side], _Part] = {}
-    for quote, fill_wh in zip(auction.quotes, clearing.fills_wh, strict=True):
+    limits = [quote.limit for quote in auction.quotes]
+    prices = limits if pricing is Pricing.PAY_AS_BID else auction.prices(clearing)
+    for quote, island, fill_wh, price in zip(auction.quotes, auction.island_of, clearing.fills_wh, prices, strict=True):
         if fill_wh:
-            sides.setdefault((auction.island(quote), quote.side), []).append((quote, fill_wh))
+            sides.setdefault((island, quote.side), []).append((quote, fill_wh, price))
     for island in range(auction.islands):
         sells = sorted(sides.get((island, Side.SELL), []), key=lambda part: (not part[0].is_clean, part[0].number))
         buys = sorted(sides.get((island, Side.BUY), []), key=lambda part: (not part[0].clean_only, part[0].number))
-        for sell, buy, quantity_wh in _side_by_side(sells, buys):
-            if pricing is Pricing.PAY_AS_BID:
-                yield Match(sell, buy, quantity_wh, sell.limit, buy.limit)
-            else:
-                prices = auction.price_of(sell, clearing), auction.price_of(buy, clearing)
-                yield Match(sell, buy, quantity_wh, *prices)
+        yield from _side_by_side(sells, buys)
 
 
-def _side_by_side(sells: _Part, buys: _Part) -> Iterator[tuple[OpenQuote, OpenQuote, int]]:
+def _side_by_side(sells: _Part, buys: _Part) -> Iterator[Match]:
     s = b = used_s = used_b = 0
     while s < len(sells) and b < len(buys):
-        (sell, fill_s), (buy, fill_b) = sells[s], buys[b]
+        (sell, fill_s, sell_price), (buy, fill_b, buy_price) = sells[s], buys[b]
         quantity_wh = min(fill_s - used_s, fill_b - used_b)
-        yield sell, buy, quantity_wh
+        yield Match(sell, buy, quantity_wh, sell_price, buy_price)
         used_s, used_b = used_s + quantity_wh, used_b + quantity_wh
         if used_s == fill_s:
             s, used_s = s + 1, 0
