@@ -13,7 +13,6 @@ from typing import Final
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.contract import PRICE_MAX, QUANTITY_MAX_WH
 from protocol.errors import EncodingError
-from protocol.fee import fields_and_fee, spell_fee
 from protocol.fields import digest, flag, name, optional, uint
 from protocol.link import Link
 
@@ -65,8 +64,6 @@ class Quote:
     """Only with participants inside the region, not with the network outside."""
     partner: str = ""
     """Only with this participant; empty: with anybody."""
-    fee: int = 0
-    """Tokens for the region's reserve: what the participant pays to go first."""
 
     def encode(self) -> bytes:
         """Spell the quote."""
@@ -74,15 +71,15 @@ class Quote:
             5: self.participant,
             6: self.meter,
             7: self.side.value,
-            9: self.start_ms,
-            10: self.quantity_wh,
-            11: self.price_per_mwh,
-            12: self.time_in_force.value,
-            13: self.clean_only,
-            14: self.is_local,
-            15: self.partner or None,
+            8: self.start_ms,
+            9: self.quantity_wh,
+            10: self.price_per_mwh,
+            11: self.time_in_force.value,
+            12: self.clean_only,
+            13: self.is_local,
+            14: self.partner or None,
         }
-        return encode(self.link.to_fields() | fields | spell_fee(self.fee))
+        return encode(self.link.to_fields() | fields)
 
     @classmethod
     def decode(cls, payload: bytes) -> Quote:
@@ -91,10 +88,9 @@ class Quote:
         Raises:
             EncodingError: not the one spelling of a quote, one of nothing, or a seller who asks for clean energy.
         """
-        value = decode(payload, size_max=QUOTE_BYTES_MAX)
-        fields, fee = fields_and_fee(value, (*range(1, 8), *range(9, 16)), "quote")
+        fields = fields_of(decode(payload, size_max=QUOTE_BYTES_MAX), tuple(range(1, 15)), "quote")
         try:
-            side, time_in_force = Side(uint(fields[7], "side")), TimeInForce(uint(fields[12], "time in force"))
+            side, time_in_force = Side(uint(fields[7], "side")), TimeInForce(uint(fields[11], "time in force"))
         except ValueError as error:
             raise EncodingError(f"quote: {error}") from error
         quote = cls(
@@ -102,14 +98,13 @@ class Quote:
             participant=name(fields[5], "participant"),
             meter=name(fields[6], "meter"),
             side=side,
-            start_ms=uint(fields[9], "start"),
-            quantity_wh=uint(fields[10], "quantity", QUANTITY_MAX_WH),
-            price_per_mwh=uint(fields[11], "price", PRICE_MAX),
+            start_ms=uint(fields[8], "start"),
+            quantity_wh=uint(fields[9], "quantity", QUANTITY_MAX_WH),
+            price_per_mwh=uint(fields[10], "price", PRICE_MAX),
             time_in_force=time_in_force,
-            clean_only=flag(fields[13], "clean only"),
-            is_local=flag(fields[14], "local"),
-            partner=optional(fields[15], name, "partner") or "",
-            fee=fee,
+            clean_only=flag(fields[12], "clean only"),
+            is_local=flag(fields[13], "local"),
+            partner=optional(fields[14], name, "partner") or "",
         )
         if not quote.quantity_wh:
             raise EncodingError("quote: 0 Wh are nothing to sell or buy")

@@ -116,15 +116,15 @@ class RefusalCode(IntEnum):
     GATE_CLOSED = 152
     """The interval has begun, or is so near that nothing is traded for it any more."""
     NOT_THEIR_CONNECTION = 153
-    """The participant has no such meter, or it counts nobody's use or feed-in."""
+    """The participant has no such meter, or it is a check meter, which counts nobody's energy."""
     ABOVE_CONNECTION = 154
-    """More energy than the connection can carry in the interval, together with their other quotes there."""
+    """More energy than the connection can carry in the interval, with the other quotes that stand there."""
     UNKNOWN_PARTNER = 155
     """The partner is no participant, or the one who quotes."""
     NOT_IN_AUCTION = 156
     """A call auction clears the network as a whole: it knows no partners, and no time in force but the first."""
-    SELF_TRADE = 157
-    """The quote would trade with one of its own participant."""
+    CROSSES_ITSELF = 157
+    """The quote would trade with one of its own participant, or stands on the other side of their auction."""
     NOT_FILLED = 158
     """The quote was to be filled at once, and was not."""
     BOOK_FULL = 159

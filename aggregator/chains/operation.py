@@ -1,7 +1,9 @@
-"""The operation chain: demand-response events; later quotes, contracts and their state, verdicts, dispatch.
+"""The operation chain: demand-response events, and the market; later contracts and their state, verdicts.
 
-Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun). State: the events
-whose intervals analysis has not all closed, and counts. Feeds: analysis, payment.
+Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun), *quote* and
+*quote-cancel* (by a participant's gateway), *clearing* (of a call auction: the dispatch of an interval, by a compute
+node). State: the events whose intervals analysis has not all closed, quotes (`aggregator.chains.market`), and counts.
+Feeds: analysis, payment.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
+from aggregator.chains.clearing_record import ClearingResult
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
+from aggregator.chains.market import Market
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
 from protocol.canonical import Value
 from protocol.checkpoint import ChainName
 from protocol.messages import MessageType
+from protocol.quote import Quote, QuoteCancel
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
 
@@ -60,16 +65,24 @@ class OperationChain:
     decoders: ClassVar[Decoders] = {
         MessageType.EVENT: ResponseEvent.decode,
         MessageType.CANCELLATION: Cancellation.decode,
+        MessageType.QUOTE: Quote.decode,
+        MessageType.QUOTE_CANCEL: QuoteCancel.decode,
+        MessageType.CLEARING: ClearingResult.decode,
     }
 
     def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
-        """Nobody is called."""
+        """Nobody is called, and nobody has quoted."""
         self._region = region
+        self.market = Market(journal, region)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)
         self._totals: Table[int, OperationTotals] = Table(TOTALS_TABLE, journal, spell=spell, read=read)
-        self.tables: Mapping[int, Table[Any, Any]] = {EVENTS_TABLE: self.events, TOTALS_TABLE: self._totals}
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            EVENTS_TABLE: self.events,
+            TOTALS_TABLE: self._totals,
+            **self.market.tables,
+        }
 
     @property
     def totals(self) -> OperationTotals:
@@ -84,31 +97,46 @@ class OperationChain:
         """Forget the events that are over, now that analysis has closed every interval until `end_ms`."""
         for number in [number for number, event in self.events.items() if event.end_ms <= end_ms]:
             self.events.remove(number)
+        self.market.close_interval(end_ms)
 
     def begin_block(self, block: BlockTime) -> None:
-        """Time alone changes nothing here."""
+        """Let quotes lapse whose time is over."""
+        self.market.begin_block(block)
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Call an event, or take one back.
+        """Call an event or take one back, or let quotes meet.
 
         Raises:
-            Refused: see the codes 40 to 45.
+            Refused: see the codes 40 to 45, and 150 to 169.
         """
         match record.message:
             case ResponseEvent() as called:
                 self._call(called, block)
             case Cancellation() as cancellation:
                 self._cancel(cancellation, block)
+            case Quote():
+                return self.market.quote(record, block)
+            case QuoteCancel():
+                return self.market.cancel(record, block)
+            case ClearingResult():
+                return self.market.clear(record, block)
         return ()
 
     def vet(self, record: Record) -> None:
-        """The rule says it all; there is no physics here."""
+        """See that a clearing is right before voting for it. For the rest, the rule says it all.
+
+        Raises:
+            Refused: it is not, with the codes 162 to 164.
+        """
+        if isinstance(record.message, ClearingResult):
+            self.market.vet(record.message)
 
     def broken_invariants(self) -> Iterable[str]:
         """Every event is one that was called."""
         for number, event in self.events.items():
             if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
                 yield f"event {number} was never called, or has no window"
+        yield from self.market.broken_invariants()
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:
         region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)

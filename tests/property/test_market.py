@@ -87,7 +87,7 @@ def lived(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[Book, list[Match
         try:
             found = trade(book, quote, time_in_force)
         except Refused as refused:
-            assert refused.code in (RefusalCode.SELF_TRADE, RefusalCode.NOT_FILLED)
+            assert refused.code in (RefusalCode.CROSSES_ITSELF, RefusalCode.NOT_FILLED)
             void[quote.number] = quote.quantity_wh
             continue
         left = quote.quantity_wh

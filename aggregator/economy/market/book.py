@@ -66,7 +66,7 @@ class Book:
                 continue
             if other.participant == quote.participant:
                 detail = f"{quote.participant} would trade with themselves, by quote {number}: cancel it first"
-                raise Refused(RefusalCode.SELF_TRADE, detail)
+                raise Refused(RefusalCode.CROSSES_ITSELF, detail)
             traded = min(left, other.quantity_wh)
             sell, buy = (quote, other) if is_sell else (other, quote)
             found.append(Match(sell, buy, traded, other.limit, other.limit))

@@ -36,6 +36,8 @@ class OpenQuote:
     partner: str = ""
     gateway: str = ""
     """Who signed it."""
+    digest: bytes = b""
+    """Of the envelope that it came in: its name everywhere."""
 
     @property
     def market(self) -> MarketKey:

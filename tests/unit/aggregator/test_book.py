@@ -83,7 +83,7 @@ def test_nobody_trades_with_themselves() -> None:
     book = a_book(a_sell(1, 1000, 20_000, participant="annia"))
     with pytest.raises(Refused) as refused:
         trade(book, a_buy(2, 1000, 20_000, participant="annia"), GTC)
-    assert refused.value.code is RefusalCode.SELF_TRADE
+    assert refused.value.code is RefusalCode.CROSSES_ITSELF
 
 
 def test_whoever_wants_clean_energy_passes_over_the_rest() -> None:
