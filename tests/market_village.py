@@ -1,7 +1,7 @@
 """The village with a market: valid by default, one thing broken per test.
 
-Gas, wind, home and the network outside are read through one gateway, which signs for them all. A line of 400 V joins the
-connection at n0 with the three others at n1. An interval is five seconds: 50 kW are 69 Wh.
+Gas, wind, home and the network outside are read through one gateway, which signs for them all. A line of 400 V joins
+the connection at n0 with the others at n1. An interval is five seconds: 50 kW are 69 Wh.
 """
 
 from __future__ import annotations
