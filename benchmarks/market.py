@@ -3,6 +3,9 @@
 The call auction's network is a medium-voltage district of a thousand nodes, once without loops and once with some, with
 lines so weak that several are full. HiGHS alone is handed a program that has been built before the clock starts; ours
 begins with quotes and ends with a clearing in integers that has been verified, as every node does it again.
+
+Continuous trading's peer is lightmatchingengine, on plain limit quotes; it has to come to as many matches, and to leave as
+many quotes. gsy-e, the nearest in kind, cannot be installed by pip.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from importlib.util import find_spec
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +27,7 @@ from benchmarks.figure import Figure, cpu_seconds
 from protocol.quote import Side, TimeInForce
 from protocol.refusals import Refused
 
+GTC: Final = TimeInForce.GOOD_TILL_CANCELLED
 QUOTES: Final = 100_000
 PER_SIDE: Final = 1000
 NODES: Final = 1000
@@ -40,6 +45,8 @@ def measure() -> Iterator[Figure]:
     traded, standing = _live(wanted)
     note = f"{QUOTES:,} quotes of four kinds: {traded:,} matches, {standing:,} stand in the end"
     yield Figure("market: continuous trading, one core", QUOTES / seconds, 50_000, "/s", at_least=True, note=note)
+    if find_spec("lightmatchingengine") is not None:
+        yield _beside_peer([(replace(quote, is_clean=False, clean_only=False), GTC) for quote, _ in wanted])
     for loops in (0, LOOPS):
         yield _beside_highs(an_auction(loops))
 
@@ -73,9 +80,36 @@ def _live(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[int, int]:
             book.take(match, quote)
             left -= match.quantity_wh
         traded += len(matches)
-        if left and time_in_force is TimeInForce.GOOD_TILL_CANCELLED:
+        if left and time_in_force is GTC:
             book.put(quote if left == quote.quantity_wh else replace(quote, quantity_wh=left))
     return traded, len(book)
+
+
+def _beside_peer(wanted: list[tuple[OpenQuote, TimeInForce]]) -> Figure:
+    """The same quotes through another engine; it knows no participants, so each quote is another one's."""
+    plain = [(replace(quote, participant=f"p{quote.number}"), GTC) for quote, _ in wanted]
+    peer_s, ours_s = cpu_seconds(lambda: _peer(plain)), cpu_seconds(lambda: _live(plain))
+    matches, _ = _live(plain)
+    passive, standing = _peer(plain)
+    assert (matches, standing) == (passive, _live(plain)[1]), "the two engines trade differently"
+    note = (
+        f"lightmatchingengine {len(plain) / peer_s:,.0f}/s, ours {len(plain) / ours_s:,.0f}/s: {matches:,} like matches"
+    )
+    return Figure("market: continuous trading, beside lightmatchingengine", peer_s / ours_s, 1, "×", True, note)
+
+
+def _peer(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[int, int]:
+    """Matches, and quotes that stand in the end."""
+    from lightmatchingengine.lightmatchingengine import LightMatchingEngine  # noqa: PLC0415 - where it is installed
+
+    engine: Any = LightMatchingEngine()
+    matches = 0
+    for quote, _ in wanted:
+        side = 1 if quote.side is Side.BUY else 2
+        _, trades = engine.add_order("electricity", quote.limit, quote.quantity_wh, side)
+        matches += sum(trade.order_id != engine.curr_order_id for trade in trades)
+    (book,) = engine.order_books.values()
+    return matches, sum(len(depth) for side in (book.bids, book.asks) for depth in side.values())
 
 
 def an_auction(loops: int) -> Auction:
