@@ -4,8 +4,8 @@ The call auction's network is a medium-voltage district of a thousand nodes, onc
 lines so weak that several are full. HiGHS alone is handed a program that has been built before the clock starts; ours
 begins with quotes and ends with a clearing in integers that has been verified, as every node does it again.
 
-Continuous trading's peer is lightmatchingengine, on plain limit quotes; it has to come to as many matches, and to leave as
-many quotes. gsy-e, the nearest in kind, cannot be installed by pip.
+Continuous trading's peer is lightmatchingengine, on plain limit quotes; it has to come to as many matches, and to leave
+as many quotes. gsy-e, the nearest in kind, cannot be installed by pip.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ class MarketRule(Model):
     ahead_ms: Positive = DAY_MS
     """How far ahead of an interval's beginning quotes are taken."""
     quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
-    """How many may stand at a time."""
+    """How many may stand at a time; each participant has an equal share, so that nobody can crowd out others."""
     price_max: Annotated[int, Field(gt=0, le=10**9)] = 1_000_000
     """The highest limit, in minor money units per MWh: a buyer who would pay anything says this."""
     penalty_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000

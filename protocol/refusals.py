@@ -128,7 +128,7 @@ class RefusalCode(IntEnum):
     NOT_FILLED = 158
     """The quote was to be filled at once, and was not."""
     BOOK_FULL = 159
-    """As many quotes stand as the region's rules allow."""
+    """As many quotes of the participant stand as are their share by the region's rules."""
     NO_SUCH_QUOTE = 160
     """It never stood, is filled, was cancelled, or its time is over."""
     NOT_THEIR_QUOTE = 161

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aggregator.chains.asset import Region
 from aggregator.chains.clearing_record import ClearingResult
@@ -29,6 +29,8 @@ from protocol.contract import CARRIERS, NONCE_BYTES, PRICE_MAX, Terms
 from protocol.crypto import digest_of
 from protocol.quote import Quote, QuoteCancel, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
+
+K = TypeVar("K")
 
 QUOTES_TABLE: Final = 45
 MARKET_TOTALS_TABLE: Final = 46
@@ -96,6 +98,8 @@ class Market:
         self._books = Books()
         self._offered: dict[tuple[str, Side, int], int] = {}
         """By meter, side and interval: watt-hours of all quotes that stand."""
+        self._standing: dict[str, int] = {}
+        """By participant: how many stand."""
         self.quotes: WatchedTable[OpenQuote] = WatchedTable(
             QUOTES_TABLE, journal, spell=_spell_quote, read=_read_quote, watch=self._keep_in_books
         )
@@ -151,8 +155,9 @@ class Market:
         if offered_wh > connection_wh(region, quote.meter):
             detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries less"
             raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
-        if len(self.quotes) >= rule.quotes_max:
-            raise Refused(RefusalCode.BOOK_FULL, f"{len(self.quotes)} quotes stand already")
+        share = max(1, rule.quotes_max // len(region.participants))
+        if self._standing.get(quote.participant, 0) >= share:
+            raise Refused(RefusalCode.BOOK_FULL, f"{share} quotes of {quote.participant} stand already")
         if rule.mechanism is Mechanism.CALL:
             self._see_one_side(quote)
             self._count(quotes=1)
@@ -317,14 +322,20 @@ class Market:
         """Follow what stands, also when a block is taken back."""
         for quote, sign in ((before, -1), (now, 1)):
             if quote is not None:
-                key = quote.meter, quote.side, quote.start_ms
-                self._offered[key] = self._offered.get(key, 0) + sign * quote.quantity_wh
-                if not self._offered[key]:
-                    del self._offered[key]
+                _add(self._offered, (quote.meter, quote.side, quote.start_ms), sign * quote.quantity_wh)
+                _add(self._standing, quote.participant, sign)
         if now is not None:
             self._books.put(now)
         elif before is not None:
             self._books.remove(before)
+
+
+def _add(counts: dict[K, int], key: K, more: int) -> None:
+    """Change a count; what comes to nothing is left out."""
+    if (left := counts.get(key, 0) + more) != 0:
+        counts[key] = left
+    else:
+        counts.pop(key, None)
 
 
 _COLUMNS: Final = tuple(column.name for column in fields(OpenQuote))

@@ -161,10 +161,14 @@ def test_nobody_trades_with_themselves(village: Village) -> None:
     assert quote(village, "wind", BUY, price_per_mwh=24_999) is None
 
 
-def test_no_more_quotes_stand_than_the_rules_allow() -> None:
-    village = a_market(quotes_max=1)
+def test_nobody_has_more_quotes_standing_than_their_share_and_nobody_crowds_out_others() -> None:
+    village = a_market(quotes_max=10)
+    for _ in range(2):
+        assert quote(village, "wind", SELL) is None
+    assert quote(village, "wind", SELL) is RefusalCode.BOOK_FULL
+    assert quote(village, "gas", SELL) is None
+    assert quote(village, "home", BUY, quantity_wh=10) is None
     assert quote(village, "wind", SELL) is None
-    assert quote(village, "gas", SELL) is RefusalCode.BOOK_FULL
 
 
 def test_where_the_rules_have_no_market_nothing_is_quoted() -> None:
