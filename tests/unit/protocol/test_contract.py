@@ -95,7 +95,8 @@ def test_what_cannot_be_meant_is_not_read(key: int, value: Value) -> None:
 
 @pytest.mark.parametrize("path", paths_in(SPELLED), ids=str)
 def test_every_field_is_asked_for_and_has_one_type(path: Path) -> None:
-    for other in (None, [], {}):
+    others: list[Value] = [None, [], {}]
+    for other in others:
         with pytest.raises(EncodingError):
             Terms.decode(with_field(SPELLED, path, other))
     with pytest.raises(EncodingError):
