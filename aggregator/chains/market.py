@@ -9,11 +9,12 @@ signatures under the two quotes, which the leaf names, stand in for those under 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from aggregator.chains.asset import Region
 from aggregator.chains.clearing_record import ClearingResult
+from aggregator.chains.market_rows import Deal, MarketTotals, Traded, read_quote, spell_quote
 from aggregator.chains.quoting import connection_wh, is_gate_closed, market_of, open_quote
 from aggregator.economy.market.book import Books, trade
 from aggregator.economy.market.clearing import Auction, verify
@@ -24,8 +25,8 @@ from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Record
 from aggregator.ledger.table import Journal, Table, WatchedTable, flat
 from config.rules import Mechanism
-from protocol.canonical import Value, encode
-from protocol.contract import CARRIERS, NONCE_BYTES, PRICE_MAX, Terms
+from protocol.canonical import encode
+from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
 from protocol.crypto import digest_of
 from protocol.quote import Quote, QuoteCancel, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
@@ -35,53 +36,6 @@ K = TypeVar("K")
 QUOTES_TABLE: Final = 45
 MARKET_TOTALS_TABLE: Final = 46
 TRADED_TABLE: Final = 47
-
-
-@dataclass(frozen=True, slots=True)
-class MarketTotals:
-    """Counts since genesis."""
-
-    quotes: int = 0
-    """A quote's number is the count with it."""
-    matches: int = 0
-    cancelled: int = 0
-    lapsed: int = 0
-    """Quotes whose time was over before they were filled."""
-    cleared: int = 0
-    """Call auctions."""
-    traded_wh: int = 0
-    rent: int = 0
-    """Minor money units that buyers paid beyond what sellers were paid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Traded:
-    """What was traded of one carrier for one interval; kept until analysis has closed it."""
-
-    matches: int
-    quantity_wh: int
-    low: int
-    """Lowest price that a seller was paid, in minor money units per MWh."""
-    high: int
-    last: int
-    height: int
-    """Of the block in which something was traded last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """A match with its place in the order of all matches, and the terms of the contract that it is."""
-
-    number: int
-    match: Match
-    terms: Terms
-
-    @property
-    def leaf(self) -> bytes:
-        """What the chain says of it."""
-        match = self.match
-        row = ["match", self.number, match.sell.digest, match.buy.digest, match.buy_price, match.rent]
-        return encode([*row, self.terms.encode()])
 
 
 Agreed = Callable[[Deal, BlockTime], Iterable[bytes]]
@@ -101,7 +55,7 @@ class Market:
         self._standing: dict[str, int] = {}
         """By participant: how many stand."""
         self.quotes: WatchedTable[OpenQuote] = WatchedTable(
-            QUOTES_TABLE, journal, spell=_spell_quote, read=_read_quote, watch=self._keep_in_books
+            QUOTES_TABLE, journal, spell=spell_quote, read=read_quote, watch=self._keep_in_books
         )
         """By digest."""
         spell, read = flat(MarketTotals)
@@ -336,18 +290,3 @@ def _add(counts: dict[K, int], key: K, more: int) -> None:
         counts[key] = left
     else:
         counts.pop(key, None)
-
-
-_COLUMNS: Final = tuple(column.name for column in fields(OpenQuote))
-
-
-def _spell_quote(quote: OpenQuote) -> Value:
-    row = [getattr(quote, column) for column in _COLUMNS]
-    row[_COLUMNS.index("side")] = quote.side.value
-    row[_COLUMNS.index("carrier")] = CARRIERS.index(quote.carrier)
-    return row
-
-
-def _read_quote(value: Value) -> OpenQuote:
-    columns = dict(zip(_COLUMNS, value, strict=True))
-    return OpenQuote(**columns | {"side": Side(columns["side"]), "carrier": CARRIERS[columns["carrier"]]})
