@@ -61,9 +61,9 @@ def trading(tmp_path: Path) -> Iterator[Trading]:
 def auctioned(tmp_path: Path) -> Iterator[Trading]:
     """A call auction behind a full line, cleared by the node when its gate closed."""
     made = a_trading(tmp_path, a_call_market(rating_ma=FULL_MA))
-    made.quote("grid", SELL, 60, 20_000)
-    made.quote("wind", SELL, 30, 30_000)
-    made.quote("home", BUY, 50, 90_000)
+    made.quote("grid", SELL, 60, 200_000)
+    made.quote("wind", SELL, 30, 300_000)
+    made.quote("home", BUY, 50, 900_000)
     made.at(SOON_MS - INTERVAL_MS)
     yield made
     made.node.close()
@@ -145,13 +145,13 @@ def test_the_node_closes_a_block_when_a_gate_closes(tmp_path: Path) -> None:
 
 def test_a_node_clears_an_auction_and_tells_a_price_at_each_node(auctioned: Trading) -> None:
     (price,) = as_json(auctioned.folder, "prices")
-    assert price["nodes"] == {"n0": 20_000, "n1": 30_000}
+    assert price["nodes"] == {"n0": 200_000, "n1": 300_000}
     assert price["full"] == ["b1"]
     assert (price["matches"], price["quantity_wh"]) == (2, 50)
     shown = told(auctioned.folder, "prices")
     assert "full: b1" in shown and "n1" in shown
     totals = market_of(auctioned.village).totals
-    assert totals.rent == price_of(27, 30_000) - price_of(27, 20_000)
+    assert totals.rent == price_of(27, 300_000) - price_of(27, 200_000)
 
 
 def test_what_an_auction_leaves_of_a_quote_has_lapsed(auctioned: Trading) -> None:

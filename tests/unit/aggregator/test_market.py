@@ -226,7 +226,7 @@ def a_lived_auction(rating_ma: int = 200_000, **market: Any) -> Village:
     """Wind and the network outside sell, the home and the shed buy; the gate closes."""
     village = a_call_market(rating_ma=rating_ma, **market)
     quotes = [
-        ("grid", SELL, 60, 20_000), ("wind", SELL, 30, 30_000), ("home", BUY, 50, 90_000), ("gas", SELL, 60, 80_000),
+        ("grid", SELL, 60, 200_000), ("wind", SELL, 30, 300_000), ("home", BUY, 50, 900_000), ("gas", SELL, 60, 800_000),
     ]  # fmt: skip
     for participant, side, quantity_wh, price in quotes:
         made = {"quantity_wh": quantity_wh, "price_per_mwh": price}
@@ -252,26 +252,26 @@ def test_in_a_call_auction_quotes_wait_for_the_gate() -> None:
 def test_where_the_line_is_wide_enough_the_cheapest_serves_all() -> None:
     village = a_lived_auction()
     village.close_due()
-    assert [said(terms) for terms in contracts(village)] == [("grid", "home", 50, 20_000)]
+    assert [said(terms) for terms in contracts(village)] == [("grid", "home", 50, 200_000)]
 
 
 def test_where_the_line_is_full_the_dearer_neighbour_serves_the_rest_and_the_region_has_the_rent() -> None:
     village = a_lived_auction(rating_ma=28_900)
     village.close_due()
     assert [said(terms) for terms in contracts(village)] == [
-        ("wind", "home", 50 - LINE_WH, 30_000),
-        ("grid", "home", LINE_WH, 20_000),
+        ("wind", "home", 50 - LINE_WH, 300_000),
+        ("grid", "home", LINE_WH, 200_000),
     ]
     rents = [leaf[5] for leaf in match_leaves(village)]
-    assert rents == [0, price_of(LINE_WH, 30_000) - price_of(LINE_WH, 20_000)]
+    assert rents == [0, price_of(LINE_WH, 300_000) - price_of(LINE_WH, 200_000)]
     assert market_of(village).totals.rent == sum(rents)
 
 
 def test_paid_as_bid_a_contract_is_at_the_seller_s_limit() -> None:
     village = a_lived_auction(pricing="pay_as_bid")
     village.close_due()
-    assert [said(terms) for terms in contracts(village)] == [("grid", "home", 50, 20_000)]
-    assert match_leaves(village)[0][4] == 90_000
+    assert [said(terms) for terms in contracts(village)] == [("grid", "home", 50, 200_000)]
+    assert match_leaves(village)[0][4] == 900_000
 
 
 def test_the_clearing_is_the_dispatch_record_of_its_interval() -> None:
@@ -285,7 +285,7 @@ def test_the_clearing_is_the_dispatch_record_of_its_interval() -> None:
     ]
     assert result.clearing.fills_wh == (LINE_WH, 50 - LINE_WH, 50, 0)
     assert result.clearing.flows_mwh == (LINE_WH * 1000,)
-    assert result.clearing.prices == (20_000_000, 30_000_000)
+    assert result.clearing.prices == (200_000_000, 300_000_000)
     assert ClearingResult.decode(result.encode()) == result
 
 
@@ -311,7 +311,7 @@ def with_clearing(**changes: Any) -> Callable[[ClearingResult], ClearingResult]:
     [
         (with_clearing(fills_wh=(28, 22, 50, 0), flows_mwh=(28_000,)), RefusalCode.CLEARING_INFEASIBLE),
         (with_clearing(fills_wh=(0, 0, 0, 0), flows_mwh=(0,)), RefusalCode.CLEARING_NOT_OPTIMAL),
-        (with_clearing(prices=(20_000_000, 29_999_000)), RefusalCode.CLEARING_BREAKS_LIMIT),
+        (with_clearing(prices=(200_000_000, 299_999_000)), RefusalCode.CLEARING_BREAKS_LIMIT),
         (lambda result: replace(result, start_ms=SOON_MS + INTERVAL_MS), RefusalCode.OUT_OF_TURN),
     ],
     ids=["overload", "nobody trades", "below a limit", "another interval"],
