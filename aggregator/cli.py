@@ -23,6 +23,7 @@ from aggregator.regulator.events.cli import events
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
 from aggregator.views.cli import certificates, explain, plot
+from aggregator.views.trading.cli import app as market
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.add_typer(regulator, name="regulator")
 app.add_typer(grid, name="grid")
 app.add_typer(plot, name="plot")
+app.add_typer(market, name="market")
 VERBS: Final = (
     *(init, invite, join, validators, events, contracts),
     *(explain, certificates, prove, verify, audit, cosign, export, publish),
@@ -44,7 +46,7 @@ VERBS: Final = (
 for verb in VERBS:
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(
-    ("aiomqtt", "ecdsa", "matplotlib", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog")
+    ("aiomqtt", "ecdsa", "highspy", "matplotlib", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog")
 )
 """What a gateway is installed without."""
 STANDS_STILL_S: Final = 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -171,6 +172,44 @@ class TimeRule(Model):
         return self
 
 
+class Mechanism(StrEnum):
+    """How quotes meet."""
+
+    CONTINUOUS = "continuous"
+    """As they come: by price, then by time."""
+    CALL = "call"
+    """All of an interval's at once, when its gate closes, within what the network carries."""
+
+
+class Pricing(StrEnum):
+    """What a call auction's energy costs."""
+
+    UNIFORM = "uniform"
+    """Everybody at a node trades at its price."""
+    PAY_AS_BID = "pay_as_bid"
+    """Everybody trades at their own limit."""
+
+
+class MarketRule(Model):
+    """How energy is traded."""
+
+    mechanism: Annotated[Mechanism, Field(strict=False)] = Mechanism.CONTINUOUS
+    pricing: Annotated[Pricing, Field(strict=False)] = Pricing.UNIFORM
+    """Of call auctions. In continuous trading, the price is that of the quote that stood."""
+    gate_ms: Natural = 0
+    """How long before an interval begins trading for it ends."""
+    ahead_ms: Positive = DAY_MS
+    """How far ahead of an interval's beginning quotes are taken."""
+    quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
+    """How many may stand at a time; each participant has an equal share, so that nobody can crowd out others."""
+    price_max: Annotated[int, Field(gt=0, le=10**9)] = 1_000_000
+    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this."""
+    penalty_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
+    """Of the contracts that quotes come to: share of the price of what is not delivered."""
+    termination_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
+    """Of the same: share of the price of the rest, paid by whoever ends one early."""
+
+
 class Rules(Model):
     """What the regulator has laid down."""
 
@@ -183,3 +222,5 @@ class Rules(Model):
     """None: relieving a branch is not paid."""
     contracts: ContractRule | None = None
     """None: no contracts are made here."""
+    market: MarketRule | None = None
+    """None: nothing is quoted here; contracts are made between two."""

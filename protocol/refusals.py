@@ -177,6 +177,39 @@ class RefusalCode(IntEnum):
     """So many offers wait at the receiver that no more are taken."""
     SEALING_KEY_IN_USE = 148
     """The sealing key is a key that somebody signs with, or another gateway's sealing key."""
+    # -- What a quote says, beside 50 and 51, and what a clearing makes of quotes.
+    NO_MARKET = 150
+    """The region's rules have no market."""
+    NO_SUCH_INTERVAL = 151
+    """Not the start of an interval, or further ahead than quotes are taken."""
+    GATE_CLOSED = 152
+    """The interval has begun, or is so near that nothing is traded for it any more."""
+    NOT_THEIR_CONNECTION = 153
+    """The participant has no such meter, or it is a check meter, which counts nobody's energy."""
+    ABOVE_CONNECTION = 154
+    """More energy than the connection can carry in the interval, with the other quotes that stand there."""
+    UNKNOWN_PARTNER = 155
+    """The partner is no participant, or the one who quotes."""
+    NOT_IN_AUCTION = 156
+    """A call auction clears the network as a whole: it knows no partners, and no time in force but the first."""
+    CROSSES_ITSELF = 157
+    """The quote would trade with one of its own participant, or stands on the other side of their auction."""
+    NOT_FILLED = 158
+    """The quote was to be filled at once, and was not."""
+    BOOK_FULL = 159
+    """As many quotes of the participant stand as are their share by the region's rules."""
+    NO_SUCH_QUOTE = 160
+    """It never stood, is filled, was cancelled, or its time is over."""
+    NOT_THEIR_QUOTE = 161
+    """Another gateway has signed the quote."""
+    CLEARING_INFEASIBLE = 162
+    """Fills beyond a quote, out of balance, or more than a line carries."""
+    CLEARING_NOT_OPTIMAL = 163
+    """More could be gained by trade, by its own prices."""
+    CLEARING_BREAKS_LIMIT = 164
+    """Somebody would pay more, or be paid less, than they quoted."""
+    PRICE_ABOVE_CAP = 165
+    """A limit above the highest that the region's rules allow."""
 
     @property
     def is_final(self) -> bool:

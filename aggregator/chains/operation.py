@@ -1,9 +1,11 @@
-"""The operation chain: demand-response events, and contracts.
+"""The operation chain: demand-response events, contracts, and the market.
 
 Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun), *agreement* (two
 participants have signed the same terms), *termination* and *dispute* (of a contract, by a party), *approval*,
-*arbitration* and *freeze* (by the regulator). State: the events whose intervals analysis has not all closed, contracts
-(`aggregator.chains.contracts`), and counts. Feeds: analysis, payment.
+*arbitration* and *freeze* (by the regulator), *quote* and *quote-cancel* (by a participant's gateway), *clearing* (of a
+call auction: the dispatch of an interval, by a compute node). State: the events whose intervals analysis has not all
+closed, contracts (`aggregator.chains.contracts`), quotes (`aggregator.chains.market`), and counts. Feeds: analysis,
+payment.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
+from aggregator.chains.clearing_record import ClearingResult
 from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts import Contracts, Purse, Stated
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
+from aggregator.chains.market import Market
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import AuthorOf, Decoders, Record
@@ -25,6 +29,7 @@ from protocol.agreement import Agreement, Dispute, Termination
 from protocol.canonical import Value
 from protocol.checkpoint import ChainName
 from protocol.messages import MessageType
+from protocol.quote import Quote, QuoteCancel
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
 
@@ -72,17 +77,21 @@ class OperationChain:
         MessageType.ARBITRATION: Arbitration.decode,
         MessageType.FREEZE: Freeze.decode,
         MessageType.APPROVAL: Approval.decode,
+        MessageType.QUOTE: Quote.decode,
+        MessageType.QUOTE_CANCEL: QuoteCancel.decode,
+        MessageType.CLEARING: ClearingResult.decode,
     }
 
     def __init__(
         self, journal: Journal, region: Callable[[], Region], author_of: AuthorOf, purse: Callable[[], Purse]
     ) -> None:
-        """Nobody is called, and nobody has agreed on anything.
+        """Nobody is called, nobody has agreed on anything, and nobody has quoted.
 
         `author_of` tells whose key signed an offer. `purse` looks downstream, at what payment has closed before.
         """
         self._region = region
         self.contracts = Contracts(journal, region, author_of, purse)
+        self.market = Market(journal, region)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)
@@ -91,6 +100,7 @@ class OperationChain:
             EVENTS_TABLE: self.events,
             TOTALS_TABLE: self._totals,
             **self.contracts.tables,
+            **self.market.tables,
         }
 
     @property
@@ -110,6 +120,7 @@ class OperationChain:
         """
         for number in [number for number, event in self.events.items() if event.end_ms <= interval.end_ms]:
             self.events.remove(number)
+        self.market.close_interval(interval.end_ms)
         return self.contracts.close_interval(interval, stated)
 
     def bid(self, record: Record, time_ms: int) -> Bid:
@@ -117,26 +128,39 @@ class OperationChain:
         return self.contracts.bid(record, time_ms) if record.type is MessageType.AGREEMENT else NO_BID
 
     def begin_block(self, block: BlockTime) -> None:
-        """Let deliveries begin whose time has come."""
+        """Let deliveries begin whose time has come, and quotes lapse whose time is over."""
         self.contracts.begin(block.time_ms)
+        self.market.begin_block(block)
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Call an event or take one back, or take a step with a contract.
+        """Call an event or take one back, take a step with a contract, or let quotes meet.
 
         Raises:
-            Refused: see the codes 40 to 45, and 110 to 139.
+            Refused: see the codes 40 to 45, 110 to 139, and 150 to 169.
         """
         match record.message:
             case ResponseEvent() as called:
                 self._call(called, block)
             case Cancellation() as cancellation:
                 self._cancel(cancellation, block)
+            case Quote():
+                return self.market.quote(record, block)
+            case QuoteCancel():
+                return self.market.cancel(record, block)
+            case ClearingResult():
+                return self.market.clear(record, block)
             case _:
                 return self.contracts.apply(record, block.time_ms)
         return ()
 
     def vet(self, record: Record) -> None:
-        """The rule says it all; there is no physics here."""
+        """See that a clearing is right before voting for it. For the rest, the rule says it all.
+
+        Raises:
+            Refused: it is not, with the codes 162 to 164.
+        """
+        if isinstance(record.message, ClearingResult):
+            self.market.vet(record.message)
 
     def broken_invariants(self) -> Iterable[str]:
         """Every event is one that was called; and those of contracts."""
@@ -144,6 +168,7 @@ class OperationChain:
         for number, event in self.events.items():
             if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
                 yield f"event {number} was never called, or has no window"
+        yield from self.market.broken_invariants()
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:
         region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)

@@ -65,6 +65,7 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.EVIDENCE,
             MessageType.EVENT,
             MessageType.CANCELLATION,
+            MessageType.CLEARING,
         }
     ),
     Role.GATEWAY: frozenset(
@@ -77,6 +78,8 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.TERMINATION,
             MessageType.DISPUTE,
             MessageType.SEALING_KEY,
+            MessageType.QUOTE,
+            MessageType.QUOTE_CANCEL,
         }
     ),
 }

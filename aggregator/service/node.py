@@ -90,6 +90,9 @@ class Node:
         totals, rule = self.five.data.totals, self.five.asset.region.rules.time
         frozen = max(totals.frozen_until_ms, self.five.asset.region.begin_ms)
         by_time = max(0, frozen + rule.interval_ms + rule.grace_ms - now_ms)
+        gate_ms, head = self.five.operation.market.next_gate_ms(), self.five.ledger.head
+        if gate_ms is not None and head is not None and gate_ms > head.time_ms:
+            by_time = min(by_time, max(0, gate_ms - now_ms))
         by_queue = self._engine.due_in_ms(now_ms)
         return by_time if by_queue is None else min(by_time, by_queue)
 

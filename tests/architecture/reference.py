@@ -65,6 +65,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
         *(grid_model.Generator, grid_model.Device, grid_model.Permit, rules.Rules, rules.TimeRule),
         *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.CongestionRule, rules.RightPrice),
         rules.ContractRule,
+        rules.MarketRule,
         *(carriers.Pipe, carriers.Converter, carriers.ConverterOutput, carriers.Storage),
     ),
 }

@@ -34,6 +34,7 @@ from protocol.evidence import Evidence
 from protocol.messages import MessageType, RightKind
 from protocol.node_request import VOUCHER, request_of_node, voucher_bytes
 from protocol.partners import Ask, Card, Delivery, Partner, SealingKeyRecord
+from protocol.quote import QuoteCancel, Side, TimeInForce
 from protocol.refusals import RefusalCode
 from protocol.registers import WordOrder, WordType
 from protocol.rotation import POSSESSION, possession_bytes, rotate
@@ -42,6 +43,7 @@ from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
 from tests.builders import a_batch, a_meter_block_in_parts, an_envelope
+from tests.market_village import a_quote
 from tests.village import INTERVAL_MS, START_MS, Village, a_grid, a_grid_document
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
@@ -78,6 +80,7 @@ def village() -> Village:
     """A region that has lived through a settlement period, restated a part of it, and sold a right."""
     rules = a_grid_document()["rules"]
     rules["time"] |= {"restate_after_ms": 0, "day_ms": INTERVAL_MS}
+    rules["market"] = {"mechanism": "call", "gate_ms": INTERVAL_MS}
     participants = [{"id": name, "responds": name == "home"} for name in ("gas", "grid", "home", "wind")]
     village = Village(grid=a_grid(rules=rules, participants=participants))
     village.live(15)
@@ -87,6 +90,11 @@ def village() -> Village:
         village.close([village.record(village.sign(event, MessageType.EVENT, "regulator"))])
     cancellation = Cancellation(village.link("regulator"), 2, "no cloud came")
     village.close([village.record(village.sign(cancellation, MessageType.CANCELLATION, "regulator"))])
+    for participant, side in (("wind", Side.SELL), ("home", Side.BUY), ("gas", Side.SELL)):
+        quote = a_quote(village, participant, side, start_ms=begin_ms + 2 * INTERVAL_MS)
+        village.close([village.record(village.sign(quote, MessageType.QUOTE))])
+    taken_back = QuoteCancel(village.link(), village.blocks[-1].outcomes[0].record.envelope.digest)
+    village.close([village.record(village.sign(taken_back, MessageType.QUOTE_CANCEL))])
     village.live(20)
     correction = Correction(village.link("regulator"), "m-gas", (Delta(START_MS, 0, 1000),), "seals were broken")
     village.close([village.record(village.sign(correction, MessageType.CORRECTION, "regulator"))])
@@ -148,6 +156,13 @@ def test_the_grammar_has_the_rights_and_no_others() -> None:
     assert {int(number) for number in re.findall(r"\d+", rule("right-kind"))} == set(RightKind)
 
 
+def test_the_grammar_has_the_sides_of_quotes_their_times_in_force_and_the_market_s_words() -> None:
+    numbers = {int(key): told for key, told in re.findall(r"^    (\d+) => ([\d /]+),", rule("quote"), re.MULTILINE)}
+    assert [int(n) for n in re.findall(r"\d+", numbers[7])] == list(Side)
+    assert [int(n) for n in re.findall(r"\d+", numbers[11])] == list(TimeInForce)
+    assert texts("market-rule") == [*rules.Mechanism, *rules.Pricing]
+
+
 def test_the_grammar_and_the_table_have_the_kinds_of_findings_and_no_others() -> None:
     spans = re.findall(r"(\d+)(?:\.\.(\d+))?", rule("finding-kind"))
     assert {n for low, high in spans for n in range(int(low), int(high or low) + 1)} == set(FindingKind)
@@ -168,6 +183,7 @@ PACKED: dict[str, type[Model]] = {
     "account-rule": rules.AccountRule,
     "congestion-rule": rules.CongestionRule,
     "contract-rule": rules.ContractRule,
+    "market-rule": rules.MarketRule,
     "right-price": rules.RightPrice,
     "grid-pipe": carriers.Pipe,
     "grid-converter": carriers.Converter,
@@ -227,7 +243,7 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
 RECORDS = [
     *("genesis", "admission", "revocation", "rotation", "validator", "evidence"),
     *("batch", "purchase", "interval", "factors", "settlement", "correction", "restatement", "adjustment"),
-    *("event", "cancellation", "sealing-key"),
+    *("event", "cancellation", "sealing-key", "quote", "quote-cancel", "clearing"),
 ]
 
 
@@ -334,7 +350,7 @@ def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> Non
 
 def test_leaves_are_as_the_grammar_says(village: Village) -> None:
     found = leaves(village)
-    words = ("refused", "factors", "movement", "metered", "inherited", "response", "restated", "adjusted")
+    words = ("refused", "factors", "movement", "metered", "inherited", "response", "restated", "adjusted", "match")
     assert set(found) == {rule(f"{word}-leaf").split('"')[1] for word in words}
     for word, rows in found.items():
         assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}

@@ -21,9 +21,11 @@ from protocol.canonical import Value, decode
 from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType
 from protocol.partners import SealingKeyRecord
+from protocol.quote import Side
 from protocol.rotation import rotate
 from tests.contract_village import Market
 from tests.heat_village import PUMP, WARM, a_heat_document
+from tests.market_village import a_quote
 from tests.plain_physics import PlainPhysics
 from tests.village import GRACE_MS, INTERVAL_MS, Village
 
@@ -40,6 +42,7 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
     },
 }
 """By version of the file: the columns of every table of SQLite."""
+COLUMNS[5] = COLUMNS[4]
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
     5: {
@@ -91,6 +94,11 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
     },
 }
 """By version of the file: key and value of the state's rows, by table."""
+ROWS[5] = ROWS[4] | {
+    45: ["bytes [int str str str int int int int int bool bool bool bool str str bytes]"],
+    46: ["int [int int int int int int int]"],
+    47: ["[str int] [int int int int int int]"],
+}
 
 CHANGED: Final = (
     "a ledger file holds something else now. Where one of this version may exist elsewhere, raise SCHEMA_VERSION, and"
@@ -110,11 +118,15 @@ def a_full_life() -> Village:
     document = a_heat_document()
     document["rules"]["time"] |= {"day_ms": INTERVAL_MS, "grace_ms": GRACE_MS}
     document["rules"]["congestion"] = {"steps": [[1, 0.1]], "threshold": 1, "award": 1}
+    document["rules"]["market"] = {}
     document["participants"] = [one | {"responds": one["id"] == "home"} for one in document["participants"]]
     village = Village(grid=check(document, Grid, "grid.yaml"), physics=PlainPhysics(rating_w=1))
     start = village.now_ms + 6 * INTERVAL_MS
     event = ResponseEvent(village.link("regulator"), start, start + INTERVAL_MS, "b1", ("home",))
     village.close([village.record(village.sign(event, MessageType.EVENT, "regulator"))])
+    for side, quantity_wh in ((Side.SELL, 10), (Side.BUY, 4)):
+        quote = a_quote(village, "home" if side is Side.BUY else "gas", side, quantity_wh=quantity_wh)
+        village.close([village.record(village.sign(quote, MessageType.QUOTE))])
     vote = ValidatorChange(village.link("regulator"), "node", Validator(bytes(32), 10))
     village.close([village.record(village.sign(vote, MessageType.VALIDATOR, "regulator"))])
     village.live(30, PUMP | {"m-tank-out": 0, "m-home-heat": 0, "m-gas": -36_000, "m-home": 36_000})

@@ -98,6 +98,22 @@ NUMBERS = {
     "COUNTER_CHANGED": 146,
     "TOO_MANY_OFFERS": 147,
     "SEALING_KEY_IN_USE": 148,
+    "NO_MARKET": 150,
+    "NO_SUCH_INTERVAL": 151,
+    "GATE_CLOSED": 152,
+    "NOT_THEIR_CONNECTION": 153,
+    "ABOVE_CONNECTION": 154,
+    "UNKNOWN_PARTNER": 155,
+    "NOT_IN_AUCTION": 156,
+    "CROSSES_ITSELF": 157,
+    "NOT_FILLED": 158,
+    "BOOK_FULL": 159,
+    "NO_SUCH_QUOTE": 160,
+    "NOT_THEIR_QUOTE": 161,
+    "CLEARING_INFEASIBLE": 162,
+    "CLEARING_NOT_OPTIMAL": 163,
+    "CLEARING_BREAKS_LIMIT": 164,
+    "PRICE_ABOVE_CAP": 165,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 
