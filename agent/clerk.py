@@ -35,7 +35,8 @@ from protocol.crypto import SigningKey
 from protocol.envelope import seal
 from protocol.errors import KeyUnavailable
 from protocol.link import Link
-from protocol.messages import MessageType, Purchase
+from protocol.messages import MessageType
+from protocol.purchase import Purchase
 from protocol.topics import Kind
 
 EVENTS_MAX: Final = 4096
@@ -219,9 +220,8 @@ class Clerk:
         """Put on disk what was read, sign what is due or ordered; a key that does not sign is asked again at a tick."""
         try:
             await self._journal.keep()
-            seal_transfer = partial(self._seal, MessageType.TRANSFER)
-            while (entry := await self._disk.do(self._wishes.sign_next, seal_transfer)) is not None:
-                log.info("transfer signed", sequence=entry.sequence)
+            while (entry := await self._disk.do(self._wishes.sign_next, self._seal)) is not None:
+                log.info("order signed", sequence=entry.sequence)
                 self._attend(Signed(entry))
             await self._trades.tick(self._session.believed)
             if self._is_closing:

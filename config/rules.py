@@ -119,8 +119,26 @@ class ContractRule(Model):
     """Contracts of so much energy and more need the regulator's approval; none: no contract does."""
 
 
+class CurtailmentRule(Model):
+    """How participants are limited for the sake of a congested power line."""
+
+    relief_min_ppm: Annotated[int, Field(gt=0, le=PPM)] = 50_000
+    """Whoever relieves the line by less than this share of what they give up is left alone."""
+    release_ppm: Annotated[int, Field(gt=0, le=PPM)] = 950_000
+    """Loading of the line up to which limits are given back: below its rating, so that they do not come and go."""
+
+
+class ExchangeRule(Model):
+    """How much of tokens and money may be exchanged; debts may be paid without limit."""
+
+    bought_per_day: Natural
+    """Tokens that one participant may buy for money in a day of the rules."""
+    sold_per_day: Natural
+    """Tokens that one participant may change for money in a day of the rules."""
+
+
 class RightPrice(Model):
-    """What one right costs for one settlement period."""
+    """What one right costs for one settlement period; `channel_use`, what a kilowatt of a power line costs an hour."""
 
     right: str
     price: Positive
@@ -224,3 +242,7 @@ class Rules(Model):
     """None: no contracts are made here."""
     market: MarketRule | None = None
     """None: nothing is quoted here; contracts are made between two."""
+    curtailment: CurtailmentRule | None = None
+    """None: nobody is limited because a branch is congested."""
+    exchange: ExchangeRule | None = None
+    """None: tokens and money are not exchanged."""

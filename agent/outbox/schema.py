@@ -57,6 +57,14 @@ _TRADE: Final = (
     """,
 )
 
+_ORDER: Final = """
+    CREATE TABLE ordered (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        payload BLOB NOT NULL
+    ) STRICT
+    """
+
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
     """
@@ -160,6 +168,8 @@ SCHEMA: Final = (
     # Transfers that were ordered and are not signed yet.
     _WISH,
     *_TRADE,
+    # Channels and exchanges that were ordered and are not signed yet, each with the link of nothing.
+    _ORDER,
 )
 
 FROM_VERSION: Final = {
@@ -167,7 +177,7 @@ FROM_VERSION: Final = {
     1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
     # There were no transfers.
     2: (_WISH,),
-    # There were no offers.
-    3: _TRADE,
+    # There were no offers, and no other orders than transfers.
+    3: (*_TRADE, _ORDER),
 }
 """What makes a file of the version after out of one of this version."""

@@ -180,6 +180,16 @@ class Region:
         return frozenset(branch.id for branch in self.grid.branches)
 
     @cached_property
+    def ratings_w(self) -> Mapping[str, int]:
+        """What every power line carries at its rated voltage and current."""
+        return self.grid.ratings_w()
+
+    @cached_property
+    def limitable_w(self) -> Mapping[str, int]:
+        """Rated power of all devices of each participant whose devices can be limited."""
+        return self.grid.limitable_w()
+
+    @cached_property
     def clean_ppm(self) -> Mapping[Source, int]:
         """How much of each source is clean; what is not here is not."""
         return {generator.source: generator.clean_share_ppm for generator in self.grid.generators}

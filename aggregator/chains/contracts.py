@@ -49,8 +49,8 @@ class Purse(Protocol):
     def take_fee(self, participant: str, fee: int, time_ms: int) -> Iterable[bytes]:
         """Let a participant pay a fee that the account holds; the leaves say so."""
 
-    def book_money(self, amounts: Mapping[str, int]) -> Iterable[bytes]:
-        """Post what contracts bring to every account, in minor money units; the leaves say so."""
+    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
+        """Post what contracts bring to every account by a record, `about`, in minor money units; the leaves say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,23 +239,26 @@ class Contracts:
             self.frozen.remove(who)
         return ()
 
-    def close_interval(self, interval: Interval, stated: Stated) -> list[bytes]:
-        """Measure what contracts delivered in an interval that analysis closes, and settle those whose time is over."""
+    def close_interval(self, interval: Interval, stated: Stated, about: bytes) -> list[bytes]:
+        """Measure what contracts delivered in an interval that analysis closes, and settle those whose time is over.
+
+        `about` is the digest of the record that closes it: what is owed is owed by that.
+        """
         if not len(self.book.rows):
             return []
         closing = Closing(rule_of(self._region()), interval)
         self._measure(closing, stated, None)
         for contract in self.book.awake():
             closing.conclude(contract)
-        return self._take_over(closing)
+        return self._take_over(closing, about)
 
-    def restate_interval(self, interval: Interval, stated: Stated, former: Stated) -> list[bytes]:
+    def restate_interval(self, interval: Interval, stated: Stated, former: Stated, about: bytes) -> list[bytes]:
         """Measure an interval once more, of which more became known; what is settled is made up for."""
         if not len(self.book.rows):
             return []
         closing = Closing(rule_of(self._region()), interval)
         self._measure(closing, stated, former)
-        return self._take_over(closing)
+        return self._take_over(closing, about)
 
     def forget_before(self, horizon_ms: int) -> None:
         """Forget what is settled or rejected and can change no more."""
@@ -322,12 +325,12 @@ class Contracts:
                 if amounts != NOTHING:
                     closing.credit(contract, amounts)
 
-    def _take_over(self, closing: Closing) -> list[bytes]:
+    def _take_over(self, closing: Closing, about: bytes) -> list[bytes]:
         for contract in closing.changed.values():
             self._put(contract)
         if closing.breached or closing.settled:
             self._count(breached=closing.breached, settled=closing.settled)
-        return [*closing.leaves, *self._purse().book_money(closing.owed)]
+        return [*closing.leaves, *self._purse().book_money(about, closing.owed)]
 
     def _note(self, contract: Contract) -> list[bytes]:
         self._put(contract)

@@ -41,8 +41,12 @@ class Money:
         """What an account is owed, in minor units; below 0, what it owes."""
         return (self.accounts.get(account) or Owed(0)).amount
 
-    def book(self, amounts: Mapping[str, int]) -> list[bytes]:
-        """Post what comes to every account; all together that is nothing.
+    def book(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
+        """Post what something brings to every account.
+
+        Args:
+            about: digest of the record that brings it about.
+            amounts: by account; they add up to 0.
 
         Returns:
             A leaf for every account that changes.
@@ -53,7 +57,7 @@ class Money:
             if amount:
                 after = self.owed_to(account) + amount
                 self.accounts.put_or_drop(account, Owed(after), is_kept=after != 0)
-                leaves.append(encode(["money", account, amount, after]))
+                leaves.append(encode(["money", about, account, amount, after]))
         return leaves
 
     def broken_invariants(self) -> Iterable[str]:

@@ -112,8 +112,8 @@ class OperationChain:
         """The events that are on in an interval, in the order of their numbers."""
         return [(number, event) for number, event in self.events.items() if _meet(event, interval)]
 
-    def close_interval(self, interval: Interval, stated: Stated) -> list[bytes]:
-        """Forget the events that are over, and measure contracts, now that analysis has closed an interval.
+    def close_interval(self, interval: Interval, stated: Stated, about: bytes) -> list[bytes]:
+        """Forget the events that are over, and measure contracts, now that analysis has closed an interval by a record.
 
         Returns:
             The leaves that state it.
@@ -121,7 +121,7 @@ class OperationChain:
         for number in [number for number, event in self.events.items() if event.end_ms <= interval.end_ms]:
             self.events.remove(number)
         self.market.close_interval(interval.end_ms)
-        return self.contracts.close_interval(interval, stated)
+        return self.contracts.close_interval(interval, stated, about)
 
     def bid(self, record: Record, time_ms: int) -> Bid:
         """What a record offers for its place, if it would take effect at `time_ms` with everything as it stands."""

@@ -29,7 +29,7 @@ class Standings:
 
     @cached_property
     def _rights(self) -> Mapping[str, Sequence[Right]]:
-        return self._payment.rights_by_holder()
+        return self._payment.rights.by_holder()
 
     @cached_property
     def _of_parties(self) -> Mapping[str, Sequence[Contract]]:
@@ -51,7 +51,7 @@ class Standings:
             supply_factor_ppm=_ppm(row.factors.supply) if row else None,
             demand_factor_ppm=_ppm(row.factors.demand) if row else None,
             rank=rank.place if rank else len(self._asset.region.participants),
-            limits=self._limits(participant, gateway) if balance < 0 else (),
+            limits=self._limits(participant, gateway, is_restricted=balance < 0),
             rights=tuple(self._rights.get(participant, ())),
             contracts=self._news(participant, gateway) if gateway else (),
         )
@@ -62,14 +62,18 @@ class Standings:
         count = min(NEWS_MAX, NEWS_PER_STATEMENT_MAX // others)
         return tuple(one.news_for(participant) for one in self._of_parties.get(participant, ())[:count])
 
-    def _limits(self, participant: str, gateway: str) -> tuple[Limit, ...]:
-        """What is left to the devices of somebody who owes tokens."""
+    def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> tuple[Limit, ...]:
+        """What is left to the devices of somebody who owes tokens, or loads a congested line: the less of the two."""
         region = self._asset.region
-        share_ppm = region.rules.accounts.restricted_ppm
-        return tuple(
-            Limit(device.id, device.rated_w * share_ppm // PPM)
-            for device in region.devices_of.get((gateway, participant), ())
-        )
+        row = self._analysis.curtailments.curtailed.get(participant)
+        limits = []
+        for device in region.devices_of.get((gateway, participant), ()):
+            left_w = (device.rated_w * region.rules.accounts.restricted_ppm // PPM, "")
+            shared_w = (device.rated_w * row.allowed_w // region.limitable_w[participant], row.branch) if row else None
+            found = [one for one in (left_w if is_restricted else None, shared_w) if one is not None]
+            if found:
+                limits.append(Limit(device.id, *min(found)))
+        return tuple(limits)
 
 
 def _ppm(factor: Fraction | None) -> int | None:

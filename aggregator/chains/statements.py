@@ -15,8 +15,11 @@ from typing import Any, Final, NamedTuple
 from aggregator.chains.analysis import CURSOR_TABLE, AnalysisChain
 from aggregator.chains.asset import AssetChain
 from aggregator.chains.contract_book import CONTRACTS_TABLE, ContractBook
+from aggregator.chains.curtailing import CURTAILED_TABLE
 from aggregator.chains.factor_rows import FACTORS_TABLE
-from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE, PaymentChain
+from aggregator.chains.payment import PaymentChain
+from aggregator.chains.payment_rows import ACCOUNTS_TABLE, RANKS_TABLE
+from aggregator.chains.rights import CHANNELS_TABLE, RIGHTS_TABLE
 from aggregator.chains.standing import Standings
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Role
@@ -27,7 +30,9 @@ from protocol.messages import Standing, Statement
 
 TOLD_TABLE: Final = 60
 
-TELLING_TABLES: Final = frozenset((FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE, CONTRACTS_TABLE))
+TELLING_TABLES: Final = frozenset(
+    (FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE, CURTAILED_TABLE, CHANNELS_TABLE, CONTRACTS_TABLE)
+)
 """Tables whose change alters somebody's standing."""
 
 

@@ -15,7 +15,7 @@ from aggregator.chains.flows import CARRIERS, CalledEvent, EventFlow
 from aggregator.grid.believing import Estimate
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Network, summed
-from aggregator.grid.power_flow import PowerFlowError, PowerFlowSolver
+from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver
 from config.carriers import Carrier
 from protocol.energy_register import MS_PER_HOUR
 from protocol.units import PPM, Interval
@@ -60,7 +60,7 @@ class Relief:
                 without = self._solver.solve(consumption)
             except PowerFlowError:
                 without = believed.flow
-            relieving = self._sensitivity(branch) * (1 if without.from_w[branch] >= without.to_w[branch] else -1)
+            relieving = sensitivity(self._network, branch, without)
             shares = [
                 (name, round(float(self._weights(metered, name) @ relieving) * PPM))
                 for name in sorted(event.baseline_wh)
@@ -88,30 +88,31 @@ class Relief:
         share = taken / taken.sum() if taken.sum() > 0 else np.full(len(meters), 1 / len(meters))
         return summed(self._plan.node[meters], share, self._network.nodes)
 
-    def _sensitivity(self, branch: int) -> Floats:
-        """(n) by how many watts a branch's flow, from its from node, rises with a watt taken at each node.
 
-        Power transfer distribution factors: in a network without loops 1 behind the branch and 0 elsewhere; in loops,
-        ways share in proportion to their admittance.
-        """
-        network = self._network
-        admittance = 1 / np.hypot(network.resistance_ohm, network.reactance_ohm)
-        near, far = network.branch_from, network.branch_to
-        fixed = ~network.reached
-        fixed[network.reference] = True
-        rows, columns = np.concatenate([near, far, near, far]), np.concatenate([near, far, far, near])
-        entries = np.concatenate([admittance, admittance, -admittance, -admittance])
-        kept = ~fixed[rows] & ~fixed[columns]
-        places = np.flatnonzero(fixed)
-        laplacian = csc_array(
-            (
-                np.concatenate([entries[kept], np.ones(len(places))]),
-                (np.concatenate([rows[kept], places]), np.concatenate([columns[kept], places])),
-            ),
-            shape=(network.nodes, network.nodes),
-        )
-        ends = np.zeros(network.nodes)
-        ends[near[branch]] += 1.0
-        ends[far[branch]] -= 1.0
-        potential: Floats = splu(laplacian).solve(np.where(fixed, 0.0, ends))
-        return np.where(fixed, 0.0, -admittance[branch] * potential)
+def sensitivity(network: Network, branch: int, flow: PowerFlow) -> Floats:
+    """(n) by how many watts a branch carries more, in the direction in which it does, with a watt taken at each node.
+
+    Power transfer distribution factors: in a network without loops 1 behind the branch and 0 elsewhere; in loops,
+    ways share in proportion to their admittance.
+    """
+    admittance = 1 / np.hypot(network.resistance_ohm, network.reactance_ohm)
+    near, far = network.branch_from, network.branch_to
+    fixed = ~network.reached
+    fixed[network.reference] = True
+    rows, columns = np.concatenate([near, far, near, far]), np.concatenate([near, far, far, near])
+    entries = np.concatenate([admittance, admittance, -admittance, -admittance])
+    kept = ~fixed[rows] & ~fixed[columns]
+    places = np.flatnonzero(fixed)
+    laplacian = csc_array(
+        (
+            np.concatenate([entries[kept], np.ones(len(places))]),
+            (np.concatenate([rows[kept], places]), np.concatenate([columns[kept], places])),
+        ),
+        shape=(network.nodes, network.nodes),
+    )
+    ends = np.zeros(network.nodes)
+    ends[near[branch]] += 1.0
+    ends[far[branch]] -= 1.0
+    potential: Floats = splu(laplacian).solve(np.where(fixed, 0.0, ends))
+    forwards = 1 if flow.from_w[branch] >= flow.to_w[branch] else -1
+    return np.where(fixed, 0.0, -admittance[branch] * potential * forwards)
