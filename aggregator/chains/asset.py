@@ -38,6 +38,8 @@ from protocol.units import Quantity
 GENESIS_TABLE: Final = 10
 MG_PER_GRAM: Final = 1000
 
+DELAYED_MAX: Final = 3
+"""Parcels that one pipe with a fixed delay hands to an interval: two, or three where it turned."""
 RESTATED_ROWS_MAX: Final = 100_000
 """Meters, or branches, of the largest region that restates: a row takes 130, 160 (twice) and 90 bytes at most for a
 meter, a participant and a branch, and all of them together less than a record may have."""
@@ -81,7 +83,8 @@ class Region:
     @cached_property
     def can_restate(self) -> bool:
         """Whether an interval's restatement is sure to fit into one record."""
-        return max(len(self.grid.meters), len(self.grid.branches)) <= RESTATED_ROWS_MAX
+        branches, pipes = len(self.grid.branches), len(self.grid.pipes)
+        return max(len(self.grid.meters), branches + pipes, DELAYED_MAX * pipes) <= RESTATED_ROWS_MAX
 
     @cached_property
     def begin_ms(self) -> int:
