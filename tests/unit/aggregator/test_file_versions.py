@@ -42,7 +42,6 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
     },
 }
 """By version of the file: the columns of every table of SQLite."""
-COLUMNS[5] = COLUMNS[4]
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
     5: {
@@ -82,6 +81,9 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         ],
         43: ["str [int str]"],
         44: ["int [int int int int int int]"],
+        45: ["bytes [int str str str int int int int int bool bool bool bool str str bytes]"],
+        46: ["int [int int int int int int int]"],
+        47: ["[str int] [int int int int int int]"],
         50: ["str [int]"],
         51: ["int [int int int int int int int int int]"],
         52: ["[str int int] [int]"],
@@ -94,11 +96,6 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
     },
 }
 """By version of the file: key and value of the state's rows, by table."""
-ROWS[5] = ROWS[4] | {
-    45: ["bytes [int str str str int int int int int bool bool bool bool str str bytes]"],
-    46: ["int [int int int int int int int]"],
-    47: ["[str int] [int int int int int int]"],
-}
 
 CHANGED: Final = (
     "a ledger file holds something else now. Where one of this version may exist elsewhere, raise SCHEMA_VERSION, and"
