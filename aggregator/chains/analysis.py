@@ -215,7 +215,7 @@ class AnalysisChain:
                 yield f"{participant} used {sums.clean_wh} Wh of clean energy out of {sums.used_wh} Wh"
             if not 0 <= sums.clean_heat_wh <= sums.heat_wh:
                 yield f"{participant} used {sums.clean_heat_wh} Wh of clean heat out of {sums.heat_wh} Wh"
-            if min(replace(sums, relief_ppm=0).amounts) < 0:
+            if min(replace(sums, response_wh=0, relief_ppm=0).amounts) < 0:
                 yield f"{participant} did less than nothing in the running period"
 
     def _close_interval(self, result: IntervalResult, block: BlockTime, about: bytes) -> Iterable[bytes]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
+from aggregator.chains.evidence import acquittal
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.membership import Admission, Membership, Revocation
 from aggregator.chains.sealing_keys import SealingKeys
 from aggregator.chains.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import ONE_PER_NUMBER, Author, Decoders, Record, Role
+from aggregator.ledger.record import Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
 from config.carriers import Carrier
 from config.grid_model import Device, Generator, Grid, Meter, Source
@@ -25,9 +26,7 @@ from config.meter_profile import MeterProfile
 from config.rules import Rules
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
-from protocol.envelope import Envelope
-from protocol.errors import SignatureError
-from protocol.evidence import Evidence, contradiction
+from protocol.evidence import Evidence
 from protocol.messages import MessageType
 from protocol.partners import Partner, SealingKeyRecord
 from protocol.refusals import RefusalCode, Refused
@@ -38,6 +37,8 @@ from protocol.units import Quantity
 GENESIS_TABLE: Final = 10
 MG_PER_GRAM: Final = 1000
 
+DELAYED_MAX: Final = 3
+"""Parcels that one pipe with a fixed delay hands to an interval: two, or three where it turned."""
 RESTATED_ROWS_MAX: Final = 100_000
 """Meters, or branches, of the largest region that restates: a row takes 130, 160 (twice) and 90 bytes at most for a
 meter, a participant and a branch, and all of them together less than a record may have."""
@@ -81,7 +82,8 @@ class Region:
     @cached_property
     def can_restate(self) -> bool:
         """Whether an interval's restatement is sure to fit into one record."""
-        return max(len(self.grid.meters), len(self.grid.branches)) <= RESTATED_ROWS_MAX
+        branches, pipes = len(self.grid.branches), len(self.grid.pipes)
+        return max(len(self.grid.meters), branches + pipes, DELAYED_MAX * pipes) <= RESTATED_ROWS_MAX
 
     @cached_property
     def begin_ms(self) -> int:
@@ -322,23 +324,6 @@ class AssetChain:
     def _is_aggregator(self, name: str) -> bool:
         author = self.membership.live_of(name)
         return author is not None and author.role is Role.AGGREGATOR
-
-
-def acquittal(shown: tuple[Envelope, Envelope], membership: Membership, region: str) -> str | None:
-    """Why two envelopes prove nothing against a key that was admitted; None if they do."""
-    first, second = shown
-    if second.key_id != first.key_id:
-        return "two keys: each may have a past of its own"
-    holder = membership.holder_of(first.key_id)
-    if holder is None:
-        return "a key that was never admitted"
-    try:
-        first.verify(holder.key, region)
-        second.verify(holder.key, region)
-    except SignatureError as error:
-        return f"not both signed by {holder.name} for {region}: {error}"
-    found = contradiction(first, second, region=region, name=holder.name, records=ONE_PER_NUMBER[holder.role])
-    return "both can be honest" if found is None else None
 
 
 def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator], carrier: Carrier) -> MeterAsset:

@@ -31,7 +31,7 @@ class PeriodSums:
     heat_wh: int = 0
     clean_heat_wh: int = 0
     response_wh: int = 0
-    """Less than their baseline, in called events."""
+    """Baseline − metered, in called events: below 0 where more was taken."""
     relief_ppm: int = 0
     """Factors for relieving congested branches. It may be below 0: what a restatement takes from a period whose factors
     are drawn up, it takes from the running one."""
@@ -98,11 +98,11 @@ class FactorRow:
             clean_electricity_wh=self.clean_wh,
             heat_wh=self.heat_wh,
             clean_heat_wh=self.clean_heat_wh,
-            response_wh=self.response_wh,
+            response_wh=max(0, self.response_wh),
         )
         return Deeds(
             supply=Supply(emitted_mg=self.emitted_mg, permitted_mg=self.permitted_mg) if is_measured else None,
-            demand=demand if self.used_wh or self.heat_wh or self.response_wh else None,
+            demand=demand if self.used_wh or self.heat_wh or demand.response_wh else None,
         )
 
     @property

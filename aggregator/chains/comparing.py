@@ -5,6 +5,7 @@ What is exact anyway (energy) is asked in `aggregator.chains.origin`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -34,6 +35,8 @@ def first_difference(theirs: Flows, ours: Flows) -> str | None:
         return "other branches than the grid has"
     if [event.event for event in theirs.events] != [event.event for event in ours.events]:
         return "other events than those that are on"
+    if twice := _said_twice(theirs):
+        return f"{twice} stands there twice"
     theirs, ours = _without_marginal(theirs, ours), _without_marginal(ours, theirs)
     here = {(whose, which): amount for whose, which, amount, _ in _measures(ours)}
     for whose, which, amount, quantum in _measures(theirs):
@@ -44,6 +47,19 @@ def first_difference(theirs: Flows, ours: Flows) -> str | None:
         if (whose, which) in here and abs(want) > quantum:
             return f"{whose}: 0 {which}, here {want}"
     return _other_finding(theirs.findings, ours.findings)
+
+
+def _said_twice(flows: Flows) -> str | None:
+    """Of whom something is said twice, the second time perhaps within a quantum of nothing."""
+    lists: list[list[str]] = [
+        [f"{flow.participant} in {flow.carrier}" for flow in flows.participants],
+        [balance.carrier for balance in flows.balances],
+        [converter.converter for converter in flows.converters],
+        [storage.storage for storage in flows.storages],
+        [sent.pipe for sent in flows.sent],
+        *([f"{name} in event {event.event}" for name, _ in event.relieving_ppm] for event in flows.events),
+    ]
+    return next((name for names in lists for name, count in Counter(names).items() if count > 1), None)
 
 
 def _without_marginal(flows: Flows, other: Flows) -> Flows:

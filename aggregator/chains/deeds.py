@@ -145,10 +145,13 @@ def _believed(event: CalledEvent, doubtful: frozenset[str]) -> Iterable[tuple[st
 
 
 def _paid(responses: Iterable[Response]) -> Iterable[tuple[str, int, int]]:
-    """Participant, energy of response, and factor: each once, however many events they were called by at a time."""
+    """Participant, departure from the baseline, and factor: each once, however many events they were called by.
+
+    A departure below 0 counts, too: who takes less in one interval and more in the next has not responded.
+    """
     best: dict[str, tuple[int, int]] = {}
     for one in responses:
-        response_wh, factor_ppm = best.get(one.participant, (0, 0))
-        departure_wh = one.baseline_wh - one.metered_wh
-        best[one.participant] = (max(response_wh, departure_wh), max(factor_ppm, one.factor_ppm))
+        _, factor_ppm = best.get(one.participant, (0, 0))
+        departure_wh = one.baseline_wh - one.metered_wh  # the same in all events of an interval
+        best[one.participant] = (departure_wh, max(factor_ppm, one.factor_ppm))
     return ((participant, *paid) for participant, paid in best.items())

@@ -38,7 +38,7 @@ class FindingKind(IntEnum):
     OVERDRAWN = 8
     """The subject, a storage, gave more than it held. Amounts: Wh given, Wh held."""
     OVERFILLED = 9
-    """The subject, a storage, holds more than its capacity. Amounts: Wh, capacity."""
+    """The subject, a storage, was charged beyond its capacity; it is taken for full. Amounts: Wh, capacity."""
     NO_HISTORY = 10
     """What arrived through the subject, a pipe, was sent before the region began: of unknown origin. Amounts: Wh."""
     UNBALANCED = 11

@@ -23,7 +23,7 @@ SOURCES: Final = tuple(Source)
 """Numbered on the wire in this order; new ones are added at the end."""
 CARRIERS: Final = tuple(Carrier)
 EVENTS_MAX: Final = 1000
-"""Events that may be on at once."""
+"""Events that may wait, or be on, at once."""
 
 Mix = tuple[tuple[Source, int], ...]
 """Watt-hours by source, each above 0, in the order of `Source`."""

@@ -187,8 +187,8 @@ class OperationChain:
         window = Interval(start_ms=event.start_ms, end_ms=event.end_ms)  # type: ignore[arg-type]
         meanwhile = [other for _, other in self.on(window)]
         count = sum(len(one.participants or region.responding) for one in (event, *meanwhile))
-        if len(meanwhile) >= EVENTS_MAX or count > CALLED_MAX:
-            detail = f"with {len(meanwhile)} others at that time, {count} participants would be called"
+        if len(self.events) >= EVENTS_MAX or count > CALLED_MAX:
+            detail = f"{len(self.events)} events wait or are on; {count} participants would be called at that time"
             raise Refused(RefusalCode.TOO_MANY_CALLED, detail)
         totals = replace(self.totals, called=self.totals.called + 1)
         self._totals.put(0, totals)

@@ -79,6 +79,9 @@ def _false_energies(region: Region, flows: Flows, energies: Energies) -> Iterato
     storages = [(one.storage, one.charged_wh, one.discharged_wh) for one in flows.storages]
     if storages != list(_storage_energy(region, energies)):
         yield "energy of storages other than the data chain's"
+    delaying = {pipe.id for pipe in region.grid.pipes if pipe.delay_ms or pipe.content_wh}
+    if others := sorted({sent.pipe for sent in flows.sent} - delaying):
+        yield f"something on its way in {others[0]}, which is no pipe that delays"
     busy = [one for one in flows.balances if one.fed_in_wh or one.taken_wh]
     balances = {one.carrier: (one.fed_in_wh, one.taken_wh) for one in busy}
     if len(balances) != len(busy) or balances != _network_energy(region, energies):

@@ -23,7 +23,7 @@ from aggregator.economy.periods import Period
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError
-from protocol.fields import digest, items, name, row, uint
+from protocol.fields import digest, integer, items, name, row, uint
 from protocol.link import Link
 
 SUMS: Final = len(fields(PeriodSums))
@@ -162,7 +162,7 @@ def _read_deeds(value: Value) -> dict[str, PeriodSums]:
     deeds = {}
     for line in items(value, "former deeds", RESTATED_ROWS_MAX):
         participant, *amounts = row(line, "former deeds", SUMS + 1)
-        deeds[name(participant, "participant")] = PeriodSums(*(uint(amount, "amount") for amount in amounts))
+        deeds[name(participant, "participant")] = PeriodSums(*(integer(amount, "amount") for amount in amounts))
     if spell_deeds(deeds) != value:
         raise EncodingError("former deeds: each once, in the order of their names")
     return deeds

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from aggregator.chains.asset import DELAYED_MAX, RESTATED_ROWS_MAX
 from aggregator.chains.flows import Carried, Flows, Parcel, PipeParcel, read_parcel, spell_parcel
 from aggregator.ledger.table import Journal, Table
 from config.carriers import Pipe
@@ -19,8 +20,9 @@ from protocol.units import Interval
 STORAGES_TABLE: Final = 37
 PARCELS_TABLE: Final = 38
 
-PARCELS_MAX: Final = 100_000
-"""Of one pipe. A day of intervals of a second; what a pipe that hardly flows would keep beyond is of unknown origin."""
+PARCELS_MAX: Final = 10_000
+"""Of one pipe with a content: all of them are handed to every interval, and stated with it. What a pipe that hardly
+flows, or swings to and fro, would keep beyond is of unknown origin."""
 
 
 class Stores:
@@ -56,10 +58,11 @@ class Stores:
             self._storages.put(storage.storage, storage.content)
         for sent in flows.sent:
             self._parcels.put((sent.pipe, interval.start_ms), sent)
-        by_pipe = self._by_pipe()
+        by_pipe, most = self._by_pipe(), parcels_max(grid)
         for pipe in grid.pipes:
             parcels = by_pipe.get(pipe.id, [])
-            for start_ms, _ in parcels[: len(parcels) - _needed(pipe, parcels, interval)]:
+            needed = _needed(pipe, parcels, interval)
+            for start_ms, _ in parcels[: len(parcels) - (needed if pipe.delay_ms else min(most, needed))]:
                 self._parcels.remove((pipe.id, start_ms))
 
     def _by_pipe(self) -> dict[str, list[tuple[int, PipeParcel]]]:
@@ -70,6 +73,13 @@ class Stores:
         return by_pipe
 
 
+def parcels_max(grid: Grid) -> int:
+    """How many parcels of a pipe with a content are kept: those of all pipes have to fit into a restatement."""
+    contents = sum(1 for pipe in grid.pipes if pipe.content_wh)
+    room = RESTATED_ROWS_MAX - DELAYED_MAX * (len(grid.pipes) - contents)
+    return max(1, min(PARCELS_MAX, room // max(1, contents)))
+
+
 def _needed(pipe: Pipe, parcels: Sequence[tuple[int, PipeParcel]], last: Interval) -> int:
     """How many of a pipe's youngest parcels the intervals behind `last` may still need.
 
@@ -77,10 +87,9 @@ def _needed(pipe: Pipe, parcels: Sequence[tuple[int, PipeParcel]], last: Interva
     its whole length, there or back: what was in it before has been pushed out at one end or the other.
     """
     if pipe.delay_ms:
-        kept = [start_ms for start_ms, _ in parcels if start_ms + last.length_ms > last.end_ms - pipe.delay_ms]
-        return min(len(kept), PARCELS_MAX)
+        return sum(1 for start_ms, _ in parcels if start_ms + last.length_ms > last.end_ms - pipe.delay_ms)
     low_wh = high_wh = count = 0
-    for _, sent in reversed(parcels[-PARCELS_MAX:]):
+    for _, sent in reversed(parcels):
         if high_wh - low_wh >= pipe.content_wh:
             break
         moved_wh = sent.parcel.energy_wh if sent.is_forward else -sent.parcel.energy_wh

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from config.rules import DAY_MS, TimeRule
+from config.time_zone import zone_of
 
 LIKE_DAYS: Final = 10
 """Days that a baseline looks back on (the papers' mean, as energy markets have it)."""
@@ -30,7 +30,7 @@ def slot_of(start_ms: int, rule: TimeRule) -> int:
     """
     if rule.day_ms != DAY_MS:
         return start_ms % rule.day_ms // rule.interval_ms * 2
-    local = datetime.fromtimestamp(start_ms // 1000, tz=UTC).astimezone(ZoneInfo(rule.time_zone))
+    local = datetime.fromtimestamp(start_ms // 1000, tz=UTC).astimezone(zone_of(rule.time_zone))
     since_midnight = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
     number = since_midnight // timedelta(milliseconds=rule.interval_ms)
     return number * 2 + (local.weekday() >= SATURDAY)

@@ -7,20 +7,24 @@
    only if that explains a thousand times more than any other row, and what the others say instead is possible there.
 3. *Confirm*: the state is estimated again without it. J must then be below its limit; if not, the next is looked for.
 
-Where no few rows explain it, perhaps one meter stands at another node than the grid file says. Where that does not
-either, nobody is named. Decisions compare numbers rounded to thousandths, so that nodes agree (ADR 0034).
+Where nobody can be named in one part of the network, each other part is judged by itself, without the connection's
+meter, and at most one meter is named in it. Where no few rows explain it, perhaps one meter stands at another node than
+the grid file says. Where that does not either, nobody is named. Decisions compare numbers rounded to thousandths, so
+that nodes agree (ADR 0034).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from scipy.special import chdtri, ndtri
 
 from aggregator.grid.measurements import Electrics, Measured
-from aggregator.grid.network import Network, summed
+from aggregator.grid.network import Ints, Network, summed
 from aggregator.grid.observability import LivePart, zones_of
 from aggregator.grid.power_flow import PowerFlow, injections
 from aggregator.grid.residuals import MEASURED_ROWS, Residuals, Row, residuals_at
@@ -101,11 +105,18 @@ class Examiner:
             return Verdict(first.flow, squares, limit)
         rows, now, found = first, measured, list[Suspect]()
         equals: tuple[Suspect, ...] = ()
+        given_up: frozenset[int] = frozenset()
         while len(found) < SUSPECTS_MAX:
-            suspects = self._likeliest(rows, now)
-            if len(suspects) != 1:
-                equals = () if found else suspects
+            suspects = self._likeliest(rows, now, given_up)
+            if not suspects:
                 break
+            if len(suspects) > 1:
+                if not given_up:  # begin anew, each part by itself
+                    now, found = self._apart(measured), []
+                    rows = self._again(first, now)
+                given_up |= {self._zone_of(suspect) for suspect in suspects}
+                equals += suspects if len(suspects) <= SUSPECTS_MAX else ()
+                continue
             now = now.without(suspects[0].meter, suspects[0].is_voltage)
             rows = self._again(rows, now)
             found.append(suspects[0])
@@ -117,10 +128,19 @@ class Examiner:
                 return Verdict(moved[1], squares, limit, moved=moved[0])
         if found and self._fits(rows):
             found, rows = self._needed(found, measured, rows)
-            named = tuple(self._judged(suspect, measured, rows) for suspect in found)
-            return Verdict(rows.flow, squares, limit, suspects=named)
-        equals = () if len(equals) > SUSPECTS_MAX else equals
-        return Verdict(first.flow, squares, limit, is_consistent=False, equals=equals)
+            return Verdict(rows.flow, squares, limit, suspects=self._named(found, measured, rows))
+        found, rows = self._confirmed(found, measured, rows)
+        named = self._named(found, measured, rows)
+        return Verdict(first.flow, squares, limit, is_consistent=False, suspects=named, equals=equals)
+
+    def _apart(self, measured: Measured) -> Measured:
+        """The same without the connection's meter: what is wrong in one part is no other part's business then."""
+        for meter in np.flatnonzero(self.meters.is_connection).tolist():
+            measured = measured.without(meter, False)
+        return measured
+
+    def _named(self, found: list[Suspect], measured: Measured, rows: Residuals) -> tuple[Suspect, ...]:
+        return tuple(self._judged(suspect, measured, rows) for suspect in found)
 
     def _again(self, rows: Residuals, measured: Measured) -> Residuals:
         """The state estimated again, from other measurements."""
@@ -132,26 +152,50 @@ class Examiner:
         return _limit(_redundancy(rows))
 
     def _fits(self, rows: Residuals) -> bool:
-        if above(rows.squares, self._limit(rows)):
-            return False
-        lines = self.part.branches
-        one, other = self.network.branch_from[lines], self.network.branch_to[lines]
-        inner = (one != self.network.reference) & (other != self.network.reference)
-        zones = zones_of(self.network.nodes, one[inner], other[inner])[rows.node]
+        return not above(rows.squares, self._limit(rows)) and not self._unfit(rows)
+
+    def _unfit(self, rows: Residuals) -> frozenset[int]:
+        """The parts, without the reference node, whose sum of squares or whose furthest row is beyond chance."""
+        zones = self._zones[rows.node]
         squares = summed(zones, rows.weighted**2, self.network.nodes)
         redundancy = np.bincount(zones[np.isin(rows.kind, (Row.CHECK, Row.VOLTAGE))], minlength=self.network.nodes)
         many = max(1, int((redundancy > 0).sum()))
         limits = {k: _limit(k, many) for k in np.unique(redundancy[redundancy > 0]).tolist()}
-        if any(above(s, limits[k]) for s, k in zip(squares.tolist(), redundancy.tolist(), strict=True) if k):
-            return False
+        sums = enumerate(zip(squares.tolist(), redundancy.tolist(), strict=True))
+        unfit = {zone for zone, (sum_, k) in sums if k and above(sum_, limits[k])}
         furthest = -float(ndtri(FALSE_ALARM / (2 * max(1, len(rows.residual)))))
-        return not above(float(np.abs(rows.weighted).max(initial=0.0)), furthest)
+        off = np.flatnonzero(~(np.abs(rows.weighted) < furthest - 0.001))  # those that may be above it
+        unfit.update(int(zones[row]) for row in off.tolist() if above(float(np.abs(rows.weighted[row])), furthest))
+        return frozenset(unfit)
+
+    @cached_property
+    def _zones(self) -> Ints:
+        """(n) which part of the network each node is in, were the reference node not there."""
+        lines = self.part.branches
+        one, other = self.network.branch_from[lines], self.network.branch_to[lines]
+        inner = (one != self.network.reference) & (other != self.network.reference)
+        return zones_of(self.network.nodes, one[inner], other[inner])
+
+    def _zone_of(self, suspect: Suspect) -> int:
+        """The part that a meter stands in; a check meter at the reference node checks that at its line's other end."""
+        node, line = int(self.meters.node[suspect.meter]), int(self.meters.check_branch[suspect.meter])
+        if line >= 0 and not suspect.is_voltage and node == self.network.reference:
+            one = int(self.network.branch_from[line])
+            node = int(self.network.branch_to[line]) if one == node else one
+        return int(self._zones[node])
 
     # -- Identify
 
-    def _likeliest(self, rows: Residuals, measured: Measured) -> tuple[Suspect, ...]:
-        """Whom the largest normalized residual points to; several, if others would explain it nearly as well."""
+    def _likeliest(self, rows: Residuals, measured: Measured, given_up: frozenset[int]) -> tuple[Suspect, ...]:
+        """Whom the largest normalized residual points to; several, if others would explain it nearly as well.
+
+        Args:
+            given_up: parts of the network in which nobody can be named. Then only parts that do not fit are looked at.
+        """
         explained = np.where(np.isin(rows.kind, MEASURED_ROWS), rows.normalized**2, 0.0)
+        if given_up:
+            looked_at = self._unfit(rows) - given_up - {int(self._zones[self.network.reference])}
+            explained[~np.isin(self._zones[rows.node], [*looked_at])] = 0.0
         candidates: list[tuple[float, Suspect]] = []
         order = np.argsort(-explained, kind="stable")
         best = 0.0
@@ -191,13 +235,42 @@ class Examiner:
         """Those of the suspects who are needed to explain it: a later one may have cleared an earlier."""
         kept = sorted(found, key=lambda suspect: (suspect.meter, suspect.is_voltage))
         for suspect in found if len(found) > 1 else ():
-            fewer, now = [other for other in kept if other != suspect], measured
-            for other in fewer:
-                now = now.without(other.meter, other.is_voltage)
-            again = self._again(rows, now)
+            fewer = [other for other in kept if other != suspect]
+            again = self._again(rows, self._without(measured, fewer))
             if self._fits(again):
                 kept, rows = fewer, again
         return kept, rows
+
+    def _confirmed(self, found: list[Suspect], measured: Measured, rows: Residuals) -> tuple[list[Suspect], Residuals]:
+        """Those of the suspects without whom alone their part of the network fits, whatever is said in another one."""
+        joining, measured = int(self._zones[self.network.reference]), self._apart(measured)
+        zones = [self._zone_of(suspect) for suspect in found]
+        kept = [suspect for suspect, zone in zip(found, zones, strict=True) if zones.count(zone) == 1]
+        kept.sort(key=lambda suspect: (suspect.meter, suspect.is_voltage))
+        while kept:
+            rows = self._again(rows, self._without(measured, kept))
+            unfit = self._unfit(rows) | {joining}
+            sure = [
+                suspect
+                for suspect in kept
+                if self._zone_of(suspect) not in unfit and self._is_found_again(suspect, kept, measured, rows)
+            ]
+            if len(sure) == len(kept):
+                break
+            kept = sure
+        return kept, rows
+
+    def _is_found_again(self, suspect: Suspect, kept: list[Suspect], measured: Measured, rows: Residuals) -> bool:
+        """Whether the same one is pointed to once all others are left out, whose lies may have pointed elsewhere."""
+        now = self._without(measured, [other for other in kept if other != suspect])
+        again = self._again(rows, now)
+        found = self._likeliest(again, now, self._unfit(again) - {self._zone_of(suspect)})
+        return [(one.meter, one.is_voltage) for one in found] == [(suspect.meter, suspect.is_voltage)]
+
+    def _without(self, measured: Measured, suspects: Iterable[Suspect]) -> Measured:
+        for suspect in suspects:
+            measured = measured.without(suspect.meter, suspect.is_voltage)
+        return measured
 
     def _judged(self, suspect: Suspect, measured: Measured, rows: Residuals) -> Suspect:
         """What the state that was estimated without the suspect says it should have shown."""

@@ -14,16 +14,16 @@ import numpy as np
 
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import CARRIERS, ConverterFlow
-from aggregator.grid.metering import Metered, MeterPlan
+from aggregator.grid.metering import FUELS, Metered, MeterPlan
 from aggregator.grid.network import Floats, Ints
-from aggregator.grid.quantize import NUMBERS, OTHER
+from aggregator.grid.quantize import NUMBERS
 from aggregator.grid.tracing import NO_ARCS, Arcs
-from config.carriers import Carrier, Converter
+from config.carriers import Converter
 from protocol.units import PPM
 
 ROUNDING_WH: Final = 1
 """A register's last digit, at either end of an interval."""
-BURNED: Final = (CARRIERS.index(Carrier.GAS), CARRIERS.index(Carrier.HYDROGEN))
+BURNED: Final = tuple(CARRIERS.index(carrier) for carrier in FUELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,24 @@ class ConverterPlan:
     def rows(self, metered: Metered, mix: Floats) -> tuple[ConverterFlow, ...]:
         """What every converter did, with the carbon that its fuels brought.
 
+        It burned no less than it needs for what it gave, whatever the meter of its fuel says: as far as that is more
+        than accuracy explains, the fuel that was not metered bears as much as the dirtiest that it takes.
+
         Args:
             mix: (n, k + 1) at every node.
         """
         rows = []
         for number, converter in enumerate(self._converters):
             inputs, outputs = self._inputs[number], self._outputs[number]
-            taken = metered.imported_wh[inputs]
+            taken, given = metered.imported_wh[inputs], metered.exported_wh[outputs]
             burns = np.isin(self._plan.carrier[inputs], BURNED)
-            burned_mg = round(float((taken * mix[self._plan.node[inputs], NUMBERS])[burns].sum()))
-            given_wh = int(metered.exported_wh[outputs].sum())
-            rows.append(ConverterFlow(converter.id, int(taken.sum()), given_wh, burned_mg))
+            bears_mg = mix[self._plan.node[inputs], NUMBERS][burns]
+            burned_mg = float((taken[burns] * bears_mg).sum())
+            over = given - taken.sum() * self._efficiency[number] > self._off_wh(number, taken, given)
+            if over.any():
+                needed_wh = float((given / self._efficiency[number]).max())
+                burned_mg += max(0.0, needed_wh - float(taken.sum())) * float(bears_mg.max(initial=0.0))
+            rows.append(ConverterFlow(converter.id, int(taken.sum()), int(given.sum()), round(burned_mg)))
         return tuple(rows)
 
     def _off_wh(self, number: int, taken: Ints, given: Ints) -> Floats:
@@ -101,10 +108,3 @@ def _coupling(inputs: Ints, outputs: Ints, taken_wh: Ints, given_w: Floats, give
     arriving = np.outer(taken_wh / taken_wh.sum(), given_w).ravel()
     sent = arriving * (float(taken_wh.sum()) / given_wh)
     return Arcs(np.repeat(inputs, len(outputs)), np.tile(outputs, len(inputs)), sent, arriving, carbon_w=sent)
-
-
-def unknown(power_w: Floats) -> Floats:
-    """(n, k + 1) power of unknown origin, without carbon."""
-    known = np.zeros((len(power_w), NUMBERS + 1))
-    known[:, OTHER] = power_w
-    return known

@@ -12,7 +12,7 @@ Shapes: n nodes, m meters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,14 +91,17 @@ class Estimator:
         verdict = self._verdict(measured)
         if verdict is None or not verdict.is_consistent:
             said = measured.sensors.injection_w
+            named = verdict.suspects if verdict is not None else ()
+            said = self._instead(said, named)
             flow = self._flow_as_said(said)
             if flow is None:
                 findings.append(Finding(FindingKind.NO_SOLUTION, self._meters.region))
             if verdict is None:
                 return Estimate(flow, said, (*findings, *voltage_findings(self._network, flow)))
             findings += [*self._contradictions(verdict), *voltage_findings(self._network, flow)]
-            return Estimate(flow, said, tuple(findings), squares=verdict.squares, limit=verdict.limit)
-        findings += [self._finding_about(suspect, FindingKind.IMPOSSIBLE_READING) for suspect in verdict.suspects]
+            findings += self._impossible(named)
+            return Estimate(flow, said, tuple(findings), self._flagged(named), verdict.squares, verdict.limit)
+        findings += self._impossible(verdict.suspects)
         if verdict.moved is not None:
             name = self._meters.names[verdict.moved.meter]
             findings.append(Finding(FindingKind.MISPLACED, name, (verdict.moved.node,)))
@@ -107,8 +110,22 @@ class Estimator:
         injection[self._network.reference] -= verdict.flow.reference_w
         dark = self._part.position < 0
         injection[dark] = measured.sensors.injection_w[dark]
-        flagged = frozenset(self._meters.names[s.meter] for s in verdict.suspects if not s.is_voltage)
+        flagged = self._flagged(verdict.suspects)
         return Estimate(verdict.flow, injection, tuple(findings), flagged, verdict.squares, verdict.limit)
+
+    def _impossible(self, named: Iterable[Suspect]) -> list[Finding]:
+        return [self._finding_about(suspect, FindingKind.IMPOSSIBLE_READING) for suspect in named]
+
+    def _flagged(self, named: Iterable[Suspect]) -> frozenset[str]:
+        return frozenset(self._meters.names[suspect.meter] for suspect in named if not suspect.is_voltage)
+
+    def _instead(self, said_w: Floats, named: Iterable[Suspect]) -> Floats:
+        """(n) what was said at every node, but of those who are named what the others say instead."""
+        instead = said_w.copy()
+        for suspect in named:
+            if self._meters.is_injection[suspect.meter] and not suspect.is_voltage:
+                instead[self._meters.node[suspect.meter]] += suspect.estimated - suspect.said
+        return instead
 
     def _verdict(self, measured: Measured) -> Verdict | None:
         """None where nothing is said twice, or no state can be found: then meters are taken at their word."""
@@ -151,7 +168,8 @@ class Estimator:
     def _contradictions(self, verdict: Verdict) -> list[Finding]:
         sums = (round(verdict.squares * 1000), round(verdict.limit * 1000))
         whole = Finding(FindingKind.INCONSISTENT, self._meters.region, sums)
-        return [whole, *(self._finding_about(suspect, FindingKind.AMBIGUOUS_READING) for suspect in verdict.equals)]
+        equals = verdict.equals[:NAMED_MAX]
+        return [whole, *(self._finding_about(suspect, FindingKind.AMBIGUOUS_READING) for suspect in equals)]
 
     def _finding_about(self, suspect: Suspect, kind: FindingKind) -> Finding:
         name = self._meters.names[suspect.meter]

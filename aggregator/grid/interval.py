@@ -88,7 +88,7 @@ class IntervalPhysics:
         converted = self._converters.converted(metered, networks.nodes)
         stored = self._stores.stored(metered, pipes, carried, interval)
         known = plan.fed_in(metered, networks.nodes, believed.flagged) + stored.discharged
-        known[:, OTHER] += converted.unknown_w
+        known += _of_unknown_origin(converted.unknown_w, plan)
         given, unseen = self._correct(known, converted.arcs + stored.arcs, metered, believed, pipes)
         known += stored.arrived
         findings = (*believed.findings, *self._silent(metered), *converted.findings, *stored.findings)
@@ -109,7 +109,7 @@ class IntervalPhysics:
         self._converters = ConverterPlan(region.grid.converters, self._plan)
         self._stores = StorePlan(region.grid, self._networks, self._plan)
         self._relief = Relief(self._networks.electricity, self._plan)
-        self._loads = Loads(region, self._networks.electricity, self._plan)
+        self._loads = Loads(region, self._networks.electricity, self._plan, self._relief)
         self._region = region
 
     def _pipe_flow(self, metered: Metered) -> PipeFlow:
@@ -152,10 +152,12 @@ class IntervalPhysics:
         explained = np.minimum(missing, off)
         factor = 1 + np.divide(explained, fed_in, out=np.zeros(nodes), where=fed_in > 0)
         known *= factor[:, None]
-        known[:, OTHER] += missing - explained
+        known += _of_unknown_origin(missing - explained, plan)
         unseen = np.divide((less - off).clip(min=0.0), taken, out=np.zeros(nodes), where=taken > 0)
         whole = factor[arcs.receiver]
-        np.add.at(known[:, OTHER], arcs.receiver, arcs.arriving_w * whole * unseen[arcs.sender])
+        lost = whole * unseen[arcs.sender]
+        known += _of_unknown_origin(summed(arcs.receiver, arcs.arriving_w * lost, nodes), plan)
+        np.add.at(known[:, NUMBERS], arcs.receiver, arcs.carbon_w * lost * plan.unknown_mg[arcs.sender])
         part = whole * (1 - unseen[arcs.sender])
         return Arcs(arcs.sender, arcs.receiver, arcs.sent_w, arcs.arriving_w * part, arcs.carbon_w * part), unseen
 
@@ -205,8 +207,8 @@ class IntervalPhysics:
             whole = enters[:NUMBERS].sum()
             fallback = np.zeros(NUMBERS + 1)
             fallback[GRID if carrier == ELECTRICITY else OTHER] = 1.0
-            if carrier == ELECTRICITY:
-                fallback[NUMBERS] = self._plan.reference_emission_mg
+            mg = self._plan.reference_emission_mg if carrier == ELECTRICITY else self._plan.unknown_mg[here].max()
+            fallback[NUMBERS] = mg
             found[here & without] = enters / whole if whole > 0 else fallback
         return found
 
@@ -216,3 +218,10 @@ def _without(arcs: Arcs, dark: Bools, place: Ints) -> Arcs:
     lit = ~dark[arcs.sender] & ~dark[arcs.receiver]
     columns = (arcs.sent_w[lit], arcs.arriving_w[lit], arcs.carbon_w[lit])
     return Arcs(place[arcs.sender[lit]], place[arcs.receiver[lit]], *columns)
+
+
+def _of_unknown_origin(power_w: Floats, plan: MeterPlan) -> Floats:
+    """(n, k + 1) power that nobody knows the origin of, with the carbon that is supposed of it."""
+    known = np.zeros((len(power_w), NUMBERS + 1))
+    known[:, OTHER], known[:, NUMBERS] = power_w, power_w * plan.unknown_mg
+    return known

@@ -14,7 +14,7 @@ from aggregator.chains.flows import CARRIERS
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Network
 from aggregator.grid.power_flow import PowerFlow
-from aggregator.grid.relief import sensitivity
+from aggregator.grid.relief import Relief
 from config.carriers import Carrier
 from protocol.units import PPM
 
@@ -22,10 +22,11 @@ from protocol.units import PPM
 class Loads:
     """The electricity network of a region, asked who loads a line."""
 
-    def __init__(self, region: Region, network: Network, plan: MeterPlan) -> None:
-        """`plan` knows the meters of `region` that stand in `network`."""
+    def __init__(self, region: Region, network: Network, plan: MeterPlan, relief: Relief) -> None:
+        """`plan` knows the meters of `region` that stand in `network`, and `relief` what its lines feel of them."""
         self._network = network
         self._plan = plan
+        self._relief = relief
         is_limited = region.rules.curtailment is not None
         limitable = {device.participant for device in region.grid.devices} if is_limited else set()
         counts = ~plan.is_check & ~plan.is_slack & (plan.carrier == CARRIERS.index(Carrier.ELECTRICITY))
@@ -43,7 +44,7 @@ class Loads:
         return tuple(self._congestion(branch, metered, flow) for branch in np.flatnonzero(loading > PPM).tolist())
 
     def _congestion(self, branch: int, metered: Metered, flow: PowerFlow) -> Congestion:
-        more = sensitivity(self._network, branch, flow)
+        more = self._relief.felt(branch, flow)
         loads = []
         for name, meters in sorted(self._meters.items()):
             net_w = metered.import_w[meters] - metered.export_w[meters]

@@ -27,9 +27,12 @@ from config.grid_model import Source
 from protocol.energy_register import MS_PER_HOUR
 from protocol.units import PPM, Interval
 
-FIELDS: Final = ("imported_wh", "exported_wh", "readings", "import_sum_w", "export_sum_w", "corrections")
+FIELDS: Final = ("imported_wh", "exported_wh", "late_wh", "readings", "import_sum_w", "export_sum_w", "corrections")
 FLOOR_SHARE: Final = 0.05
 """Of a connection's power: a class promises no share of less (IEC 62053-21, table 4)."""
+FEWEST: Final = 5
+"""Readings in an interval: with fewer, no more of what the registers counted is supposed to be missing."""
+FUELS: Final = (Carrier.GAS, Carrier.HYDROGEN)
 _fields = attrgetter(*FIELDS)
 
 
@@ -41,8 +44,8 @@ class Metered:
     """(m)"""
     exported_wh: Ints
     import_w: Floats
-    """(m) mean power taken, from the readings, or else from the energy. Readings of a meter that the regulator has
-    corrected are not believed."""
+    """(m) mean power taken, from the readings as far as the registers bear it out, which may be off by a step, and by
+    what lies between two readings. Without readings, and where the regulator has corrected the meter, from energy."""
     export_w: Floats
     is_read: Bools
     """(m) whether it sent anything at all."""
@@ -74,6 +77,7 @@ class MeterPlan:
         self.step_wh: Floats = np.array([step_wh(asset) for asset in assets])
         """(m) last digit of its energy registers."""
         self.power_max_w: Floats = _ints(meter.power_max_w for meter in meters).astype(np.float64)
+        self.unknown_mg = self._unknown_mg(networks)
         outputs = {output.meter for converter in region.grid.converters for output in converter.outputs}
         self.feeds_in: Bools = np.array(
             [asset.meter.feeds_in or asset.generator is not None or asset.meter.id in outputs for asset in assets],
@@ -93,6 +97,16 @@ class MeterPlan:
         if self.is_slack.any():
             self.reference_emission_mg = int(self.emission_mg[np.flatnonzero(self.is_slack)[0]])
 
+    def _unknown_mg(self, networks: Networks) -> Ints:
+        """(n) carbon of a watt-hour of unknown origin: of gas and hydrogen, as much as of the dirtiest known one.
+
+        It is burned all the same, and whoever burns it must not be the cleaner for not telling where it is from.
+        """
+        dirtiest_mg = np.zeros(len(CARRIERS), dtype=np.int64)
+        np.maximum.at(dirtiest_mg, self.carrier, self.emission_mg)
+        dirtiest_mg[[number for number, carrier in enumerate(CARRIERS) if carrier not in FUELS]] = 0
+        return dirtiest_mg[networks.node_carrier]
+
     @cached_property
     def is_check(self) -> Bools:
         """(m) whether it only serves to see whether others tell the truth."""
@@ -110,17 +124,19 @@ class MeterPlan:
         is_read = np.zeros(len(self.names), dtype=np.bool_)
         numbers = _ints(map(self.number.__getitem__, energies))
         table[numbers], is_read[numbers] = read, True
-        imported, exported, readings, import_sum, export_sum, corrections = table.T
+        imported, exported, late, readings, import_sum, export_sum, corrections = table.T
         hours = interval.length_ms / MS_PER_HOUR
         believed = (readings > 0) & (corrections == 0)
         count = np.where(believed, readings, 1)
-        return Metered(
-            imported,
-            exported,
-            np.where(believed, import_sum / count, imported / hours),
-            np.where(believed, export_sum / count, exported / hours),
-            is_read,
-        )
+
+        covered = 1 - 1 / np.maximum(count, FEWEST)  # what registers did between the last two readings may be missing
+
+        def power(counted_wh: Ints, sum_w: Ints) -> Floats:
+            least_wh = (counted_wh - late - self.step_wh).clip(min=0.0) * covered
+            most_wh = (counted_wh + self.step_wh) / covered
+            return np.where(believed, np.clip(sum_w / count, least_wh / hours, most_wh / hours), counted_wh / hours)
+
+        return Metered(imported, exported, power(imported, import_sum), power(exported, export_sum), is_read)
 
     def fed_in(self, metered: Metered, nodes: int, flagged: Iterable[str] = ()) -> Floats:
         """(n, k + 1) mean power that participants fed in at each node by source, and the carbon of it.

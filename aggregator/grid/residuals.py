@@ -141,25 +141,36 @@ class Residuals:
                          where=self.variance > 0)  # fmt: skip
 
     def refined(self) -> Residuals:
-        """The state that fits best, by Gauss and Newton from this one. The first steps may lead further off.
+        """The state that fits best, by Gauss and Newton from this one: each step as long as it leads nearer.
+
+        Beside a gross lie whole steps lead to and fro without an end, and what is not the best state has no residuals
+        from which anybody could be named.
 
         Raises:
             NoInverse: the rows do not tell the state.
         """
-        best = rows = self
+        rows = self
         for _ in range(STEPS_MAX):
-            before, rows = rows, rows._stepped()
-            best = rows if rows.squares < best.squares else best
-            if not abs(rows.squares - before.squares) > STOP_SHARE * before.squares:
+            step, before = rows._step(), rows.squares
+            tried = (rows._moved(step / 2**halvings) for halvings in range(HALVINGS_MAX))
+            nearer = next((one for one in tried if one.squares < before), None)
+            if nearer is None:
                 break
-        return best
+            rows = nearer
+            if before - rows.squares <= STOP_SHARE * before:
+                break
+        return rows
 
-    def _stepped(self) -> Residuals:
-        step = self._inverse.solve(self.jacobian.T @ (self.residual / self.sigma**2))
-        if self._connection is not None:
-            image, scale = self._connection
-            row = self.jacobian[np.flatnonzero(self.kind == Row.CONNECTION)].toarray()[0]
-            step = step - image * float(row @ step) / scale
+    def _step(self) -> Floats:
+        """(s) where the best state would be, were everything linear."""
+        step: Floats = self._inverse.solve(self.jacobian.T @ (self.residual / self.sigma**2))
+        if self._connection is None:
+            return step
+        image, scale = self._connection
+        row = self.jacobian[np.flatnonzero(self.kind == Row.CONNECTION)].toarray()[0]
+        return step - image * float(row @ step) / scale
+
+    def _moved(self, step: Floats) -> Residuals:
         live, m = self.part.nodes, len(self.part.nodes)
         turn = np.insert(step[: m - 1], int(self.part.position[self.network.reference]), 0.0)
         phasor = self.phasor_v.copy()
@@ -181,7 +192,8 @@ class Residuals:
         return found
 
 
-STEPS_MAX: Final = 12
+STEPS_MAX: Final = 40
+HALVINGS_MAX: Final = 12
 STOP_SHARE: Final = 1e-7
 """A step that changes the sum of squares by no more than this share of it was the last."""
 VOLTAGE_MIN: Final = 0.5

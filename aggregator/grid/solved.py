@@ -16,7 +16,7 @@ from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Networks
 from aggregator.grid.pipe_flow import PipeFlow
 from aggregator.grid.power_flow import PowerFlow
-from aggregator.grid.quantize import OTHER
+from aggregator.grid.quantize import NUMBERS, OTHER
 from aggregator.grid.storing import Stored
 from aggregator.grid.tracing import Arcs, users
 
@@ -49,6 +49,7 @@ class Solved:
         """(n, k + 1) the mix of what is taken at every node: what has not come from anywhere is of unknown origin."""
         taken: Floats = self.mix * (1 - self.unseen)[:, None]
         taken[:, OTHER] += self.unseen
+        taken[:, NUMBERS] += self.unseen * self.plan.unknown_mg
         return taken
 
     def line_shares(self, participants: Sequence[str]) -> Floats:

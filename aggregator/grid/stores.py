@@ -49,7 +49,10 @@ def discharge_of(storage: Storage, held: Parcel, charged_wh: int, discharged_wh:
 def content_after(
     storage: Storage, held: Parcel, charged_wh: int, discharged_wh: int, charge_mix: Floats, interval: Interval
 ) -> Parcel:
-    """What a storage holds after an interval.
+    """What a storage holds after an interval: no more than it can.
+
+    Whatever its meters add up to, within what they may be off, a full storage stays full. Else what they count too much
+    while the wind blows would be clean energy in store without an end.
 
     Args:
         charge_mix: (k + 1) shares by source, and mg of carbon per Wh, of what it was charged with.
@@ -63,7 +66,8 @@ def content_after(
     if held.energy_wh:
         contents += contents_of(held) * ((kept_wh - lost_wh) / held.energy_wh)
     contents += charge_mix * gained_wh
-    return parcel_of(evenly(float(contents[:NUMBERS].sum()), number), contents)
+    held_wh = min(float(contents[:NUMBERS].sum()), float(storage.capacity_wh))
+    return parcel_of(evenly(held_wh, number), contents)
 
 
 def storage_findings(storage: Storage, row: StorageContent, held: Parcel, off_wh: float) -> list[Finding]:
@@ -77,8 +81,10 @@ def storage_findings(storage: Storage, row: StorageContent, held: Parcel, off_wh
     if given.excess_wh > off_wh:
         had_wh = row.discharged_wh - round(given.excess_wh)
         findings.append(Finding(FindingKind.OVERDRAWN, storage.id, (row.discharged_wh, had_wh)))
-    if row.content.energy_wh - storage.capacity_wh > off_wh:
-        amounts = (row.content.energy_wh, storage.capacity_wh)
+    gained_wh = row.charged_wh * storage.efficiency_ppm / PPM - given.passed_wh
+    would_hold_wh = held.energy_wh - given.held_wh + gained_wh
+    if would_hold_wh - storage.capacity_wh > off_wh:
+        amounts = (round(would_hold_wh), storage.capacity_wh)
         findings.append(Finding(FindingKind.OVERFILLED, storage.id, amounts))
     return findings
 

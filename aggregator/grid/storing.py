@@ -124,6 +124,7 @@ class StorePlan:
             if given.held_wh:
                 discharged[to_node] += contents_of(held) * (power * given.held_wh / held.energy_wh)
             discharged[to_node, OTHER] += power * given.excess_wh
+            discharged[to_node, NUMBERS] += power * given.excess_wh * self._plan.unknown_mg[to_node]
             if given.passed_wh:
                 passed.append((from_node, to_node, power * given.passed_wh))
                 kept_w[from_node] -= power * given.passed_wh
@@ -148,6 +149,7 @@ class StorePlan:
             _, receiver = self._ends(number, is_forward=is_forward)
             arrived[receiver] += found.contents * arriving_w
             arrived[receiver, OTHER] += found.unknown * arriving_w
+            arrived[receiver, NUMBERS] += found.unknown * arriving_w * self._plan.unknown_mg[receiver]
             prompt[number] = found.now
             if unknown_wh := round(found.unknown * arriving_w * hours):
                 findings.append(Finding(FindingKind.NO_HISTORY, pipe.id, (unknown_wh,)))

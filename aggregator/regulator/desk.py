@@ -15,8 +15,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from aggregator.chains.asset import acquittal
 from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.evidence import acquittal
 from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.correcting import deltas_of

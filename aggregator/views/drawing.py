@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from matplotlib.figure import Figure
 
@@ -15,6 +14,7 @@ from aggregator.service.query import LedgerFile
 from aggregator.views.pictures.style import save, see_that_drawable, use_look
 from aggregator.views.spans import NoSuchTimeError, closed_span, instant_of, restatable_ms, spelled
 from aggregator.views.ways import lines_of
+from config.time_zone import zone_of
 from protocol.errors import OperatorError
 
 
@@ -73,7 +73,7 @@ class Drawing:
             until_ms = self._ledger.five.analysis.cursor.next_interval_ms
             found = self._between(until_ms - 86_400_000, until_ms)
         else:
-            start = datetime.combine(_day(day), datetime.min.time(), ZoneInfo(self.region.rules.time.time_zone))
+            start = datetime.combine(_day(day), datetime.min.time(), zone_of(self.region.rules.time.time_zone))
             end = datetime.combine(_day(day) + timedelta(days=1), datetime.min.time(), start.tzinfo)
             found = self._between(round(start.timestamp() * 1000), round(end.timestamp() * 1000))
         if not found:

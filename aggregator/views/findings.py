@@ -16,7 +16,7 @@ FOUND: Final[Mapping[FindingKind, str]] = {
     FindingKind.INCONSISTENT: "the readings contradict each other",
     FindingKind.FROM_NOTHING: "gave {1} Wh of {0} Wh, where {2} Wh are possible",
     FindingKind.OVERDRAWN: "gave {0} Wh, and held {1} Wh",
-    FindingKind.OVERFILLED: "holds {0} Wh, above its capacity of {1} Wh",
+    FindingKind.OVERFILLED: "charged to {0} Wh, above its capacity of {1} Wh: taken for full",
     FindingKind.NO_HISTORY: "{0} Wh arrived that were sent before the region began",
     FindingKind.UNBALANCED: "fed in {0} Wh, taken {1} Wh, lost {3} Wh: {2} Wh unexplained",
     FindingKind.VOLTAGE: "{0} mV, more than 10 % off its rating",

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from aggregator.chains.asset import Region
 from aggregator.chains.five import Five
 from aggregator.economy.periods import interval_start
+from config.time_zone import zone_of
 from protocol.errors import EsteError
 from protocol.units import Interval, UnixMs
 
@@ -139,7 +139,7 @@ def _in_month(text: str, region: Region) -> int:
     if month is None:
         return instant_of(text)
     try:
-        middle = datetime(int(month[1]), int(month[2]), 15, tzinfo=ZoneInfo(region.rules.time.time_zone))
+        middle = datetime(int(month[1]), int(month[2]), 15, tzinfo=zone_of(region.rules.time.time_zone))
     except ValueError as error:
         raise NoSuchTimeError(f"no month {text}") from error
     at_ms = round(middle.timestamp() * 1000)

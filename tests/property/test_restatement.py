@@ -104,7 +104,7 @@ periods = st.lists(st.tuples(st.integers(-300, 300), st.integers(0, 100)), min_s
 def test_an_account_ends_where_undelayed_settlements_would_have_put_it(
     earned: list[tuple[int, int]], restated: int, data: st.DataObject, opening: int
 ) -> None:
-    ceilings = [data.draw(st.integers(200, 400)) for _ in earned]
+    ceilings = sorted(data.draw(st.integers(200, 400)) for _ in earned)  # no rule lets one fall
     which = data.draw(st.integers(0, len(earned) - 1))
     settled, balance, supply = history(earned, ceilings, opening)
     truth = [(restated, price) if i == which else (tokens, price) for i, (tokens, price) in enumerate(earned)]

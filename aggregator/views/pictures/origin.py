@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -29,6 +28,7 @@ from aggregator.views.pictures.style import (
 )
 from config.carriers import Carrier
 from config.grid_model import Source
+from config.time_zone import zone_of
 
 GIVEN: Final = "\\\\\\\\"
 """Hatching of what was fed in; lines, since dots make large files."""
@@ -52,7 +52,7 @@ def draw_origin(region: Region, participant: str, intervals: Sequence[StatedInte
     heights = [height for carrier in carriers for height in ([2.6, 1.4] if stores[carrier] else [2.6])] or [2.6]
     figure = Figure(figsize=(8.5, sum(heights) + 0.9), layout="constrained")
     panels = list(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0])
-    zone = ZoneInfo(region.rules.time.time_zone)
+    zone = zone_of(region.rules.time.time_zone)
     name = next((one.name for one in region.grid.participants if one.id == participant), "") or participant
     figure.suptitle(f"Where the energy of {name} came from", x=0.01, ha="left", fontsize=13)
     if not carriers:

@@ -95,6 +95,17 @@ def test_a_check_meter_may_be_the_one_that_is_wrong() -> None:
     assert estimate.findings[0].amounts[1] == pytest.approx(true_w, abs=150)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_check_meter_far_off_does_not_bring_honest_homes_into_disrepute(seed: int) -> None:
+    """It shows a third of what fifty homes take: so far off that whole steps towards the best state lead to and fro."""
+    feeders = Feeders(grid=a_grid(**a_feeder_document(feeders=4, homes=50)), seed=seed)
+    power_w = {home: watts / 5 for home, watts in feeders.some_power().items()}
+    true_w, _ = feeders.shown(power_w)["c1"]
+    estimate = estimated(feeders, power_w, {"c1": 0.3 * true_w})
+    assert estimate.flagged == {"c1"}
+    assert [finding.amounts[1] for finding in estimate.findings] == [pytest.approx(true_w, rel=0.01)]
+
+
 def test_the_meter_at_the_connection_may_be_the_one_that_is_wrong() -> None:
     feeders = checked_feeders()
     power = feeders.some_power()
@@ -143,6 +154,21 @@ def test_behind_one_check_meter_nobody_is_named_but_everybody_who_might_be() -> 
     ]
     assert estimate.flagged == frozenset()
     assert estimate.squares > estimate.limit
+
+
+@pytest.mark.parametrize("watts", [3_000.0, -2_500.0])
+def test_a_lie_that_nobody_can_be_named_for_hides_no_other_feeders_liar(watts: float) -> None:
+    """One of two meters at one node lies, and it costs nothing; somebody elsewhere counts on that."""
+    feeders = checked_feeders()
+    document = [meter.model_dump(mode="json") for meter in feeders.grid.meters]
+    second = {**next(meter for meter in document if meter["id"] == "m2-5"), "id": "m2-5b"}
+    feeders = Feeders(grid=a_grid(**a_feeder_document(meters=[*document, second])))
+    power_w = dict.fromkeys(feeders.some_power(), -1_500.0)
+    estimate = estimated(feeders, power_w, {"m1-3": 3_000.0, "m2-5": watts})
+    assert estimate.flagged == {"m1-3"}
+    assert {FindingKind.INCONSISTENT, FindingKind.AMBIGUOUS_READING} < {kind for kind, _ in kinds(estimate)}
+    node = feeders.network.node_number["n1-3"]
+    assert estimate.injection_w[node] == pytest.approx(-1_500, abs=30), "what the others say instead"
 
 
 def test_where_nobody_is_named_meters_are_taken_at_their_word() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +41,21 @@ def at(text: str) -> int:
 def test_like_intervals_are_those_of_the_same_clock_on_like_days(one: str, other: str, is_alike: bool) -> None:
     rule = a_time_rule()
     assert (slot_of(at(one), rule) == slot_of(at(other), rule)) is is_alike
+
+
+def test_like_intervals_do_not_depend_on_the_machines_own_time_zones(tmp_path: Path) -> None:
+    """Else a node that was brought up to date on another day would reckon other baselines, and vote everything down."""
+    (tmp_path / "Europe").mkdir()
+    utc = resources.files("tzdata").joinpath("zoneinfo", "Etc", "UTC").read_bytes()
+    (tmp_path / "Europe" / "Berlin").write_bytes(utc)
+    before = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath([str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert slot_of(at("2026-11-19T17:00"), a_time_rule()) == 18 * 4 * 2
+    finally:
+        zoneinfo.reset_tzpath(before)
+        zoneinfo.ZoneInfo.clear_cache()
 
 
 def test_every_interval_of_a_day_has_its_own_number() -> None:

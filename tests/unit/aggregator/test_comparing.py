@@ -113,6 +113,24 @@ def test_a_parcel_of_a_quantum_may_be_there_or_not() -> None:
     assert first_difference(little, OURS) is first_difference(OURS, little) is None
 
 
+TWICE: dict[str, Flows] = {
+    "parcel": replace(OURS, sent=(*OURS.sent, PipeParcel("pipe", False, Parcel(((Source.WIND, QUANTUM_WH),))))),
+    "parcel the other way": replace(OURS, sent=(*OURS.sent, PipeParcel("pipe", True, Parcel(())))),
+    "empty parcel": replace(OURS, sent=(*OURS.sent, PipeParcel("pipe", False, Parcel(())))),
+    "share": replace(
+        OURS, events=(replace(OURS.events[0], relieving_ppm=(("home", -1_000_000), ("home", -QUANTUM_PPM))),)
+    ),
+    "content": replace(OURS, storages=(*OURS.storages, StorageContent("tank", 0, 0, Parcel(())))),
+}
+"""What is said rightly, and once more with next to nothing."""
+
+
+@pytest.mark.parametrize("theirs", TWICE.values(), ids=TWICE)
+def test_what_is_said_twice_is_not_agreed_to(theirs: Flows) -> None:
+    """The second would count, and be within a quantum of nothing: relief, or a pipe's content, would be gone."""
+    assert first_difference(theirs, OURS) is not None
+
+
 @pytest.mark.parametrize(("loading_ppm", "is_agreed"), [(1_000_010, True), (1_000_011, False)])
 def test_who_sees_a_line_congested_by_a_quantum_says_more_of_it_and_is_agreed_to(
     loading_ppm: int, is_agreed: bool

@@ -89,6 +89,14 @@ def test_no_more_are_called_at_a_time_than_a_record_has_room_for(
     assert call(village, start_ms=SOON_MS + INTERVAL_MS, end_ms=SOON_MS + 2 * INTERVAL_MS) is None  # at another time
 
 
+def test_so_many_events_wait_and_no_more(village: Village, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may name thousands, and all stand in the state: also those of next year."""
+    monkeypatch.setattr(operation, "EVENTS_MAX", 2)
+    later = [SOON_MS + n * INTERVAL_MS for n in range(3)]
+    codes = [call(village, start_ms=start_ms, end_ms=start_ms + INTERVAL_MS) for start_ms in later]
+    assert codes == [None, None, RefusalCode.TOO_MANY_CALLED]
+
+
 def test_an_event_is_cancelled_ahead_or_not_at_all(village: Village) -> None:
     call(village)
     assert cancel(village, 2) is RefusalCode.NO_SUCH_EVENT

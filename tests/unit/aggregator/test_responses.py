@@ -149,9 +149,32 @@ def test_whoever_takes_more_than_usual_loses_nothing_and_gains_nothing() -> None
     village = a_village()
     call(village, 6, 6)
     live(village, 6, SAVING)
-    live(village, 3, USUAL)
+    live(village, DAYS - 3, USUAL)
     assert [(one["relief_w"], one["factor_ppm"]) for one in responses(village)] == [(0, 0)]
-    assert sums(village) == (0, 0)
+    row = village.five.analysis.factors["home"]
+    assert (row.response_wh, row.relief_ppm, row.demand_factor) == (-25, 0, "0/1")
+
+
+def test_whoever_swings_from_one_interval_to_the_next_has_not_responded() -> None:
+    """As much as ever in sum: else a boiler that is switched on and off would earn without saving anything."""
+    village = a_village(rating_w=100_000)
+    call(village, 6, 9)
+    live(village, 6, USUAL)
+    for power_w in (24_000, 48_000, 24_000, 48_000, 36_000, 36_000):
+        live(village, 1, {**USUAL, "m-home": power_w, "m-grid": -power_w})
+    departures = [one["baseline_wh"] - one["metered_wh"] for one in responses(village)]
+    assert sum(wh for wh in departures if wh > 0) > 15 and abs(sum(departures)) < 10
+    assert sums(village) == (sum(departures), 0)
+
+
+def test_a_response_below_nothing_can_be_restated() -> None:
+    village = a_village(time={"restate_after_ms": 0})
+    call(village, 6, 6)
+    live(village, 6, SAVING)
+    live(village, 5, USUAL)
+    before, _ = sums(village)
+    assert before < 0 and restated(village, 6, 10) is not None
+    assert sums(village) == (before - 10, 0)
 
 
 def test_days_with_an_event_do_not_count_for_baselines() -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from aggregator.chains.asset import RESTATED_ROWS_MAX, Region
 from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.five import wire
 from aggregator.chains.flows import Carried, Flows, Parcel, PipeParcel
 from aggregator.chains.known import Known
 from aggregator.chains.restatement import Restatement
 from aggregator.chains.results import IntervalResult
-from aggregator.chains.stores import Stores
+from aggregator.chains.stores import PARCELS_MAX, Stores, parcels_max
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.table import Journal
 from config.grid_model import Grid, Source
@@ -114,6 +115,7 @@ def test_the_state_is_the_same_after_a_restart(village: Village) -> None:
         pytest.param("balances", lambda rows: rows[:1], id="no heat network"),
         pytest.param("balances", lambda rows: (replace(rows[0], rest_wh=5), *rows[1:]), id="a balance that leaks"),
         pytest.param("balances", lambda rows: (*rows, rows[0]), id="a network twice"),
+        pytest.param("sent", lambda rows: (*rows, PipeParcel("nowhere", True, Parcel(()))), id="a pipe of nowhere"),
     ],
 )
 def test_a_result_says_of_energy_what_the_meters_say(
@@ -267,3 +269,29 @@ def test_nothing_that_stood_still_pushes_out_what_lies_in_a_pipe() -> None:
     for number in range(1, 100):
         stores.close(grid, an_interval(number), Flows((), ()))
     assert sent_in(stores, grid, 100) == [0]
+
+
+def test_parcels_of_all_pipes_together_fit_into_a_restatement() -> None:
+    """Water that swings to and fro pushes nothing out; else nobody could read the record, nor settle the period."""
+    assert parcels_max(pipes_grid(content_wh=25)) == PARCELS_MAX <= RESTATED_ROWS_MAX
+    many = pipes_grid(content_wh=25)
+    twenty = many.model_copy(update={"pipes": tuple(many.pipes) * 20})
+    assert 20 * parcels_max(twenty) == RESTATED_ROWS_MAX
+
+
+def test_a_pipe_keeps_its_youngest_parcels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregator.chains.stores.PARCELS_MAX", 4)
+    grid, stores = pipes_grid(content_wh=25), Stores(Journal())
+    for number in range(10):
+        sent = PipeParcel("pipe", number % 2 == 0, Parcel(((Source.WIND, 20),)))
+        stores.close(grid, an_interval(number), Flows((), (), sent=(sent,)))
+    assert sent_in(stores, grid, 10) == [6, 7, 8, 9]
+
+
+def test_a_region_of_too_many_lines_of_any_kind_restates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipes stand in the same list of a record as power lines do."""
+    region = Village(grid=pipes_grid(content_wh=25)).five.asset.region
+    monkeypatch.setattr("aggregator.chains.asset.RESTATED_ROWS_MAX", len(region.grid.meters))
+    assert len(region.grid.branches) < len(region.grid.meters) and region.can_restate
+    many = region.grid.model_copy(update={"pipes": tuple(region.grid.pipes) * len(region.grid.meters)})
+    assert not Region(replace(region.genesis, grid=many)).can_restate
