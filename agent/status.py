@@ -210,7 +210,10 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "supply_factor_ppm": standing.supply_factor_ppm,
         "demand_factor_ppm": standing.demand_factor_ppm,
         "rank": standing.rank,
-        "limits": [{"device": limit.device, "power_max_w": limit.power_max_w} for limit in standing.limits],
+        "limits": [
+            {"device": limit.device, "power_max_w": limit.power_max_w, "branch": limit.branch}
+            for limit in standing.limits
+        ],
         "rights": [
             {"kind": right.kind.name.lower(), "start_ms": right.start_ms, "end_ms": right.end_ms}
             for right in standing.rights
@@ -226,7 +229,8 @@ def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
         f" demand factor {_factor(standing['demand_factor_ppm'])}"
     )
     for limit in standing["limits"]:
-        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most"
+        why = f": power line {limit['branch']} carries too much" if limit["branch"] else ""
+        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most{why}"
     for right in standing["rights"]:
         yield f"  holds {right['kind']} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
 

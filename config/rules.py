@@ -102,6 +102,15 @@ class AccountRule(Model):
     """Share of a device's rated power that is left to a participant with a balance below 0."""
 
 
+class CurtailmentRule(Model):
+    """How participants are limited for the sake of a congested power line."""
+
+    relief_min_ppm: Annotated[int, Field(gt=0, le=PPM)] = 50_000
+    """Whoever relieves the line by less than this share of what they give up is left alone."""
+    release_ppm: Annotated[int, Field(gt=0, le=PPM)] = 950_000
+    """Loading of the line up to which limits are given back: below its rating, so that they do not come and go."""
+
+
 class RightPrice(Model):
     """What one right costs for one settlement period."""
 
@@ -165,3 +174,5 @@ class Rules(Model):
     rights: Annotated[tuple[RightPrice, ...], Listed] = ()
     congestion: CongestionRule | None = None
     """None: relieving a branch is not paid."""
+    curtailment: CurtailmentRule | None = None
+    """None: nobody is limited because a branch is congested."""

@@ -160,10 +160,12 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a device may take or feed in at most, while its owner owes tokens."""
+    """What a device may take or feed in at most, while its owner owes tokens, or a power line carries too much."""
 
     device: str
     power_max_w: int
+    branch: str = ""
+    """The power line for whose sake it is; empty: because its owner owes tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Standing:
     rank: int
     """Place in the order of priority, 1 is first."""
     limits: tuple[Limit, ...]
-    """Empty unless restricted."""
+    """Empty unless they owe tokens, or load a congested power line."""
     rights: tuple[Right, ...]
 
     @property
@@ -288,7 +290,7 @@ def _standing_fields(standing: Standing) -> dict[int, Value]:
         3: standing.supply_factor_ppm,
         4: standing.demand_factor_ppm,
         5: standing.rank,
-        6: [[limit.device, limit.power_max_w] for limit in standing.limits],
+        6: [[limit.device, limit.power_max_w, *filter(None, [limit.branch])] for limit in standing.limits],
         7: [[right.kind.value, right.start_ms, right.end_ms] for right in standing.rights],
     }
 
@@ -307,8 +309,9 @@ def _read_standing(value: Value) -> Standing:
 
 
 def _read_limit(value: Value) -> Limit:
-    device, power_max_w = row(value, "limit", 2)
-    return Limit(name(device, "device"), uint(power_max_w, "power limit"))
+    device, power_max_w, *branch = row(value, "limit", 3 if type(value) is list and len(value) > 2 else 2)
+    limit = Limit(name(device, "device"), uint(power_max_w, "power limit"))
+    return Limit(limit.device, limit.power_max_w, name(branch[0], "branch")) if branch else limit
 
 
 def _read_right(value: Value) -> Right:

@@ -15,6 +15,7 @@ from aggregator.chains.asset import Region
 from aggregator.chains.baselines import Baselines
 from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
 from aggregator.chains.comparing import first_difference
+from aggregator.chains.curtailing import Curtailments
 from aggregator.chains.data import DataChain
 from aggregator.chains.deeds import deeds_of, not_measured
 from aggregator.chains.factor_rows import FactorRows
@@ -64,6 +65,7 @@ class AnalysisChain:
         operation: OperationChain,
         *,
         recompute: Recompute,
+        curtailments: Curtailments,
         settled_periods: Callable[[], int],
         to_adjust: Callable[[], int | None],
     ) -> None:
@@ -78,6 +80,7 @@ class AnalysisChain:
         self._data = data
         self._operation = operation
         self._recompute = recompute
+        self.curtailments = curtailments
         spell_cursor, read_cursor = flat(Cursor)
         self._cursor: Table[int, Cursor] = Table(CURSOR_TABLE, journal, spell=spell_cursor, read=read_cursor)
         spell_sums, read_sums = flat(PeriodSums)
@@ -97,6 +100,7 @@ class AnalysisChain:
             **self.rows.tables,
             **self._stores.tables,
             **self._baselines.tables,
+            **curtailments.tables,
         }
 
     @property
@@ -204,7 +208,8 @@ class AnalysisChain:
         return self._settled_periods() != self.cursor.periods
 
     def broken_invariants(self) -> Iterable[str]:
-        """Nobody used more clean energy than energy, or less than none."""
+        """Nobody used more clean energy than energy, or less than none; limits are within what they limit."""
+        yield from self.curtailments.broken_invariants()
         for participant, sums in self.sums.items():
             if not 0 <= sums.clean_wh <= sums.used_wh:
                 yield f"{participant} used {sums.clean_wh} Wh of clean energy out of {sums.used_wh} Wh"
@@ -232,6 +237,7 @@ class AnalysisChain:
         if region.can_restate:
             leaves += inherited_leaf(due.start_ms, known)
             self.stated.put(due.start_ms, StatedFlows(deeds_digest(done.sums), known.inherited_digest))
+        leaves += self.curtailments.close_interval(due, result.flows, block.time_ms)
         cursor = self.cursor
         self._cursor.put(0, replace(cursor, next_interval_ms=due.end_ms, intervals=cursor.intervals + 1))
         if due.end_ms >= self.period.span.end_ms:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.genesis import Genesis
@@ -179,6 +180,23 @@ class Region:
     def lines(self) -> frozenset[str]:
         """Every power line."""
         return frozenset(branch.id for branch in self.grid.branches)
+
+    @cached_property
+    def ratings_w(self) -> Mapping[str, int]:
+        """What every power line carries at its rated voltage and current: √3 · U · I, rounded down."""
+        voltages_mv = {node.id: node.voltage_mv or 0 for node in self.grid.nodes}
+        return {
+            line.id: isqrt(3 * (voltages_mv[line.from_node] * line.rating_ma) ** 2) // 10**6
+            for line in self.grid.branches
+        }
+
+    @cached_property
+    def limitable_w(self) -> Mapping[str, int]:
+        """Rated power of all devices of each participant whose devices can be limited."""
+        rated: dict[str, int] = {}
+        for device in self.grid.devices:
+            rated[device.participant] = rated.get(device.participant, 0) + device.rated_w
+        return rated
 
     @cached_property
     def clean_ppm(self) -> Mapping[Source, int]:

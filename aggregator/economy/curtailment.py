@@ -63,7 +63,7 @@ def tiers_of(power_w: int, relief_ppm: int, participant: str, tier: Tier, channe
 
 
 def curtail(needed_w: int, loads: Sequence[Load]) -> dict[str, int]:
-    """Watts that each has to give up so that the branch carries `needed_w` less, or all they have if that is too little.
+    """Watts that each has to give up so that a branch carries `needed_w` less, or all they have.
 
     Args:
         needed_w: what the branch carries too much.
