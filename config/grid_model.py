@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from math import isqrt
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
@@ -151,6 +152,13 @@ class Grid(Model):
     def gateways(self) -> tuple[str, ...]:
         """Every gateway that a meter or device hangs on, sorted."""
         return tuple(sorted({meter.gateway for meter in self.meters} | {device.gateway for device in self.devices}))
+
+    def ratings_w(self) -> dict[str, int]:
+        """What every power line carries at its rated voltage and current: √3 · U · I, rounded down to a watt."""
+        voltages_mv = {node.id: node.voltage_mv or 0 for node in self.nodes}
+        return {
+            line.id: isqrt(3 * (voltages_mv[line.from_node] * line.rating_ma) ** 2) // 10**6 for line in self.branches
+        }
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import isqrt
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.genesis import Genesis
@@ -183,12 +182,8 @@ class Region:
 
     @cached_property
     def ratings_w(self) -> Mapping[str, int]:
-        """What every power line carries at its rated voltage and current: √3 · U · I, rounded down."""
-        voltages_mv = {node.id: node.voltage_mv or 0 for node in self.grid.nodes}
-        return {
-            line.id: isqrt(3 * (voltages_mv[line.from_node] * line.rating_ma) ** 2) // 10**6
-            for line in self.grid.branches
-        }
+        """What every power line carries at its rated voltage and current."""
+        return self.grid.ratings_w()
 
     @cached_property
     def limitable_w(self) -> Mapping[str, int]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aggregator.chains.asset import Region
-from aggregator.chains.flows import Congestion, Flows
+from aggregator.chains.congestions import Congestion
+from aggregator.chains.flows import Flows
 from aggregator.economy.curtailment import Load, Tier, curtail, excess_w, release, room_w, tiers_of
 from aggregator.ledger.table import Journal, Table, flat
 from config.rules import CurtailmentRule

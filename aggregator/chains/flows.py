@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final
 
+from aggregator.chains.congestions import Congestion, read_congestions, spell_congestions
 from aggregator.chains.findings import Finding, read_findings, spell_findings
 from config.carriers import Carrier
 from config.grid_model import Source
@@ -134,26 +135,6 @@ class EventFlow:
 
 
 @dataclass(frozen=True, slots=True)
-class LineLoad:
-    """What a participant whose devices can be limited has to do with a congested power line."""
-
-    participant: str
-    taken_w: int
-    """Mean power over all their meters of electricity; below 0, fed in."""
-    relief_ppm: int
-    """By how many millionths of a watt the line carries less when this is a watt less; below 0, it carries more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Congestion:
-    """Who loads a power line that carries more than it is rated for."""
-
-    branch: str
-    loads: tuple[LineLoad, ...]
-    """In the order of their names; whoever takes and feeds in nothing is left out."""
-
-
-@dataclass(frozen=True, slots=True)
 class Flows:
     """The physics of an interval, quantized."""
 
@@ -186,10 +167,7 @@ class Flows:
             [[sent.pipe, sent.is_forward, *spell_parcel(sent.parcel)] for sent in self.sent],
             [[flow.event, flow.loading_ppm, [list(share) for share in flow.relieving_ppm]] for flow in self.events],
             spell_findings(self.findings),
-            [
-                [one.branch, [[load.participant, load.taken_w, load.relief_ppm] for load in one.loads]]
-                for one in self.congestions
-            ],
+            spell_congestions(self.congestions),
         ]
 
     @classmethod
@@ -209,7 +187,7 @@ class Flows:
             sent=tuple(map(_read_sent, items(sent, "sent", rows_max))),
             events=tuple(_read_event(event, rows_max) for event in items(events, "events", EVENTS_MAX)),
             findings=read_findings(findings),
-            congestions=tuple(_read_congestion(one, rows_max) for one in items(congestions, "congestions", rows_max)),
+            congestions=read_congestions(congestions, rows_max),
         )
 
 
@@ -364,13 +342,3 @@ def _read_event(value: Value, rows_max: int) -> EventFlow:
 def _read_share(value: Value) -> tuple[str, int]:
     participant, share_ppm = row(value, "relieving", 2)
     return name(participant, "participant"), integer(share_ppm, "share")
-
-
-def _read_congestion(value: Value, rows_max: int) -> Congestion:
-    branch, loads = row(value, "congestion", 2)
-    return Congestion(name(branch, "branch"), tuple(map(_read_load, items(loads, "loads", rows_max))))
-
-
-def _read_load(value: Value) -> LineLoad:
-    participant, taken_w, relief_ppm = row(value, "load", 3)
-    return LineLoad(name(participant, "participant"), integer(taken_w, "taken"), integer(relief_ppm, "relief"))

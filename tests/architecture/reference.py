@@ -63,7 +63,8 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
     "grid-file.md": (
         *(grid_model.Grid, grid_model.Participant, grid_model.Node, grid_model.Branch, grid_model.Meter),
         *(grid_model.Generator, grid_model.Device, grid_model.Permit, rules.Rules, rules.TimeRule),
-        *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.CongestionRule, rules.RightPrice),
+        *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.CongestionRule, rules.CurtailmentRule),
+        rules.RightPrice,
         *(carriers.Pipe, carriers.Converter, carriers.ConverterOutput, carriers.Storage),
     ),
 }

@@ -10,7 +10,9 @@ from dataclasses import fields
 import pytest
 
 from aggregator.chains.carbon import FactorRow, PeriodSums
+from aggregator.chains.congestions import LineLoad
 from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.curtailing import limit_leaf
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.findings import FindingKind
 from aggregator.chains.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
@@ -162,6 +164,7 @@ PACKED: dict[str, type[Model]] = {
     "token-rule": rules.TokenRule,
     "account-rule": rules.AccountRule,
     "congestion-rule": rules.CongestionRule,
+    "curtailment-rule": rules.CurtailmentRule,
     "right-price": rules.RightPrice,
     "grid-pipe": carriers.Pipe,
     "grid-converter": carriers.Converter,
@@ -208,6 +211,7 @@ ROWS: dict[str, type] = {
     "branch-flow": BranchFlow,
     "balance": Balance,
     "converter-flow": ConverterFlow,
+    "line-load": LineLoad,
     "delta": Delta,
     "sums": PeriodSums,
 }
@@ -310,6 +314,8 @@ def test_leaves_are_as_the_grammar_says(village: Village) -> None:
         assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}
     relief = decode(DueRelief("home", 1, 2, 3, 4, 5).leaf(START_MS), size_max=1 << 10)
     assert (len(relief) - 1, relief[0]) == (len(labels("relief-leaf")), "relief")
+    limited = decode(limit_leaf("home", START_MS, "b1", -1, None), size_max=1 << 10)
+    assert (len(limited) - 1, limited[0]) == (len(labels("limited-leaf")), "limited")
     assert labels("factors-leaf") == [field.name for field in fields(FactorRow)]
     kinds = re.search(r"kind: ([\d /]+),", rule("movement-leaf"))
     assert kinds is not None and {int(number) for number in re.findall(r"\d+", kinds[1])} == set(MovementKind)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aggregator.chains.comparing import QUANTUM_MG, QUANTUM_PPM, QUANTUM_W, QUANTUM_WH, first_difference
+from aggregator.chains.congestions import Congestion, LineLoad
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import (
     Balance,
@@ -33,6 +34,7 @@ OURS = Flows(
     sent=(PipeParcel("pipe", False, Parcel(MIX, 9000)),),
     events=(EventFlow(4, 1_200_000, (("home", -1_000_000),)),),
     findings=(Finding(FindingKind.OVERDRAWN, "tank", (50_000, 40)),),
+    congestions=(Congestion("b1", (LineLoad("home", 9_000, 800_000),)),),
 )
 
 Change = Callable[[int], Flows]
@@ -41,6 +43,10 @@ Change = Callable[[int], Flows]
 
 def mixed(by: int) -> tuple[tuple[Source, int], ...]:
     return ((Source.WIND, 20 + by), (Source.GAS, 30 - by))
+
+
+def loaded(taken_w: int, relief_ppm: int) -> tuple[Congestion, ...]:
+    return (Congestion("b1", (LineLoad("home", taken_w, relief_ppm),)),)
 
 
 CHANGES: dict[str, tuple[int, Change]] = {
@@ -66,6 +72,8 @@ CHANGES: dict[str, tuple[int, Change]] = {
         QUANTUM_PPM,
         lambda by: replace(OURS, events=(replace(OURS.events[0], relieving_ppm=(("home", -1_000_000 + by),)),)),
     ),
+    "load": (QUANTUM_W, lambda by: replace(OURS, congestions=loaded(9_000 + by, 800_000))),
+    "relief": (QUANTUM_PPM, lambda by: replace(OURS, congestions=loaded(9_000, 800_000 + by))),
     "finding": (51, lambda by: replace(OURS, findings=(Finding(FindingKind.OVERDRAWN, "tank", (50_000 + by, 40)),))),
 }
 """What → the quantum, and how to differ in it."""

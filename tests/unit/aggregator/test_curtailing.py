@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from aggregator.chains.congestions import Congestion, LineLoad
 from aggregator.chains.curtailing import Curtailed, Curtailments
-from aggregator.chains.flows import BranchFlow, Congestion, Flows, LineLoad
+from aggregator.chains.flows import BranchFlow, Flows
 from aggregator.ledger.table import Journal
 from protocol.canonical import decode
 from protocol.messages import Limit, MessageType, RightKind
@@ -233,7 +234,7 @@ def village() -> Obedient:
 
 
 def test_everybody_without_a_right_gives_the_same_share_and_the_line_is_congested_no_more(village: Obedient) -> None:
-    village.live(25)
+    village.live(40)
     gas, wind = village.limits()
     assert (gas.device, gas.branch, wind.device) == ("limit-gas", "b1", "limit-wind")
     assert abs(gas.power_max_w - 2 * wind.power_max_w) <= 6

@@ -1,6 +1,6 @@
 """What a ledger file holds belongs to its version. Whoever changes a row raises the version, or old files are misread.
 
-No file of version 1 to 3 was ever handed out; what they held is not kept here.
+No file of version 1 to 4 was ever handed out; what they held is not kept here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.plain_physics import PlainPhysics
 from tests.village import GRACE_MS, INTERVAL_MS, Village
 
 COLUMNS: Final[dict[int, dict[str, str]]] = {
-    4: {
+    5: {
         "block": "height head checkpoint",
         "engine": "id height begins_at",
         "entry": "id author sequence code chain leaf waited envelope",
@@ -38,7 +38,7 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
 """By version of the file: the columns of every table of SQLite."""
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
-    4: {
+    5: {
         0: ["str [int bytes]"],
         10: ["int bytes"],
         11: ["bytes [str int bytes]"],
@@ -75,6 +75,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         54: ["[int str] [int int int]"],
         55: ["int [int]"],
         56: ["str [int]"],
+        57: ["str [str bool int int int]"],
         60: ["str [int bytes bytes]"],
     },
 }
@@ -97,6 +98,7 @@ def a_full_life() -> Village:
     """Something in every table of the state, at one time or another."""
     document = a_heat_document()
     document["rules"]["time"] |= {"day_ms": INTERVAL_MS, "grace_ms": GRACE_MS}
+    document["rules"]["curtailment"] = {}
     document["rules"]["congestion"] = {"steps": [[1, 0.1]], "threshold": 1, "award": 1}
     document["participants"] = [one | {"responds": one["id"] == "home"} for one in document["participants"]]
     village = Village(grid=check(document, Grid, "grid.yaml"), physics=PlainPhysics(rating_w=1))
@@ -106,7 +108,7 @@ def a_full_life() -> Village:
     vote = ValidatorChange(village.link("regulator"), "node", Validator(bytes(32), 10))
     village.close([village.record(village.sign(vote, MessageType.VALIDATOR, "regulator"))])
     village.live(30, PUMP | {"m-tank-out": 0, "m-home-heat": 0, "m-gas": -36_000, "m-home": 36_000})
-    village.live(10, dict.fromkeys(PUMP, 0) | WARM | {"m-home": 0})
+    village.live(10, dict.fromkeys(PUMP, 0) | WARM | {"m-home": 0, "m-grid": 5_000})
     village.close([village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))])
     late = village.a_batch()
     village.now_ms += 4 * INTERVAL_MS

@@ -101,7 +101,7 @@ MESSAGES = {
         may_be=(((7,), ""),),
     ),
     "statement": Message(
-        value=a_statement(standings=(a_standing(limits=(Limit("heat-pump", 1000),)),)),
+        value=a_statement(standings=(a_standing(limits=(Limit("heat-pump", 1000), Limit("car", 0, "b1"))),)),
         decode=Statement.decode,
         size_max=MESSAGE_BYTES_MAX,
         wrong={
@@ -122,6 +122,8 @@ MESSAGES = {
             "a limit of one part": ((7, 0, 6, 0), ["heat-pump"]),
             "a device with a slash": ((7, 0, 6, 0, 0), "heat/pump"),
             "a negative limit": ((7, 0, 6, 0, 1), -1),
+            "a limit of four parts": ((7, 0, 6, 1), ["car", 0, "b1", 1]),
+            "a limit for the sake of no line": ((7, 0, 6, 1, 2), ""),
             "too many limits": ((7, 0, 6), [["d", 1]] * 65),
             "a right that does not exist": ((7, 0, 7, 0, 0), 3),
             "a right of number 0": ((7, 0, 7, 0, 0), 0),
@@ -134,7 +136,7 @@ MESSAGES = {
             *(((7, 0, field), -(2**40)) for field in (2, 3, 4)),
             *((path, []) for path in ((7,), (7, 0, 6), (7, 0, 7))),
         ),
-        may_miss=((7, 0), (7, 0, 6, 0), (7, 0, 7, 0)),
+        may_miss=((7, 0), (7, 0, 6, 0), (7, 0, 6, 1), (7, 0, 6, 1, 2), (7, 0, 7, 0)),
     ),
     "purchase": Message(
         value=a_purchase(fee=3),
