@@ -111,8 +111,17 @@ class CurtailmentRule(Model):
     """Loading of the line up to which limits are given back: below its rating, so that they do not come and go."""
 
 
+class ExchangeRule(Model):
+    """How much of tokens and money may be exchanged; debts may be paid without limit."""
+
+    bought_per_day: Natural
+    """Tokens that one participant may buy for money in a day of the rules."""
+    sold_per_day: Natural
+    """Tokens that one participant may change for money in a day of the rules."""
+
+
 class RightPrice(Model):
-    """What one right costs for one settlement period."""
+    """What one right costs for one settlement period; `channel_use`, what a kilowatt of a power line costs an hour."""
 
     right: str
     price: Positive
@@ -176,3 +185,5 @@ class Rules(Model):
     """None: relieving a branch is not paid."""
     curtailment: CurtailmentRule | None = None
     """None: nobody is limited because a branch is congested."""
+    exchange: ExchangeRule | None = None
+    """None: tokens and money are not exchanged."""

@@ -35,6 +35,10 @@ class MessageType(StrEnum):
     BATCH = "batch"
     PURCHASE = "purchase"
     TRANSFER = "transfer"
+    CHANNEL = "channel"
+    EXCHANGE = "exchange"
+    RATE = "rate"
+    PAYOUT = "payout"
     INTERVAL = "interval"
     FACTORS = "factors"
     SETTLEMENT = "settlement"
@@ -56,6 +60,8 @@ class RightKind(IntEnum):
 
     PRIORITY_GENERATION = 1
     PRIORITY_PURCHASE = 2
+    CHANNEL_USE = 3
+    """Capacity of a power line in a window, which `protocol.channel` buys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,10 @@ class Right:
     kind: RightKind
     start_ms: int
     end_ms: int
+    branch: str = ""
+    """The power line of a channel; empty for every other right."""
+    power_w: int = 0
+    """Capacity of a channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +301,7 @@ def _standing_fields(standing: Standing) -> dict[int, Value]:
         4: standing.demand_factor_ppm,
         5: standing.rank,
         6: [[limit.device, limit.power_max_w, *filter(None, [limit.branch])] for limit in standing.limits],
-        7: [[right.kind.value, right.start_ms, right.end_ms] for right in standing.rights],
+        7: [_right_fields(right) for right in standing.rights],
     }
 
 
@@ -308,6 +318,11 @@ def _read_standing(value: Value) -> Standing:
     )
 
 
+def _right_fields(right: Right) -> Value:
+    channel = [right.branch, right.power_w] if right.kind is RightKind.CHANNEL_USE else []
+    return [right.kind.value, right.start_ms, right.end_ms, *channel]
+
+
 def _read_limit(value: Value) -> Limit:
     device, power_max_w, *branch = row(value, "limit", 3 if type(value) is list and len(value) > 2 else 2)
     limit = Limit(name(device, "device"), uint(power_max_w, "power limit"))
@@ -315,8 +330,12 @@ def _read_limit(value: Value) -> Limit:
 
 
 def _read_right(value: Value) -> Right:
-    kind, start_ms, end_ms = row(value, "right", 3)
-    return Right(_read_right_kind(kind), uint(start_ms, "start"), uint(end_ms, "end"))
+    is_channel = type(value) is list and value[:1] == [RightKind.CHANNEL_USE]
+    kind, start_ms, end_ms, *channel = row(value, "right", 5 if is_channel else 3)
+    right = Right(_read_right_kind(kind), uint(start_ms, "start"), uint(end_ms, "end"))
+    if not is_channel:
+        return right
+    return Right(right.kind, right.start_ms, right.end_ms, name(channel[0], "branch"), uint(channel[1], "power"))
 
 
 def _read_right_kind(value: Value) -> RightKind:

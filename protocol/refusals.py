@@ -108,6 +108,29 @@ class RefusalCode(IntEnum):
     """The only validator: without it no block would ever be decided again."""
     NO_CONTRADICTION = 92
     """The two envelopes can both be true, or are not what one admitted key signed for this region."""
+    # -- What a channel's purchase says, beside 42 and 50 to 54.
+    NO_SUCH_CHANNEL = 170
+    """Its window has begun, lies too far ahead, is too long, or is not of whole intervals."""
+    CHANNEL_SOLD = 171
+    """The line has not so much capacity left in the window."""
+    TOO_MANY_CHANNELS = 172
+    """The participant holds as many as a statement tells of."""
+    # -- What an exchange of tokens and money says, and what the regulator says of it.
+    NO_RATE = 173
+    """The region exchanges nothing, or no rate is in force."""
+    WORSE_RATE = 174
+    """It would bring less money, or cost more, than the exchange allows."""
+    NOTHING_OWED = 175
+    """No such debt: in money for a bill, or in tokens for a fine."""
+    OVER_DAILY_LIMIT = 176
+    RESERVE_TOO_LOW = 177
+    """The region's reserve does not hold the tokens that are to be bought."""
+    RATE_NOT_AHEAD = 178
+    """A rate holds from an instant that is yet to come, and later than the one before it."""
+    OVER_CEILING = 179
+    """The account would hold more than any may."""
+    NOT_WHAT_IS_OWED = 180
+    """A payout of more than the books say, or in the wrong direction."""
 
     @property
     def is_final(self) -> bool:

@@ -23,7 +23,7 @@ class Standings:
 
     @cached_property
     def _rights(self) -> Mapping[str, Sequence[Right]]:
-        return self._payment.rights_by_holder()
+        return self._payment.rights.by_holder()
 
     def behind(self, gateway: str) -> tuple[Standing, ...]:
         """The standing of every participant behind a gateway, in the order of their names."""

@@ -16,7 +16,8 @@ from aggregator.chains.analysis import CURSOR_TABLE, AnalysisChain
 from aggregator.chains.asset import AssetChain
 from aggregator.chains.curtailing import CURTAILED_TABLE
 from aggregator.chains.factor_rows import FACTORS_TABLE
-from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE, PaymentChain
+from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, PaymentChain
+from aggregator.chains.rights import CHANNELS_TABLE, RIGHTS_TABLE
 from aggregator.chains.standing import Standings
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Role
@@ -27,7 +28,9 @@ from protocol.messages import Standing, Statement
 
 TOLD_TABLE: Final = 60
 
-TELLING_TABLES: Final = frozenset((FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE, CURTAILED_TABLE))
+TELLING_TABLES: Final = frozenset(
+    (FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE, CURTAILED_TABLE, CHANNELS_TABLE)
+)
 """Tables whose change alters somebody's standing."""
 
 

@@ -48,6 +48,8 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.VALIDATOR,
             MessageType.EVIDENCE,
             MessageType.CORRECTION,
+            MessageType.RATE,
+            MessageType.PAYOUT,
             MessageType.EVENT,
             MessageType.CANCELLATION,
         }
@@ -64,7 +66,16 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.CANCELLATION,
         }
     ),
-    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),
+    Role.GATEWAY: frozenset(
+        {
+            MessageType.BATCH,
+            MessageType.PURCHASE,
+            MessageType.TRANSFER,
+            MessageType.ROTATION,
+            MessageType.CHANNEL,
+            MessageType.EXCHANGE,
+        }
+    ),
 }
 
 
