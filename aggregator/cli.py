@@ -19,6 +19,7 @@ from aggregator.founding.cli import init, invite, join
 from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
 from aggregator.regulator.events.cli import events
+from aggregator.regulator.money.cli import bank_file, money
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
 from aggregator.views.cli import certificates, explain, plot
@@ -37,7 +38,7 @@ app.add_typer(regulator, name="regulator")
 app.add_typer(grid, name="grid")
 app.add_typer(plot, name="plot")
 VERBS: Final = (
-    *(init, invite, join, validators, events),
+    *(init, invite, join, validators, events, money, bank_file),
     *(explain, certificates, prove, verify, audit, cosign, export, publish),
 )
 for verb in VERBS:

@@ -64,7 +64,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
         *(grid_model.Grid, grid_model.Participant, grid_model.Node, grid_model.Branch, grid_model.Meter),
         *(grid_model.Generator, grid_model.Device, grid_model.Permit, rules.Rules, rules.TimeRule),
         *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.CongestionRule, rules.CurtailmentRule),
-        rules.RightPrice,
+        *(rules.ExchangeRule, rules.RightPrice),
         *(carriers.Pipe, carriers.Converter, carriers.ConverterOutput, carriers.Storage),
     ),
 }

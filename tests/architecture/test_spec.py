@@ -165,6 +165,7 @@ PACKED: dict[str, type[Model]] = {
     "account-rule": rules.AccountRule,
     "congestion-rule": rules.CongestionRule,
     "curtailment-rule": rules.CurtailmentRule,
+    "exchange-rule": rules.ExchangeRule,
     "right-price": rules.RightPrice,
     "grid-pipe": carriers.Pipe,
     "grid-converter": carriers.Converter,

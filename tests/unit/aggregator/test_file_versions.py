@@ -10,13 +10,17 @@ from contextlib import closing
 from typing import Final
 
 from aggregator.chains.events import ResponseEvent
+from aggregator.chains.exchanges import RateRecord
 from aggregator.chains.validators import Validator, ValidatorChange
 from aggregator.economy.baseline import LIKE_DAYS
+from aggregator.economy.exchange import Rate
 from aggregator.service.schema import SCHEMA_VERSION, create_schema
 from config.grid_model import Grid
 from config.load import check
 from protocol.canonical import Value, decode
+from protocol.channel import ChannelPurchase
 from protocol.crypto import SoftwareKey
+from protocol.exchange import Exchange, ExchangeKind
 from protocol.messages import MessageType
 from protocol.rotation import rotate
 from tests.heat_village import PUMP, WARM, a_heat_document
@@ -69,14 +73,18 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         40: ["int [int int str [str]]"],
         41: ["int [int int]"],
         50: ["str [int]"],
-        51: ["int [int int int int int int int int int]"],
+        51: ["int [int int int int int int int int int int]"],
         52: ["[str int int] [int]"],
         53: ["str [int]"],
         54: ["[int str] [int int int]"],
         55: ["int [int]"],
         56: ["str [int]"],
         57: ["str [str bool int int int]"],
+        58: ["[str int int] [str int int int]"],
+        59: ["int [int int]"],
         60: ["str [int bytes bytes]"],
+        61: ["str [int]"],
+        62: ["str [int int int]"],
     },
 }
 """By version of the file: key and value of the state's rows, by table."""
@@ -98,7 +106,8 @@ def a_full_life() -> Village:
     """Something in every table of the state, at one time or another."""
     document = a_heat_document()
     document["rules"]["time"] |= {"day_ms": INTERVAL_MS, "grace_ms": GRACE_MS}
-    document["rules"]["curtailment"] = {}
+    document["rules"] |= {"curtailment": {}, "exchange": {"bought_per_day": 1, "sold_per_day": 1}}
+    document["rules"]["rights"] = [*document["rules"]["rights"], {"right": "channel_use", "price": 1}]
     document["rules"]["congestion"] = {"steps": [[1, 0.1]], "threshold": 1, "award": 1}
     document["participants"] = [one | {"responds": one["id"] == "home"} for one in document["participants"]]
     village = Village(grid=check(document, Grid, "grid.yaml"), physics=PlainPhysics(rating_w=1))
@@ -110,6 +119,7 @@ def a_full_life() -> Village:
     village.live(30, PUMP | {"m-tank-out": 0, "m-home-heat": 0, "m-gas": -36_000, "m-home": 36_000})
     village.live(10, dict.fromkeys(PUMP, 0) | WARM | {"m-home": 0, "m-grid": 5_000})
     village.close([village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))])
+    _exchange(village)
     late = village.a_batch()
     village.now_ms += 4 * INTERVAL_MS
     village.close([village.record(village.sign(late, MessageType.BATCH))])
@@ -118,6 +128,19 @@ def a_full_life() -> Village:
     step = rotate(village.link(), village.keys["gw"].public_key.thumbprint, SoftwareKey.from_secret(700))
     village.close([village.record(village.sign(step, MessageType.ROTATION))])
     return village
+
+
+def _exchange(village: Village) -> None:
+    """A rate is announced, and somebody sells tokens and buys a channel."""
+    rate = RateRecord(village.link("regulator"), village.now_ms + 1, Rate(1_000, 1_000))
+    village.close([village.record(village.sign(rate, MessageType.RATE, "regulator"))])
+    village.now_ms += 1
+    sale = Exchange(link=village.link(), participant="wind", kind=ExchangeKind.SELL, tokens=1, money_limit=0)
+    village.close([village.record(village.sign(sale, MessageType.EXCHANGE))])
+    start_ms = (village.now_ms // INTERVAL_MS + 1) * INTERVAL_MS
+    window = {"start_ms": start_ms, "end_ms": start_ms + INTERVAL_MS, "price_max": 1}
+    channel = ChannelPurchase(link=village.link(), participant="wind", branch="b1", power_w=1, **window)
+    village.close([village.record(village.sign(channel, MessageType.CHANNEL))])
 
 
 def test_the_rows_of_the_state_are_those_of_the_files_version() -> None:
