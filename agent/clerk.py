@@ -212,9 +212,8 @@ class Clerk:
         """Put on disk what was read, sign what is due or ordered; a key that does not sign is asked again at a tick."""
         try:
             await self._journal.keep()
-            seal_transfer = partial(self._seal, MessageType.TRANSFER)
-            while (entry := await self._disk.do(self._wishes.sign_next, seal_transfer)) is not None:
-                log.info("transfer signed", sequence=entry.sequence)
+            while (entry := await self._disk.do(self._wishes.sign_next, self._seal)) is not None:
+                log.info("order signed", sequence=entry.sequence)
                 self._attend(Signed(entry))
             if self._is_closing:
                 await self._journal.close_all()

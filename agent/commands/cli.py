@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agent import cli
+from agent.commands.orders import channel, exchange
 from agent.exits import expected_errors
 from agent.library.cli import doctor, profiles, read, sunspec
 from agent.scan.cli import scan
@@ -215,6 +216,10 @@ def transfer(
         when = "the running agent signs it now" if is_held(folder) else "the agent signs it when it starts"
         typer.echo(f"{amount} tokens from {sender} to {to}, with a fee of {fee}: {when}")
         typer.echo("What came of it: este-agent status, which also lists what was refused")
+
+
+app.command()(channel)
+app.command()(exchange)
 
 
 def _ask(settings: AgentSettings, asked: Asked) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _WISH: Final = """
     CREATE TABLE wish (
@@ -16,6 +16,14 @@ _WISH: Final = """
         receiver TEXT NOT NULL,
         amount INTEGER NOT NULL,
         fee INTEGER NOT NULL
+    ) STRICT
+    """
+
+_ORDER: Final = """
+    CREATE TABLE ordered (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        payload BLOB NOT NULL
     ) STRICT
     """
 
@@ -121,6 +129,8 @@ SCHEMA: Final = (
     """,
     # Transfers that were ordered and are not signed yet.
     _WISH,
+    # Channels and exchanges that were ordered and are not signed yet, each with the link of nothing.
+    _ORDER,
 )
 
 FROM_VERSION: Final = {
@@ -128,5 +138,7 @@ FROM_VERSION: Final = {
     1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
     # There were no transfers.
     2: (_WISH,),
+    # There were no other orders than transfers.
+    3: (_ORDER,),
 }
 """What makes a file of the version after out of one of this version."""

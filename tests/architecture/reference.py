@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import carriers, grid_model, meter_profile, model, quorum, rules, self_check
+from config import bank_accounts, carriers, grid_model, meter_profile, model, quorum, rules, self_check
 from config.settings import agent, aggregator, broker, bus, fleet, places
 from tests.architecture.house import ROOT
 
@@ -55,6 +55,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
         ),
         *(agent.ChipKey, agent.HomeAssistant, agent.Metrics, fleet.FleetSettings),
     ),
+    "bank-file.md": (bank_accounts.BankAccounts, bank_accounts.BankAccount),
     "quorum-file.md": (quorum.QuorumFile, quorum.QuorumMember),
     "meter-profile.md": (
         *(meter_profile.MeterProfile, meter_profile.Block, meter_profile.Register, meter_profile.NotAvailable),

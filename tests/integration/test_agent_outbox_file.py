@@ -287,6 +287,7 @@ class TestOwnership:
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
             db.execute("ALTER TABLE meter DROP COLUMN with_slow")
             db.execute("DROP TABLE wish")
+            db.execute("DROP TABLE ordered")
             db.execute("PRAGMA user_version = 1")
         db.close()
         with pytest.raises(OperatorError, match="version 1"):
