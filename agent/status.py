@@ -215,7 +215,13 @@ def _standing(standing: Standing) -> dict[str, Any]:
             for limit in standing.limits
         ],
         "rights": [
-            {"kind": right.kind.name.lower(), "start_ms": right.start_ms, "end_ms": right.end_ms}
+            {
+                "kind": right.kind.name.lower(),
+                "start_ms": right.start_ms,
+                "end_ms": right.end_ms,
+                "branch": right.branch,
+                "power_w": right.power_w,
+            }
             for right in standing.rights
         ],
     }
@@ -232,7 +238,8 @@ def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
         why = f": power line {limit['branch']} carries too much" if limit["branch"] else ""
         yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most{why}"
     for right in standing["rights"]:
-        yield f"  holds {right['kind']} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
+        what = f" of {right['branch']}, {right['power_w']} W," if right["branch"] else ""
+        yield f"  holds {right['kind']}{what} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
 
 
 def _instant(unix_ms: int) -> str:

@@ -220,7 +220,7 @@ def _print_json(document: object) -> None:
 
 def _right(right: Right, at_ms: int) -> str:
     """What is held, and until when; or from when on, if that is yet to come."""
-    kind = right.kind.name.lower().removeprefix("priority_")
+    kind = f"{right.power_w} W of {right.branch}" if right.branch else right.kind.name.lower().removeprefix("priority_")
     edge = f"from {instant(right.start_ms)}" if right.start_ms > at_ms else f"until {instant(right.end_ms)}"
     return f"{kind} {edge.partition('.')[0]}"
 

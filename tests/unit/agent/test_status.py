@@ -11,8 +11,9 @@ from agent.outbox.books import Totals
 from agent.outbox.memory import Aside, DeviceSeen, MeterSeen, Seen
 from agent.status import LINK_UP, UNANSWERED_MS, State, halt_text, status_message, to_json, to_text
 from protocol.batch import Quality
+from protocol.messages import Limit, Right, RightKind
 from protocol.refusals import RefusalCode
-from tests.builders import EPOCH_MS, a_refusal, a_statement
+from tests.builders import EPOCH_MS, a_refusal, a_standing, a_statement
 from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading
 
 TOTALS = Totals(
@@ -108,6 +109,19 @@ def test_people_read_it_line_by_line() -> None:
     assert "participant borja: -7 tokens, restricted, rank 2, supply factor -0.050000, demand factor 0.412000" in lines
     assert "  heat-pump may take or feed in 1000 W at most" in lines
     assert "  holds priority_purchase from 2025-06-15 15:06:40 to 2025-06-15 16:06:40 UTC" in lines
+
+
+def test_a_limit_for_a_line_s_sake_and_a_channel_name_the_line() -> None:
+    statement = a_statement(
+        standings=(
+            a_standing(
+                limits=(Limit("heat-pump", 700, "b-2"),), rights=(Right(RightKind.CHANNEL_USE, 0, 1000, "b-2", 5_000),)
+            ),
+        )
+    )
+    lines = list(to_text(to_json(replace(SEEN, statement=statement))))
+    assert "  heat-pump may take or feed in 700 W at most: power line b-2 carries too much" in lines
+    assert "  holds channel_use of b-2, 5000 W, from 1970-01-01 00:00:00 to 1970-01-01 00:00:01 UTC" in lines
 
 
 def test_row_14_a_backlog_is_told_by_number_bytes_and_age() -> None:

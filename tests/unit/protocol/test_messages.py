@@ -317,8 +317,9 @@ def test_every_refusal_code_travels(code: RefusalCode) -> None:
 @pytest.mark.parametrize("kind", RightKind, ids=lambda kind: kind.name)
 def test_every_right_travels(kind: RightKind) -> None:
     assert Purchase.decode(a_purchase(right=kind).encode()).right is kind
-    statement = a_statement(standings=(a_standing(rights=(Right(kind, 1, 2),)),))
-    assert Statement.decode(statement.encode()).standings[0].rights == (Right(kind, 1, 2),)
+    right = Right(kind, 1, 2, "b1", 5) if kind is RightKind.CHANNEL_USE else Right(kind, 1, 2)
+    statement = a_statement(standings=(a_standing(rights=(right,)),))
+    assert Statement.decode(statement.encode()).standings[0].rights == (right,)
 
 
 @pytest.mark.parametrize(("balance", "restricted"), [(-1, True), (0, False), (1, False)])
