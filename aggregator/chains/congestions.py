@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protocol.canonical import Value
+from protocol.errors import EncodingError
 from protocol.fields import integer, items, name, row
+from protocol.units import PPM
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,23 @@ def read_congestions(value: Value, rows_max: int) -> tuple[Congestion, ...]:
     Raises:
         EncodingError: they are none.
     """
-    return tuple(_read_congestion(one, rows_max) for one in items(value, "congestions", rows_max))
+    congestions = tuple(_read_congestion(one, rows_max) for one in items(value, "congestions", rows_max))
+    if len({one.branch for one in congestions}) < len(congestions):
+        raise EncodingError("congestions: each power line once")
+    return congestions
 
 
 def _read_congestion(value: Value, rows_max: int) -> Congestion:
     branch, loads = row(value, "congestion", 2)
-    return Congestion(name(branch, "branch"), tuple(map(_read_load, items(loads, "loads", rows_max))))
+    read = tuple(map(_read_load, items(loads, "loads", rows_max)))
+    names = [load.participant for load in read]
+    if names != sorted(set(names)):
+        raise EncodingError("loads: each participant once, in the order of their names")
+    return Congestion(name(branch, "branch"), read)
 
 
 def _read_load(value: Value) -> LineLoad:
     participant, taken_w, relief_ppm = row(value, "load", 3)
-    return LineLoad(name(participant, "participant"), integer(taken_w, "taken"), integer(relief_ppm, "relief"))
+    if abs(integer(relief_ppm, "relief")) > PPM:
+        raise EncodingError("load: a watt relieves no line by more than a watt")
+    return LineLoad(name(participant, "participant"), integer(taken_w, "taken"), relief_ppm)
