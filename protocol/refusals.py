@@ -124,7 +124,7 @@ class RefusalCode(IntEnum):
     """No such debt: in money for a bill, or in tokens for a fine."""
     OVER_DAILY_LIMIT = 176
     RESERVE_TOO_LOW = 177
-    """The region's reserve does not hold the tokens that are to be bought."""
+    """The region's reserve has not so many tokens for sale: what exceeded ceilings is kept for restatements."""
     RATE_NOT_AHEAD = 178
     """A rate holds from an instant that is yet to come, and later than the one before it."""
     OVER_CEILING = 179

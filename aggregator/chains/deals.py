@@ -23,8 +23,8 @@ class Books(Protocol):
         """Who holds what."""
 
     @property
-    def reserve(self) -> int:
-        """Tokens of the region's own account."""
+    def for_sale(self) -> int:
+        """Tokens of the region's own account that may be bought."""
 
     def balance(self, participant: str) -> int:
         """Tokens of a participant; below 0 is owed."""

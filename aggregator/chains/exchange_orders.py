@@ -37,8 +37,8 @@ def exchange_deal(order: Exchange, gateway: str, region: Region, books: Books, t
     see_that_covered(tokens if order.kind.gives_tokens else 0, fee, balance if order.kind.gives_tokens or fee else 0)
     movements = tuple(_movements(order, balance))
     if order.kind is ExchangeKind.BUY:
-        if tokens > books.reserve + fee:
-            raise Refused(RefusalCode.RESERVE_TOO_LOW, f"the reserve holds {books.reserve}")
+        if tokens > books.for_sale + fee:
+            raise Refused(RefusalCode.RESERVE_TOO_LOW, f"{books.for_sale} tokens of the reserve are for sale")
         if movements[-1].balance > region.rules.accounts.ceiling:
             raise Refused(RefusalCode.OVER_CEILING, f"an account holds {region.rules.accounts.ceiling} at most")
     cost = fee + (tokens if order.kind.gives_tokens else 0)

@@ -24,7 +24,7 @@ from aggregator.chains.relief import DueRelief, Relief
 from aggregator.chains.restatement import PeriodAdjustment
 from aggregator.chains.results import PeriodSettlement
 from aggregator.chains.rights import Rights
-from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
+from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.exchange import Changed, Rate
@@ -68,6 +68,8 @@ class PaymentTotals:
     """Tokens that were paid to go first; they are part of the reserve."""
     adjustments: int = 0
     exchanges: int = 0
+    overflow: int = 0
+    """Tokens of the reserve that exceeded somebody's ceiling: a restatement may give them back, so none is sold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +160,9 @@ class PaymentChain:
         return (self.accounts.get(participant) or Account()).balance
 
     @property
-    def reserve(self) -> int:
-        """Tokens of the region's own account."""
-        return self.totals.reserve
+    def for_sale(self) -> int:
+        """Tokens of the region's own account that may be bought."""
+        return self.totals.reserve - self.totals.overflow
 
     def money_owed_to(self, participant: str) -> int:
         """Minor units of money that a participant is owed; below 0, what they owe."""
@@ -250,8 +252,8 @@ class PaymentChain:
         held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
         if totals.minted - totals.burned != held:
             yield f"{totals.minted} minted and {totals.burned} burned, but accounts hold {held}"
-        if totals.reserve < 0:
-            yield f"the reserve holds {totals.reserve}"
+        if not 0 <= totals.overflow <= totals.reserve:
+            yield f"the reserve holds {totals.reserve}, {totals.overflow} of which exceeded ceilings"
         if len(self.accounts):
             ceiling = self._region().rules.accounts.ceiling
             for participant, account in self.accounts.items():
@@ -333,6 +335,7 @@ class PaymentChain:
                 minted=totals.minted + effect.minted,
                 burned=totals.burned + effect.burned,
                 reserve=totals.reserve + effect.reserve,
+                overflow=totals.overflow + (effect.reserve if movement.kind in CEILING else 0),
             ),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 
 class MovementKind(IntEnum):
@@ -40,6 +41,10 @@ class MovementKind(IntEnum):
     """Reserve → participant: what was bought with money."""
     FINE = 13
     """Issue → participant: a charge that is paid in money instead."""
+
+
+CEILING: Final = frozenset({MovementKind.OVERFLOW, MovementKind.RETURN})
+"""The kinds that the ceiling brings about."""
 
 
 @dataclass(frozen=True, slots=True)

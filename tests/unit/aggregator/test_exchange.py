@@ -65,21 +65,33 @@ def owed_to(village: Village, participant: str) -> int:
 
 
 def test_who_sells_tokens_is_owed_what_they_bring(village: Village) -> None:
-    reserve = village.five.payment.reserve
+    reserve = village.five.payment.totals.reserve
     assert exchange(village, ExchangeKind.SELL, "wind", 50) is None
     assert village.five.payment.balance("wind") == 171 - 50
     assert (owed_to(village, "wind"), owed_to(village, CLEARING)) == (100, -100)
-    assert village.five.payment.reserve == reserve + 50
+    assert village.five.payment.totals.reserve == reserve + 50
     assert village.five.payment.totals.exchanges == 1
 
 
 def test_who_buys_tokens_owes_what_they_cost_and_the_reserve_gives_them(village: Village) -> None:
     assert exchange(village, ExchangeKind.SELL, "wind", 50) is None
-    reserve, home = village.five.payment.reserve, village.five.payment.balance("home")
+    reserve, home = village.five.payment.totals.reserve, village.five.payment.balance("home")
     assert exchange(village, ExchangeKind.BUY, "home", 31) is None
     assert village.five.payment.balance("home") == home + 31
-    assert village.five.payment.reserve == reserve - 31
+    assert village.five.payment.totals.reserve == reserve - 31
     assert owed_to(village, "home") == -78  # 77.5, rounded against whoever changes
+
+
+def test_what_exceeded_a_ceiling_is_not_for_sale() -> None:
+    """A restatement may find that it would not have, and give it back."""
+    village = a_village(ceiling=160)
+    payment = village.five.payment
+    assert payment.balance("wind") == 160
+    assert (payment.totals.reserve, payment.totals.overflow, payment.for_sale) == (11, 11, 0)
+    assert exchange(village, ExchangeKind.BUY, "gas", 1) is RefusalCode.RESERVE_TOO_LOW
+    assert exchange(village, ExchangeKind.SELL, "wind", 1) is None
+    assert exchange(village, ExchangeKind.BUY, "gas", 2) is RefusalCode.RESERVE_TOO_LOW
+    assert exchange(village, ExchangeKind.BUY, "gas", 1) is None
 
 
 def test_a_fine_in_money_takes_the_place_of_a_charge_in_tokens(village: Village) -> None:

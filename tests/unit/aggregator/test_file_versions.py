@@ -73,7 +73,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         40: ["int [int int str [str]]"],
         41: ["int [int int]"],
         50: ["str [int]"],
-        51: ["int [int int int int int int int int int int]"],
+        51: ["int [int int int int int int int int int int int]"],
         52: ["[str int int] [int]"],
         53: ["str [int]"],
         54: ["[int str] [int int int]"],
