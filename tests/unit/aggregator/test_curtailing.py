@@ -12,6 +12,7 @@ from aggregator.chains.curtailing import Curtailed, Curtailments
 from aggregator.chains.flows import BranchFlow, Flows
 from aggregator.ledger.table import Journal
 from protocol.canonical import decode
+from protocol.channel import ChannelPurchase
 from protocol.messages import Limit, MessageType, RightKind
 from protocol.units import PPM, Interval, UnixMs
 from tests.village import INTERVAL_MS, PERIOD_MS, START_MS, Village, a_grid, a_grid_document
@@ -24,7 +25,7 @@ def a_narrow_document(**changes: Any) -> dict[str, Any]:
     """The village with a line of 30 A, in which everybody but the grid can be limited."""
     document = a_grid_document()
     rules = document["rules"] | {"curtailment": {}}
-    rules["rights"] = [{"right": "priority_generation", "price": 40}]
+    rules["rights"] = [{"right": "priority_generation", "price": 40}, {"right": "channel_use", "price": 360}]
     devices = [
         {"id": f"limit-{name}", "participant": name, "gateway": "gw", "rated_w": 50_000}
         for name in ("gas", "home", "wind")
@@ -263,6 +264,27 @@ def test_the_holder_of_a_right_feeds_in_while_whoever_owes_is_limited_first(vill
     assert {limit.device: limit.branch for limit in village.limits()} == {"limit-gas": "b1"}
     assert village.limits()[0].power_max_w < 1_000
     assert village.loadings_ppm()[-1] <= PPM + 1_000  # what a line loses and how voltage falls is not in a factor
+
+
+def test_who_has_bought_a_channel_feeds_in_on_it_while_a_neighbour_is_limited(village: Obedient) -> None:
+    """Both feed in more than the line carries; neither owes tokens, and neither holds priority."""
+    village.live(PERIOD_MS // 1000 + 5, {"m-gas": 0, "m-home": 10_000})
+    start_ms = village.now_ms // INTERVAL_MS * INTERVAL_MS + INTERVAL_MS
+    channel = ChannelPurchase(
+        link=village.link(),
+        participant="wind",
+        branch="b1",
+        power_w=10_000,
+        start_ms=start_ms,
+        end_ms=start_ms + 10 * INTERVAL_MS,
+        price_max=50,
+    )
+    block = village.close([village.record(village.sign(channel, MessageType.CHANNEL))])
+    assert block.outcomes[0].refusal is None
+    village.live(35, {"m-gas": 0, "m-home": -20_000})
+    assert {limit.device: limit.branch for limit in village.limits()} == {"limit-home": "b1"}
+    village.live(60, {"m-gas": 0, "m-home": -20_000, "m-wind": -20_000})
+    assert {limit.device for limit in village.limits()} == {"limit-home", "limit-wind"}, "the channel is over"
 
 
 def test_statements_tell_of_a_limit_and_of_the_line_for_whose_sake_it_is(village: Obedient) -> None:
