@@ -59,6 +59,13 @@ BALANCES: Final = (
     Column(heading="demand factor", short="demand", drop=2),
     Column(heading="rights"),
 )
+LIMITS: Final = (
+    Column(heading="participant"),
+    Column(heading="line"),
+    Column(heading=""),
+    Column(heading="W at most", is_right=True),
+    Column(heading="since (UTC)", drop=1),
+)
 DEVICES: Final = (
     Column(heading="meter"),
     Column(heading="participant", drop=2),
@@ -141,6 +148,33 @@ def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
         ])  # fmt: skip
         rows += [["", "", "", "", "", other] for other in others]
     show(Table(BALANCES, rows), out)
+
+
+@app.command()
+def limits(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
+    """Show who is limited for which power line's sake. Instants are UTC."""
+    rows = [
+        {"participant": name, **asdict(row)} for name, row in _open(data).five.analysis.curtailments.curtailed.items()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        out.print("Nobody is limited for a power line's sake.")
+        return
+    show(
+        Table(
+            LIMITS,
+            [
+                [
+                    plain(row["participant"]), plain(row["branch"]), "feeds in" if row["is_feeding"] else "takes",
+                    str(row["allowed_w"]), instant(row["since_ms"]),
+                ]
+                for row in rows
+            ],
+        ),
+        out,
+    )  # fmt: skip
 
 
 @app.command()
