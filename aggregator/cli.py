@@ -153,9 +153,8 @@ def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
 @app.command()
 def limits(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
     """Show who is limited for which power line's sake. Instants are UTC."""
-    rows = [
-        {"participant": name, **asdict(row)} for name, row in _open(data).five.analysis.curtailments.curtailed.items()
-    ]
+    curtailed = _open(data).five.analysis.curtailments.curtailed
+    rows = [{"participant": name, **asdict(row)} for name, row in curtailed.items()]
     if as_json:
         _print_json(rows)
         return

@@ -104,6 +104,7 @@ def test_nothing_is_paid_that_is_not_owed(home: Path, key: SoftwareKey) -> None:
 
 def test_where_nobody_is_owed_money_a_file_says_so(home: Path, bank: Path) -> None:
     assert "Nobody is owed money" in este(home, "money")
+    assert "Nobody is limited" in este(home, "limits")
     assert este(home, "bank-file", f"--accounts={bank}").count("\n") == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from aggregator.chains.congestions import Congestion, LineLoad
 from aggregator.chains.curtailing import Curtailed, Curtailments
 from aggregator.chains.flows import BranchFlow, Flows
 from aggregator.ledger.table import Journal
+from aggregator.service.notify import summary
 from protocol.canonical import decode
 from protocol.channel import ChannelPurchase
 from protocol.messages import Limit, MessageType, RightKind
@@ -298,3 +300,12 @@ def test_limits_do_not_come_and_go(village: Obedient) -> None:
     """Once limited, a line that everybody would overload stays between the release and its rating."""
     village.live(120)
     assert all(900_000 <= loading <= PPM + 1_000 for loading in village.loadings_ppm()[8:])
+
+
+def test_dashboards_are_told_who_is_limited_for_which_line(village: Obedient) -> None:
+    village.live(20)
+    records = [outcome.record for block in village.blocks for outcome in block.outcomes]
+    result = [record.message for record in records if record.type is MessageType.INTERVAL][-1]
+    people = json.loads(summary(result, village.five).payload)["participants"]
+    assert people["wind"]["limited"] == {"branch": "b1", "power_max_w": village.limits()[1].power_max_w}
+    assert people["home"]["limited"] is None
