@@ -62,6 +62,17 @@ NUMBERS = {
     "NOT_A_VALIDATOR": 90,
     "LAST_VALIDATOR": 91,
     "NO_CONTRADICTION": 92,
+    "NO_SUCH_CHANNEL": 170,
+    "CHANNEL_SOLD": 171,
+    "TOO_MANY_CHANNELS": 172,
+    "NO_RATE": 173,
+    "WORSE_RATE": 174,
+    "NOTHING_OWED": 175,
+    "OVER_DAILY_LIMIT": 176,
+    "RESERVE_TOO_LOW": 177,
+    "RATE_NOT_AHEAD": 178,
+    "OVER_CEILING": 179,
+    "NOT_WHAT_IS_OWED": 180,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 
