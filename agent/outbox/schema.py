@@ -57,6 +57,18 @@ _TRADE: Final = (
     """,
 )
 
+_QUOTE: Final = """
+    CREATE TABLE quote (
+        id INTEGER PRIMARY KEY,
+        start_ms INTEGER NOT NULL,
+        quote BLOB NOT NULL,
+        sequence INTEGER,
+        digest BLOB,
+        taken_back INTEGER NOT NULL
+    ) STRICT
+    """
+"""`sequence` and `digest` once it is signed; `taken_back` is 1 once that is ordered, 2 once it is signed."""
+
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
     """
@@ -160,6 +172,8 @@ SCHEMA: Final = (
     # Transfers that were ordered and are not signed yet.
     _WISH,
     *_TRADE,
+    # Quotes for intervals to come.
+    _QUOTE,
 )
 
 FROM_VERSION: Final = {
@@ -167,7 +181,7 @@ FROM_VERSION: Final = {
     1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
     # There were no transfers.
     2: (_WISH,),
-    # There were no offers.
-    3: _TRADE,
+    # There were no offers, and no quotes.
+    3: (*_TRADE, _QUOTE),
 }
 """What makes a file of the version after out of one of this version."""

@@ -26,6 +26,7 @@ from protocol.batch import Batch
 from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope, seal
 from protocol.messages import MessageType, Purchase, Receipt, Received, Refusal, Statement
+from protocol.quote import Quote, QuoteCancel
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic
 from protocol.transfer import Transfer
@@ -173,6 +174,8 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     MessageType.BATCH: Batch.decode,
     MessageType.PURCHASE: Purchase.decode,
     MessageType.TRANSFER: Transfer.decode,
+    MessageType.QUOTE: Quote.decode,
+    MessageType.QUOTE_CANCEL: QuoteCancel.decode,
 }
 
 
