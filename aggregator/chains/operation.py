@@ -21,6 +21,7 @@ from aggregator.chains.contracts import Contracts, Purse, Stated
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
 from aggregator.chains.market import Market
+from aggregator.chains.market_rows import Deal
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import AuthorOf, Decoders, Record
@@ -91,7 +92,7 @@ class OperationChain:
         """
         self._region = region
         self.contracts = Contracts(journal, region, author_of, purse)
-        self.market = Market(journal, region)
+        self.market = Market(journal, region, self._contract_of)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)
@@ -169,6 +170,12 @@ class OperationChain:
             if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
                 yield f"event {number} was never called, or has no window"
         yield from self.market.broken_invariants()
+
+    def _contract_of(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
+        """Take in what two quotes have come to: their signatures stand for those under a contract."""
+        if self._region().rules.contracts is None:
+            return ()
+        return self.contracts.take_in(deal.terms, block.time_ms)
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:
         region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)
