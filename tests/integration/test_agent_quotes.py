@@ -128,7 +128,8 @@ def test_quotes_are_forgotten_when_their_interval_begins_and_never_too_many(tmp_
 def test_an_outbox_from_before_quotes_is_brought_up_to_date_by_its_agent(tmp_path: Path) -> None:
     open_in(tmp_path).file.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
-        db.execute("DROP TABLE quote")
+        for table in ("offer", "partner", "trade_wish", "quote"):
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 3")
     books = open_in(tmp_path)
     quotes.leave(tmp_path, a_quote(), NOW_MS)
