@@ -26,7 +26,7 @@ from agent.outbox.file import StorageError
 from agent.outbox.journal import Disk, Journal
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
-from agent.outbox.wishes import Wishes
+from agent.outbox.quotes import Orders
 from agent.session import Arrived, Bought, NotBought, Session
 from agent.status import LINK_UP, State, halt_text, status_message, told_of
 from agent.trade.trades import Trades
@@ -78,7 +78,7 @@ class Clerk:
         self._settings = settings
         self._books = books
         self._memory = Memory(books)
-        self._wishes = Wishes(books)
+        self._orders = Orders(books)
         self._session = conversation
         self._key = key
         self._clocks = clocks
@@ -220,7 +220,7 @@ class Clerk:
         """Put on disk what was read, sign what is due or ordered; a key that does not sign is asked again at a tick."""
         try:
             await self._journal.keep()
-            while (entry := await self._disk.do(self._wishes.sign_next, self._seal)) is not None:
+            while (entry := await self._disk.do(self._orders.sign_next, self._seal)) is not None:
                 log.info("order signed", sequence=entry.sequence)
                 self._attend(Signed(entry))
             await self._trades.tick(self._session.believed)

@@ -17,6 +17,7 @@ from agent import cli
 from agent.commands.orders import channel, exchange
 from agent.exits import expected_errors
 from agent.library.cli import doctor, profiles, read, sunspec
+from agent.quoting.cli import app as quote
 from agent.scan.cli import scan
 from agent.trade.cli import trade
 from config.called import called
@@ -252,3 +253,4 @@ app.command()(doctor)
 app.command()(sunspec)
 app.add_typer(profiles, name="profiles")
 app.add_typer(trade, name="trade")
+app.add_typer(quote, name="quote")

@@ -65,6 +65,18 @@ _ORDER: Final = """
     ) STRICT
     """
 
+_QUOTE: Final = """
+    CREATE TABLE quote (
+        id INTEGER PRIMARY KEY,
+        start_ms INTEGER NOT NULL,
+        quote BLOB NOT NULL,
+        sequence INTEGER,
+        digest BLOB,
+        taken_back INTEGER NOT NULL
+    ) STRICT
+    """
+"""`sequence` and `digest` once it is signed; `taken_back` is 1 once that is ordered, 2 once it is signed."""
+
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
     """
@@ -170,6 +182,8 @@ SCHEMA: Final = (
     *_TRADE,
     # Channels and exchanges that were ordered and are not signed yet, each with the link of nothing.
     _ORDER,
+    # Quotes for intervals to come.
+    _QUOTE,
 )
 
 FROM_VERSION: Final = {
@@ -177,7 +191,7 @@ FROM_VERSION: Final = {
     1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
     # There were no transfers.
     2: (_WISH,),
-    # There were no offers, and no other orders than transfers.
-    3: (*_TRADE, _ORDER),
+    # There were no offers, no quotes, and no other orders than transfers.
+    3: (*_TRADE, _ORDER, _QUOTE),
 }
 """What makes a file of the version after out of one of this version."""

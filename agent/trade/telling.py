@@ -90,8 +90,13 @@ def _why(offer: Offer) -> str:
     if offer.stage in (Stage.REFUSED, Stage.REJECTED):
         known = offer.detail in set(RefusalCode)
         code = RefusalCode(offer.detail).name if known else str(offer.detail)
-        return f"{code}: {offer.reason}"
-    return f"block {offer.detail}" if offer.stage is Stage.RECORDED else offer.reason
+        return f"{code}: {_plain(offer.reason)}"
+    return f"block {offer.detail}" if offer.stage is Stage.RECORDED else _plain(offer.reason)
+
+
+def _plain(text: str) -> str:
+    """What somebody else wrote, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def short(number: bytes) -> str:

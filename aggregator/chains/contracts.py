@@ -50,7 +50,7 @@ class Purse(Protocol):
         """Let a participant pay a fee that the account holds; the leaves say so."""
 
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
-        """Post what contracts bring to every account by a record, `about`, in minor money units; the leaves say so."""
+        """Post what contracts bring to every account, in minor money units; `about` says by which record."""
 
 
 @dataclass(frozen=True, slots=True)

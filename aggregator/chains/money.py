@@ -45,7 +45,7 @@ class Money:
         """Post what something brings to every account.
 
         Args:
-            about: digest of the record that brings it about.
+            about: digest of the record that brings it about, or of the terms of the contract that it is for.
             amounts: by account; they add up to 0.
 
         Returns:

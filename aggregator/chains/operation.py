@@ -21,7 +21,10 @@ from aggregator.chains.contracts import Contracts, Purse, Stated
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
 from aggregator.chains.market import Market
+from aggregator.chains.market_rows import Deal
+from aggregator.chains.money import CLEARING
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.contracts.states import State
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import AuthorOf, Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
@@ -90,8 +93,9 @@ class OperationChain:
         `author_of` tells whose key signed an offer. `purse` looks downstream, at what payment has closed before.
         """
         self._region = region
+        self._purse = purse
         self.contracts = Contracts(journal, region, author_of, purse)
-        self.market = Market(journal, region)
+        self.market = Market(journal, region, self._take_in)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)
@@ -169,6 +173,15 @@ class OperationChain:
             if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
                 yield f"event {number} was never called, or has no window"
         yield from self.market.broken_invariants()
+
+    def _take_in(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
+        """Judge the contract that two quotes have come to; where it is confirmed, its buyer owes the rent of lines."""
+        if self._region().rules.contracts is None or self.contracts.book.is_full:
+            return ()  # the match stands in its leaf, for whoever settles it elsewhere
+        leaves, terms, rent = self.contracts.take_in(deal.terms, block.time_ms), deal.terms, deal.match.rent
+        if rent and self.contracts.book.rows[terms.digest].state is State.CONFIRMED:
+            leaves += self._purse().book_money(terms.digest, {terms.buyer: -rent, CLEARING: rent})
+        return leaves
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:
         region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)

@@ -141,7 +141,7 @@ class PaymentChain:
         return [movement_leaf(movement, start_ms) for movement in movements]
 
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
-        """Post what contracts bring to every account by a record, `about`, in minor money units; the leaves say so."""
+        """Post what contracts bring to every account, in minor money units; `about` is as in `Money.book`."""
         return self.money.book(about, amounts)
 
     def money_owed_to(self, participant: str) -> int:

@@ -29,6 +29,7 @@ from protocol.envelope import Envelope, seal
 from protocol.exchange import Exchange
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
 from protocol.purchase import Purchase
+from protocol.quote import Quote, QuoteCancel
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic
 from protocol.transfer import Transfer
@@ -178,6 +179,8 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     MessageType.TRANSFER: Transfer.decode,
     MessageType.CHANNEL: ChannelPurchase.decode,
     MessageType.EXCHANGE: Exchange.decode,
+    MessageType.QUOTE: Quote.decode,
+    MessageType.QUOTE_CANCEL: QuoteCancel.decode,
 }
 
 

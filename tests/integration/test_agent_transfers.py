@@ -98,7 +98,7 @@ def test_where_no_agent_has_run_nothing_can_be_left(tmp_path: Path) -> None:
 def test_an_outbox_from_before_transfers_is_brought_up_to_date_by_its_agent(tmp_path: Path) -> None:
     open_in(tmp_path).file.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
-        for table in ("wish", "offer", "partner", "trade_wish", "ordered"):
+        for table in ("wish", "offer", "partner", "trade_wish", "ordered", "quote"):
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(OperatorError, match=f"version {VERSION}"):

@@ -142,6 +142,7 @@ class Contracts(RuleBasedStateMachine):
     def step(self, step: Step, data: st.DataObject, take: Any) -> None:
         """Take a step with any contract; it is taken where the table has it, and else nothing changes."""
         number = data.draw(st.sampled_from(self.numbers))
+        self.market.close([])  # what time alone brings about comes first
         before = self.market.contract(number)
         refusal = take(number)
         after = self.market.contract(number)

@@ -177,6 +177,25 @@ def test_energy_and_money_add_up_to_the_unit(auction: Auction, pricing: Pricing)
     assert paid == got + kept
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(auctions())
+def test_along_a_tree_matches_load_lines_as_the_dispatch_does(auction: Auction) -> None:
+    """Nothing has to be set off: what matches carry over a line, each by itself, is what the dispatch carries."""
+    plain = tuple(replace(quote, clean_only=False) for quote in auction.quotes)
+    tree = tuple(
+        line for number, line in enumerate(auction.network.lines) if number not in auction.network.forest.left_out
+    )
+    radial = replace(auction, network=TradedNetwork(auction.network.nodes, tree), quotes=plain)
+    clearing = Clearer(radial.network).clear(radial)
+    gross = [0] * len(tree)
+    for match in pair(radial, clearing, Pricing.UNIFORM):
+        injected = [0] * len(radial.network.nodes)
+        injected[radial.network.node_number[match.sell.node]] += match.quantity_wh
+        injected[radial.network.node_number[match.buy.node]] -= match.quantity_wh
+        gross = [sum(one) for one in zip(gross, map(abs, radial.network.flows_mwh(injected, [])), strict=True)]
+    assert [1000 * one for one in gross] == [abs(flow) for flow in clearing.flows_mwh]
+
+
 @given(quotes(), st.randoms(use_true_random=False))
 def test_the_order_in_which_quotes_are_told_changes_nothing(given_: tuple[OpenQuote, ...], chance: object) -> None:
     shuffled = list(given_)

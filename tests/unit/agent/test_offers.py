@@ -224,6 +224,11 @@ def test_people_are_told_an_offer_in_one_line() -> None:
     assert ", clean only: open;" in line_of(clean)
 
 
+def test_what_somebody_else_wrote_moves_no_cursor() -> None:
+    offer = an_offer(stage=Stage.DECLINED, reason="\x1b[2Jtoo dear\n\u202egone")
+    assert line_of(offer).endswith(": declined (�[2Jtoo dear��gone)")
+
+
 def test_people_are_told_what_has_become_of_the_contract() -> None:
     offer = an_offer(stage=Stage.RECORDED, detail=17)
     news = ContractNews(offer.number, ContractState.DELIVERING, EPOCH_MS, 5000, EPOCH_MS, EPOCH_MS + HOUR_MS)

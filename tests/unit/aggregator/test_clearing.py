@@ -80,15 +80,24 @@ def test_what_is_paid_for_a_full_line_goes_to_the_region() -> None:
     auction = a_full_line()
     matches = list(pair(auction, cleared(auction), Pricing.UNIFORM))
     assert [(m.sell.number, m.quantity_wh, m.sell_price, m.buy_price, m.rent) for m in matches] == [
-        (1, 600, 10_000, 30_000, 12),
         (2, 300, 30_000, 30_000, 0),
+        (1, 600, 10_000, 30_000, 12),
     ]
 
 
 def test_paid_as_bid_everybody_trades_at_their_own_limit() -> None:
     auction = a_full_line()
     matches = list(pair(auction, cleared(auction), Pricing.PAY_AS_BID))
-    assert [(m.sell_price, m.buy_price) for m in matches] == [(10_000, 50_000), (30_000, 50_000)]
+    assert [(m.sell_price, m.buy_price) for m in matches] == [(30_000, 50_000), (10_000, 50_000)]
+
+
+def test_neighbours_are_paired_first_and_no_two_matches_pass_a_line_in_opposite_directions() -> None:
+    line = a_network((0, 1, 100, 1000), (1, 2, 100, 1000))
+    auction = an_auction(
+        line, a_sell(1, 100, 10), a_sell(2, 100, 10, node="n2"), a_buy(3, 80, 90, node="n2"), a_buy(4, 120, 90),
+    )  # fmt: skip
+    matches = list(pair(auction, cleared(auction), Pricing.UNIFORM))
+    assert [(m.sell.number, m.buy.number, m.quantity_wh) for m in matches] == [(2, 3, 80), (1, 4, 100), (2, 4, 20)]
 
 
 def test_clean_energy_costs_a_premium_where_there_is_too_little_of_it() -> None:

@@ -226,8 +226,8 @@ def a_lived_auction(rating_ma: int = 200_000, **market: Any) -> Village:
     """Wind and the network outside sell, the home and the shed buy; the gate closes."""
     village = a_call_market(rating_ma=rating_ma, **market)
     quotes = [
-        ("grid", SELL, 60, 200_000),
-        ("wind", SELL, 30, 300_000), ("home", BUY, 50, 900_000), ("gas", SELL, 60, 800_000),
+        ("grid", SELL, 60, 200_000), ("wind", SELL, 30, 300_000),
+        ("home", BUY, 50, 900_000), ("gas", SELL, 60, 800_000),
     ]  # fmt: skip
     for participant, side, quantity_wh, price in quotes:
         made = {"quantity_wh": quantity_wh, "price_per_mwh": price}
