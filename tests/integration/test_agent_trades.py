@@ -522,7 +522,7 @@ def test_an_outbox_from_before_offers_is_brought_up_to_date(tmp_path: Path) -> N
     from contextlib import closing
 
     with closing(sqlite3.connect(tmp_path / "outbox.sqlite")) as db:
-        for table in ("offer", "partner", "trade_wish", "quote"):
+        for table in ("offer", "partner", "trade_wish", "ordered", "quote"):
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 3")
     OutboxFile.open(tmp_path, region=REGION, gateway="gw").close()
