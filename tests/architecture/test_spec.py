@@ -138,6 +138,11 @@ def leaves(village: Village) -> dict[str, list[Value]]:
     return found
 
 
+def test_every_rule_of_the_grammar_stands_once() -> None:
+    names = re.findall(r"^([a-z][a-z0-9-]*) *=", GRAMMAR, re.MULTILINE)
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_table_of_refusal_codes_is_the_codes() -> None:
     listed = re.findall(r"^\| (\d+) \| `([A-Z_]+)` \|.*\| (\w+) \|$", PROSE, re.MULTILINE)
     told = {True: {True: "final", False: "told"}, False: {False: "counted"}}
