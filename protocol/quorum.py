@@ -64,7 +64,8 @@ class Quorum:
         names = set(signed)
         missing = [member.name for member in self.members if member.name not in names]
         if absent := [name for name in self.required if name not in names]:
-            raise ProofError(f"{what} is not signed by {_listed(absent)}, whose signature is required")
+            late = "a block may be decided before it came; ask for a newer proof"
+            raise ProofError(f"{what} is not signed by {_listed(absent)}, whose signature is required: {late}")
         power = sum(member.power for member in self.members if member.name in names)
         if power < self.threshold:
             raise ProofError(
