@@ -46,7 +46,7 @@ def rate(
     settings: SettingsOption = Path("aggregator.yaml"),
     wait_s: WaitOption = 30.0,
 ) -> None:
-    """Announce what tokens are worth in money, from an instant on that is yet to come."""
+    """Announce what tokens are worth in money. From an instant on that is yet to come."""
     from aggregator.economy.exchange import RATE_MAX, Rate
     from aggregator.regulator.money import desk
     from config.key_files import load
@@ -113,7 +113,7 @@ def bank_file(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
     data: DataFolder = Path("data"),
 ) -> None:
-    """Write what a bank is to move: everybody's money as of the last block."""
+    """Write what a bank is to move. It is everybody's money as of the last block."""
     from aggregator.regulator.money.bank_file import settlement_file, to_csv, to_pain_001
     from aggregator.regulator.money.desk import money_of
     from aggregator.service.query import LedgerFile

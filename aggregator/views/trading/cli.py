@@ -74,7 +74,7 @@ def book(data: DataFolder = DATA, as_json: AsJson = False) -> None:
 
 @app.command()
 def prices(data: DataFolder = DATA, as_json: AsJson = False) -> None:
-    """Show what was traded for intervals to come, and at which prices; after a call auction, at each node."""
+    """Show what was traded, and at which prices. For intervals to come; after a call auction, at each node."""
     from aggregator.service.query import LedgerFile
     from aggregator.views.trading.told import traded
 
@@ -109,7 +109,7 @@ def quote(
     data: DataFolder = DATA,
     as_json: AsJson = False,
 ) -> None:
-    """Show what became of one quote: what it traded with whom, and what of the rest."""
+    """Show what became of one quote. What it traded with whom, and what of the rest."""
     from aggregator.service.query import LedgerFile
     from aggregator.views.trading.told import fate
 

@@ -237,6 +237,12 @@ def test_nothing_is_paid_out_that_is_not_owed(amount: int, village: Village) -> 
     assert owed_to(village, "wind") == 100
 
 
+def test_the_region_is_paid_nothing_by_itself(village: Village) -> None:
+    assert exchange(village, ExchangeKind.SELL, "wind", 50) is None
+    assert pay_out(village, (CLEARING, -100)) is RefusalCode.NOT_WHAT_IS_OWED
+    assert (owed_to(village, "wind"), owed_to(village, CLEARING)) == (100, -100)
+
+
 def test_every_token_and_every_unit_of_money_is_a_leaf(village: Village) -> None:
     assert exchange(village, ExchangeKind.SELL, "wind", 10, fee=1) is None
     block = village.blocks[-1]
