@@ -16,6 +16,7 @@ from typing import Final, assert_never
 
 from agent.inbox import Heard, Message
 from protocol.messages import Receipt, Refusal, Statement
+from protocol.partners import Card, Delivery
 
 SAID_MAX: Final = 20_000
 """Things that some nodes have said and not yet enough; the oldest are forgotten, and said again when asked."""
@@ -50,7 +51,7 @@ class Agreement:
                 return replace(receipt, records=records) if records else None
             case Refusal() as refusal:
                 return refusal if self._agree((refusal.digest, refusal.code), signer) else None
-            case Statement() as statement:
+            case Statement() | Card() | Delivery() as statement:
                 return statement if self._agree(heard.envelope.payload, signer) else None
             case _:
                 assert_never(heard.message)

@@ -18,7 +18,7 @@ from agent import session
 from agent.bus.control import DevicePlan, StatementAge, granted_w
 from agent.clock_port import Clocks
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered, Trouble
-from agent.log import Log
+from agent.log import Log, Once
 from agent.outbox import queue as outbox
 from agent.outbox.books import Books
 from agent.outbox.capacity import room_for
@@ -26,15 +26,18 @@ from agent.outbox.file import StorageError
 from agent.outbox.journal import Disk, Journal
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
-from agent.outbox.wishes import Wishes
+from agent.outbox.quotes import Orders
 from agent.session import Arrived, Bought, NotBought, Session
-from agent.status import LINK_UP, State, halt_text, status_message
+from agent.status import LINK_UP, State, halt_text, status_message, told_of
+from agent.trade.trades import Trades
 from config.settings.agent import AgentSettings, StandingOrder
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
 from protocol.errors import KeyUnavailable
 from protocol.link import Link
-from protocol.messages import MessageType, Purchase, Refusal
+from protocol.messages import MessageType
+from protocol.purchase import Purchase
+from protocol.topics import Kind
 
 EVENTS_MAX: Final = 4096
 """Events that may wait for the clerk; whoever brings more waits too."""
@@ -56,6 +59,9 @@ class Sender(Protocol):
     def publish_status(self, message: bytes) -> None:
         """Leave a status at the broker."""
 
+    def publish_letter(self, kind: Kind, data: bytes) -> None:
+        """Send a letter to another gateway, or a question about one."""
+
 
 class Clerk:
     """Keeps one gateway's outbox and session in step."""
@@ -72,7 +78,7 @@ class Clerk:
         self._settings = settings
         self._books = books
         self._memory = Memory(books)
-        self._wishes = Wishes(books)
+        self._orders = Orders(books)
         self._session = conversation
         self._key = key
         self._clocks = clocks
@@ -86,6 +92,7 @@ class Clerk:
             signed=lambda entry: self._attend(Signed(entry)),
             clock_wait_max_ms=settings.clock_wait_max_ms,
         )
+        self._trades = Trades(settings, books, self._disk, key, clocks, self._attend)
         self._events: asyncio.Queue[Event] = asyncio.Queue(EVENTS_MAX)
         self._todo: deque[Task] = deque()
         self._is_stuck = False
@@ -95,7 +102,7 @@ class Clerk:
         """When the statement in force was heard."""
         self._told = State()
         self._told_ms = -STATUS_EVERY_MS
-        self._last_logged: dict[str, dict[str, object]] = {}
+        self._once = Once(log)
 
     @property
     def is_paused(self) -> bool:
@@ -207,15 +214,16 @@ class Clerk:
             self._pause(str(error))
         else:
             self._is_stuck = self._is_stuck and not keep
+        self._trades.post(sender)
 
     async def _keep(self) -> None:
         """Put on disk what was read, sign what is due or ordered; a key that does not sign is asked again at a tick."""
         try:
             await self._journal.keep()
-            seal_transfer = partial(self._seal, MessageType.TRANSFER)
-            while (entry := await self._disk.do(self._wishes.sign_next, seal_transfer)) is not None:
-                log.info("transfer signed", sequence=entry.sequence)
+            while (entry := await self._disk.do(self._orders.sign_next, self._seal)) is not None:
+                log.info("order signed", sequence=entry.sequence)
                 self._attend(Signed(entry))
+            await self._trades.tick(self._session.believed)
             if self._is_closing:
                 await self._journal.close_all()
         except KeyUnavailable as error:
@@ -270,9 +278,13 @@ class Clerk:
                 self._attend(Paged(await self._disk.do(self._books.page, after, count)))
             case outbox.Forget(entries):
                 await self._disk.do(self._books.forget, entries)
+                await self._trades.answered(task)
             case outbox.SetAside(entry, refusal):
                 await self._disk.do(self._books.set_aside, entry, refusal.code, refusal.detail)
-                log.error("record refused for good, set aside", **_about(refusal))
+                log.error("record refused for good, set aside", **told_of(refusal))
+                await self._trades.answered(task)
+            case session.Trade(word):
+                await self._trades.hear(word, self._session.believed)
             case session.Believe(_, data):
                 heard = HeardStatement(data, self._journal.boot.id, self._heard_ms)
                 await self._disk.do(self._memory.keep_statement, heard)
@@ -294,12 +306,12 @@ class Clerk:
                 self.state = replace(self.state, halted=halt_text(refusal))
                 log.error("halted", reason=self.state.halted)
             case outbox.Tell(about, refusal):
-                self._tell_once(about, **_about(refusal))
+                self._once.warning(about, **told_of(refusal))
             case session.Alarm(text):
                 self.state = replace(self.state, alarm=text)
-                self._tell_once("alarm", reason=text)
+                self._once.warning("alarm", reason=text)
             case session.Ignored(kind, reason):
-                self._tell_once("message ignored", kind=kind.value, reason=reason)
+                self._once.warning("message ignored", kind=kind.value, reason=reason)
             case _:
                 assert_never(task)
 
@@ -336,14 +348,3 @@ class Clerk:
             totals = await self._disk.do(self._books.totals)
             sender.publish_status(status_message(self.state, totals, ignored=self._session.ignored))
             self._told, self._told_ms = self.state, now_ms
-
-    def _tell_once(self, about: str, **what: object) -> None:
-        """Log something that may come again and again, when it is new."""
-        if self._last_logged.get(about) != what:
-            self._last_logged[about] = what
-            log.warning(about, **what)
-
-
-def _about(refusal: Refusal) -> dict[str, object]:
-    told = {"sequence": refusal.sequence, "code": refusal.code.name}
-    return {**told, "expected_sequence": refusal.expected_sequence, "detail": refusal.detail}

@@ -1,8 +1,8 @@
 """The aggregator's signed word: opened in the order of trust of `protocol.envelope`, or refused.
 
-Given the bytes of a message and the topic it came on, hands back a receipt, a refusal or a statement that the key of an
-aggregator signed for this region, this gateway and this type of message. The broker in between may delay or drop, and
-that is all it can do. Believes nothing else, and never says more than why not.
+Given the bytes of a message and the topic it came on, hands back a receipt, a refusal, a statement, a card or a letter
+that the key of an aggregator signed for this region, this gateway and this type of message. The broker in between may
+delay or drop, and that is all it can do. Believes nothing else, and never says more than why not.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from protocol.crypto import PublicKey
 from protocol.envelope import Envelope
 from protocol.errors import MessageError, SignatureError
 from protocol.messages import MessageType, Receipt, Refusal, Statement
+from protocol.partners import Card, Delivery
 from protocol.topics import Kind
 
-Message = Receipt | Refusal | Statement
+Message = Receipt | Refusal | Statement | Card | Delivery
 """What the aggregator may say to a gateway."""
 
 _READERS: Final[Mapping[Kind, tuple[MessageType, Callable[[bytes], Message]]]] = {
     Kind.RECEIPT: (MessageType.RECEIPT, Receipt.decode),
     Kind.REFUSAL: (MessageType.REFUSAL, Refusal.decode),
     Kind.STATEMENT: (MessageType.STATEMENT, Statement.decode),
+    Kind.CARD: (MessageType.CARD, Card.decode),
+    Kind.DELIVERY: (MessageType.DELIVERY, Delivery.decode),
 }
 
 

@@ -34,6 +34,20 @@ class Log:
         self._logger.error(_line("error", event, what))
 
 
+class Once:
+    """Tells of what may come again and again only when it is new."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._last: dict[str, dict[str, object]] = {}
+
+    def warning(self, about: str, **what: object) -> None:
+        """Something is not as it should be, unless that was the last that was told about it."""
+        if self._last.get(about) != what:
+            self._last[about] = what
+            self._log.warning(about, **what)
+
+
 def configure() -> None:
     """Have the log go to standard error, once per program."""
     handler = logging.StreamHandler(sys.stderr)

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
@@ -44,6 +45,9 @@ FAREWELL_S: Final = 0.5
 
 log = Log("mqtt")
 
+LETTERS_MAX: Final = 200
+"""Letters and questions that may wait to be sent."""
+
 ARRIVED_MAX: Final = 1000
 """Messages that may wait to be taken; what comes beyond is dropped, and the aggregator says it again."""
 
@@ -69,6 +73,8 @@ class MqttPort:
         self._fetch = fetch
         self._records: set[int] = set()
         """Asked for and not yet sent. The lowest goes first, so that a record never overtakes one before it."""
+        self._letters: deque[tuple[Kind, bytes]] = deque(maxlen=LETTERS_MAX)
+        """The oldest is dropped where too many wait: whoever wrote it writes again."""
         self._status: bytes | None = None
         self._has_work = asyncio.Event()
         self._is_idle = asyncio.Event()
@@ -81,6 +87,11 @@ class MqttPort:
     def publish_status(self, status: bytes) -> None:
         """Leave a status at the broker, in place of the one before."""
         self._status = status
+        self._wake()
+
+    def publish_letter(self, kind: Kind, data: bytes) -> None:
+        """Send a letter or a question for the nodes, now or when there is a link."""
+        self._letters.append((kind, data))
         self._wake()
 
     async def flush(self) -> None:
@@ -153,6 +164,9 @@ class MqttPort:
                 envelope = await self._fetch(sequence)
                 if envelope is not None:
                     await client.publish(self._topics[Kind.RECORD], envelope, QOS, timeout=math.inf)
+            elif self._letters:
+                kind, data = self._letters.popleft()
+                await client.publish(self._topics[kind], data, QOS, timeout=math.inf)
             else:
                 self._has_work.clear()
                 self._is_idle.set()

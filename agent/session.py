@@ -19,6 +19,7 @@ from agent.standing import Believed, OrderKey, Placed, Verdict, buyers_unknown_t
 from config.settings.agent import StandingOrder
 from protocol.errors import MessageError
 from protocol.messages import Receipt, Refusal, Statement
+from protocol.partners import Card, Delivery
 from protocol.topics import Kind
 
 
@@ -64,6 +65,13 @@ class Buy:
 
 
 @dataclass(frozen=True, slots=True)
+class Trade:
+    """Weigh what the nodes say about letters: a partner's card, a letter, or the refusal of one."""
+
+    word: Card | Delivery | Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class KeepPlaced:
     """Remember what came of a purchase."""
 
@@ -85,7 +93,7 @@ class Ignored:
     reason: str
 
 
-Effect = outbox.Effect | Believe | Buy | KeepPlaced | Alarm | Ignored
+Effect = outbox.Effect | Believe | Buy | Trade | KeepPlaced | Alarm | Ignored
 
 
 class Session:
@@ -155,7 +163,10 @@ class Session:
                 return self._statement(Believed.of(heard.envelope, word), event.data, now_ms)
             case Receipt() | Refusal():
                 effects = self._outbox.handle(word, now_ms)
-                return [*effects, *self._after_answers(effects)]
+                letters = [Trade(word)] if isinstance(word, Refusal) and not word.sequence else []
+                return [*effects, *self._after_answers(effects), *letters]
+            case Card() | Delivery():
+                return [Trade(word)]
             case _:
                 assert_never(word)
 

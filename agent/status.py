@@ -91,6 +91,12 @@ def halt_text(refusal: Refusal) -> str:
     return f"record {refusal.sequence}: {cause}; it waits for {refusal.expected_sequence}; {_WHAT_TO_DO}"
 
 
+def told_of(refusal: Refusal) -> dict[str, object]:
+    """What there is to log of a refusal."""
+    told = {"sequence": refusal.sequence, "code": refusal.code.name}
+    return {**told, "expected_sequence": refusal.expected_sequence, "detail": refusal.detail}
+
+
 def status_message(state: State, totals: Totals, *, ignored: int) -> bytes:
     """The retained status at the broker: small, and without anything about anybody's energy."""
     return json.dumps(
@@ -137,6 +143,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         "statement": None
         if statement is None
         else {"number": statement.number, "height": statement.height, "time_ms": statement.time_ms},
+        "offers_open": seen.offers_open,
         "standings": [_standing(standing) for standing in (statement.standings if statement else ())],
     }
 
@@ -159,6 +166,8 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"{trouble.removesuffix('_because').upper()}: {d[trouble]}"
     for aside in d["records_set_aside"]:
         yield f"record {aside['sequence']} set aside: {aside['code']} {aside['detail']}".rstrip()
+    if d["offers_open"]:
+        yield f"{d['offers_open']} offers wait for a decision: este-agent trade inbox"
     for meter in d["meters"]:
         yield f"meter {meter['meter']}: {_meter_text(meter)}"
     for device in d["devices"]:
@@ -210,9 +219,18 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "supply_factor_ppm": standing.supply_factor_ppm,
         "demand_factor_ppm": standing.demand_factor_ppm,
         "rank": standing.rank,
-        "limits": [{"device": limit.device, "power_max_w": limit.power_max_w} for limit in standing.limits],
+        "limits": [
+            {"device": limit.device, "power_max_w": limit.power_max_w, "branch": limit.branch}
+            for limit in standing.limits
+        ],
         "rights": [
-            {"kind": right.kind.name.lower(), "start_ms": right.start_ms, "end_ms": right.end_ms}
+            {
+                "kind": right.kind.name.lower(),
+                "start_ms": right.start_ms,
+                "end_ms": right.end_ms,
+                "branch": right.branch,
+                "power_w": right.power_w,
+            }
             for right in standing.rights
         ],
     }
@@ -226,9 +244,11 @@ def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
         f" demand factor {_factor(standing['demand_factor_ppm'])}"
     )
     for limit in standing["limits"]:
-        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most"
+        why = f": power line {limit['branch']} carries too much" if limit["branch"] else ""
+        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most{why}"
     for right in standing["rights"]:
-        yield f"  holds {right['kind']} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
+        what = f" of {right['branch']}, {right['power_w']} W," if right["branch"] else ""
+        yield f"  holds {right['kind']}{what} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
 
 
 def _instant(unix_ms: int) -> str:

@@ -18,10 +18,13 @@ from aggregator.drafting.cli import app as grid
 from aggregator.founding.cli import init, invite, join
 from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
+from aggregator.regulator.contracts.cli import contracts
 from aggregator.regulator.events.cli import events
+from aggregator.regulator.money.cli import bank_file, money
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
 from aggregator.views.cli import certificates, explain, plot
+from aggregator.views.trading.cli import app as market
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -36,14 +39,15 @@ app = typer.Typer(
 app.add_typer(regulator, name="regulator")
 app.add_typer(grid, name="grid")
 app.add_typer(plot, name="plot")
+app.add_typer(market, name="market")
 VERBS: Final = (
-    *(init, invite, join, validators, events),
+    *(init, invite, join, validators, events, contracts, money, bank_file),
     *(explain, certificates, prove, verify, audit, cosign, export, publish),
 )
 for verb in VERBS:
     app.command()(verb)
 ALSO_NEEDED: Final = frozenset(
-    ("aiomqtt", "ecdsa", "matplotlib", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog")
+    ("aiomqtt", "ecdsa", "highspy", "matplotlib", "numpy", "power_grid_model", "scipy", "sqlite_utils", "structlog")
 )
 """What a gateway is installed without."""
 STANDS_STILL_S: Final = 30
@@ -57,6 +61,13 @@ BALANCES: Final = (
     Column(heading="supply factor", short="supply", drop=2),
     Column(heading="demand factor", short="demand", drop=2),
     Column(heading="rights"),
+)
+LIMITS: Final = (
+    Column(heading="participant"),
+    Column(heading="line"),
+    Column(heading=""),
+    Column(heading="W at most", is_right=True),
+    Column(heading="since (UTC)", drop=1),
 )
 DEVICES: Final = (
     Column(heading="meter"),
@@ -143,6 +154,32 @@ def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
 
 
 @app.command()
+def limits(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
+    """Show who is limited for which power line's sake. Instants are UTC."""
+    curtailed = _open(data).five.analysis.curtailments.curtailed
+    rows = [{"participant": name, **asdict(row)} for name, row in curtailed.items()]
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        out.print("Nobody is limited for a power line's sake.")
+        return
+    show(
+        Table(
+            LIMITS,
+            [
+                [
+                    plain(row["participant"]), plain(row["branch"]), "feeds in" if row["is_feeding"] else "takes",
+                    str(row["allowed_w"]), instant(row["since_ms"]),
+                ]
+                for row in rows
+            ],
+        ),
+        out,
+    )  # fmt: skip
+
+
+@app.command()
 def devices(
     data: DataFolder = Path("data"),
     as_json: AsJson = False,
@@ -219,7 +256,7 @@ def _print_json(document: object) -> None:
 
 def _right(right: Right, at_ms: int) -> str:
     """What is held, and until when; or from when on, if that is yet to come."""
-    kind = right.kind.name.lower().removeprefix("priority_")
+    kind = f"{right.power_w} W of {right.branch}" if right.branch else right.kind.name.lower().removeprefix("priority_")
     edge = f"from {instant(right.start_ms)}" if right.start_ms > at_ms else f"until {instant(right.end_ms)}"
     return f"{kind} {edge.partition('.')[0]}"
 

@@ -6,8 +6,10 @@ no float. Names are unique within their kind; every reference must lead somewher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
+from math import isqrt
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
@@ -73,6 +75,15 @@ class Branch(Model):
     reactance_uohm: Natural
     rating_ma: Positive
     """Current that it carries for good; above it is congested."""
+
+    @property
+    def impedance_uohm(self) -> int:
+        """Of its resistance and reactance together, rounded down; at least 1."""
+        return math.isqrt(self.resistance_uohm**2 + self.reactance_uohm**2)
+
+    def rating_w(self, voltage_mv: int) -> int:
+        """Power that it carries for good without reactive power, at a line-to-line voltage, rounded down."""
+        return math.isqrt(3 * (self.rating_ma * voltage_mv) ** 2) // 1_000_000
 
 
 class Generator(Model):
@@ -151,6 +162,20 @@ class Grid(Model):
     def gateways(self) -> tuple[str, ...]:
         """Every gateway that a meter or device hangs on, sorted."""
         return tuple(sorted({meter.gateway for meter in self.meters} | {device.gateway for device in self.devices}))
+
+    def ratings_w(self) -> dict[str, int]:
+        """What every power line carries at its rated voltage and current: √3 · U · I, rounded down to a watt."""
+        voltages_mv = {node.id: node.voltage_mv or 0 for node in self.nodes}
+        return {
+            line.id: isqrt(3 * (voltages_mv[line.from_node] * line.rating_ma) ** 2) // 10**6 for line in self.branches
+        }
+
+    def limitable_w(self) -> dict[str, int]:
+        """Rated power of all devices of each participant whose devices can be limited."""
+        rated: dict[str, int] = {}
+        for device in self.devices:
+            rated[device.participant] = rated.get(device.participant, 0) + device.rated_w
+        return rated
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:

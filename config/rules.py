@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Final, Self
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 
 from config.model import Exact, Listed, Model, Natural, Positive, mistake
 from config.time_zone import zone_of
+from protocol.contract import PRICE_MAX
 from protocol.messages import RightKind
 from protocol.units import PPM
 
@@ -102,8 +104,41 @@ class AccountRule(Model):
     """Share of a device's rated power that is left to a participant with a balance below 0."""
 
 
+class ContractRule(Model):
+    """How contracts are judged and settled."""
+
+    imbalance_per_mwh: Annotated[int, Field(ge=0, le=PRICE_MAX)]
+    """Minor money units: what is fed in or taken beyond contracts is settled with the region at this price."""
+    dispute_ms: Natural
+    """How long, behind a contract's end, either party may dispute what was measured, before it is settled."""
+    lines_ppm: Annotated[int, Field(gt=0, le=PPM)] = PPM
+    """Share of a line's rating that contracts may promise; the rest is for losses, reactive power, and all others."""
+    tolerance_ppm: Annotated[int, Field(ge=0, lt=PPM)] = 0
+    """Share of what was due that may be missing without breach."""
+    approval_from_wh: Positive | None = None
+    """Contracts of so much energy and more need the regulator's approval; none: no contract does."""
+
+
+class CurtailmentRule(Model):
+    """How participants are limited for the sake of a congested power line."""
+
+    relief_min_ppm: Annotated[int, Field(gt=0, le=PPM)] = 50_000
+    """Whoever relieves the line by less than this share of what they give up is left alone."""
+    release_ppm: Annotated[int, Field(gt=0, le=PPM)] = 950_000
+    """Loading of the line up to which limits are given back: below its rating, so that they do not come and go."""
+
+
+class ExchangeRule(Model):
+    """How much of tokens and money may be exchanged; debts may be paid without limit."""
+
+    bought_per_day: Natural
+    """Tokens that one participant may buy for money in a day of the rules."""
+    sold_per_day: Natural
+    """Tokens that one participant may change for money in a day of the rules."""
+
+
 class RightPrice(Model):
-    """What one right costs for one settlement period."""
+    """What one right costs for one settlement period; `channel_use`, what a kilowatt of a power line costs an hour."""
 
     right: str
     price: Positive
@@ -155,6 +190,44 @@ class TimeRule(Model):
         return self
 
 
+class Mechanism(StrEnum):
+    """How quotes meet."""
+
+    CONTINUOUS = "continuous"
+    """As they come: by price, then by time."""
+    CALL = "call"
+    """All of an interval's at once, when its gate closes, within what the network carries."""
+
+
+class Pricing(StrEnum):
+    """What a call auction's energy costs."""
+
+    UNIFORM = "uniform"
+    """Everybody at a node trades at its price."""
+    PAY_AS_BID = "pay_as_bid"
+    """Everybody trades at their own limit."""
+
+
+class MarketRule(Model):
+    """How energy is traded."""
+
+    mechanism: Annotated[Mechanism, Field(strict=False)] = Mechanism.CONTINUOUS
+    pricing: Annotated[Pricing, Field(strict=False)] = Pricing.UNIFORM
+    """Of call auctions. In continuous trading, the price is that of the quote that stood."""
+    gate_ms: Natural = 0
+    """How long before an interval begins trading for it ends."""
+    ahead_ms: Positive = DAY_MS
+    """How far ahead of an interval's beginning quotes are taken."""
+    quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
+    """How many may stand at a time; each participant has an equal share, so that nobody can crowd out others."""
+    price_max: Annotated[int, Field(gt=0, le=10**9)] = 1_000_000
+    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this."""
+    penalty_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
+    """Of the contracts that quotes come to: share of the price of what is not delivered."""
+    termination_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
+    """Of the same: share of the price of the rest, paid by whoever ends one early."""
+
+
 class Rules(Model):
     """What the regulator has laid down."""
 
@@ -165,3 +238,11 @@ class Rules(Model):
     rights: Annotated[tuple[RightPrice, ...], Listed] = ()
     congestion: CongestionRule | None = None
     """None: relieving a branch is not paid."""
+    contracts: ContractRule | None = None
+    """None: no contracts are made here."""
+    market: MarketRule | None = None
+    """None: nothing is quoted here; contracts are made between two."""
+    curtailment: CurtailmentRule | None = None
+    """None: nobody is limited because a branch is congested."""
+    exchange: ExchangeRule | None = None
+    """None: tokens and money are not exchanged."""

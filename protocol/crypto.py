@@ -2,7 +2,7 @@
 
 Signing is deterministic (RFC 6979), so that a gateway with poor randomness cannot leak its key, and
 signatures are low-S, so that nobody on the way can turn one valid envelope into another.
-The only module that touches `cryptography`, apart from `protocol.certificates`.
+The only module that touches `cryptography`, apart from `protocol.certificates` and `protocol.sealed`.
 """
 
 from __future__ import annotations

@@ -37,6 +37,10 @@ class SignatureError(MessageError):
     """The signature does not belong to these bytes, this key, or this region."""
 
 
+class UnreadableError(MessageError):
+    """A sealed letter does not open: it is for somebody else, or was changed on its way."""
+
+
 class ProofError(MessageError):
     """A Merkle proof does not lead to the root it was given for."""
 

@@ -27,7 +27,7 @@ def fields_and_fee(value: Value, keys: tuple[int, ...], what: str) -> tuple[dict
     """
     if type(value) is not dict or FEE_KEY not in value:
         return dict(fields_of(value, keys, what)), 0
-    fields = dict(fields_of(value, (*keys, FEE_KEY), what))
+    fields = dict(fields_of(value, tuple(sorted((*keys, FEE_KEY))), what))
     fee = uint(fields.pop(FEE_KEY), "fee")
     if not fee:
         raise EncodingError(f"{what}: a fee of 0 is left out")

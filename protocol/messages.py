@@ -1,7 +1,6 @@
 """What the aggregator and a gateway tell each other, beside batches.
 
-Receipt, refusal and statement are the aggregator's signed word to a gateway; a purchase is a participant's order,
-signed by their gateway. Format: docs/spec/este.cddl.
+Receipt, refusal and statement are the aggregator's signed word to a gateway. Format: docs/spec/este.cddl.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from protocol.canonical import Value, decode, encode, fields_of
+from protocol.contract_news import NEWS_MAX, ContractNews
 from protocol.errors import EncodingError
-from protocol.fee import fields_and_fee, spell_fee
 from protocol.fields import digest, integer, items, name, optional, row, text, uint
-from protocol.link import Link
 from protocol.refusals import RefusalCode
 
 MESSAGE_BYTES_MAX: Final = 256 * 1024
@@ -35,6 +33,10 @@ class MessageType(StrEnum):
     BATCH = "batch"
     PURCHASE = "purchase"
     TRANSFER = "transfer"
+    CHANNEL = "channel"
+    EXCHANGE = "exchange"
+    RATE = "rate"
+    PAYOUT = "payout"
     INTERVAL = "interval"
     FACTORS = "factors"
     SETTLEMENT = "settlement"
@@ -43,12 +45,28 @@ class MessageType(StrEnum):
     ADJUSTMENT = "adjustment"
     EVENT = "event"
     CANCELLATION = "cancellation"
+    QUOTE = "quote"
+    QUOTE_CANCEL = "quote-cancel"
+    CLEARING = "clearing"
     RECEIPT = "receipt"
     REFUSAL = "refusal"
     STATEMENT = "statement"
     CHECKPOINT = "checkpoint"
     SUMMARY = "summary"
     NODE_REQUEST = "node-request"
+    OFFER = "offer"
+    AGREEMENT = "agreement"
+    TERMINATION = "termination"
+    DISPUTE = "dispute"
+    ARBITRATION = "arbitration"
+    FREEZE = "freeze"
+    APPROVAL = "approval"
+    SEALING_KEY = "sealing-key"
+    ASK = "ask"
+    CARD = "card"
+    SEALED = "sealed"
+    DELIVERY = "delivery"
+    ANSWER = "answer"
 
 
 class RightKind(IntEnum):
@@ -56,6 +74,8 @@ class RightKind(IntEnum):
 
     PRIORITY_GENERATION = 1
     PRIORITY_PURCHASE = 2
+    CHANNEL_USE = 3
+    """Capacity of a power line in a window, which `protocol.channel` buys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +176,20 @@ class Right:
     kind: RightKind
     start_ms: int
     end_ms: int
+    branch: str = ""
+    """The power line of a channel; empty for every other right."""
+    power_w: int = 0
+    """Capacity of a channel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a device may take or feed in at most, while its owner owes tokens."""
+    """What a device may take or feed in at most, while its owner owes tokens, or a power line carries too much."""
 
     device: str
     power_max_w: int
+    branch: str = ""
+    """The power line for whose sake it is; empty: because its owner owes tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +206,10 @@ class Standing:
     rank: int
     """Place in the order of priority, 1 is first."""
     limits: tuple[Limit, ...]
-    """Empty unless restricted."""
+    """Empty unless they owe tokens, or load a congested power line."""
     rights: tuple[Right, ...]
+    contracts: tuple[ContractNews, ...] = ()
+    """Those that something can still happen to, and what became of the last ones."""
 
     @property
     def is_restricted(self) -> bool:
@@ -241,60 +269,30 @@ class Statement:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Purchase:
-    """A participant buys a right for the settlement period after the current one."""
-
-    link: Link
-    participant: str
-    right: RightKind
-    price_max: int
-    """The most tokens it may cost."""
-    fee: int = 0
-    """Tokens for the region's reserve, on top: what the participant pays to go first."""
-
-    def encode(self) -> bytes:
-        """Spell the purchase."""
-        fields = {5: self.participant, 6: self.right.value, 7: self.price_max}
-        return encode(self.link.to_fields() | fields | spell_fee(self.fee))
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Purchase:
-        """Read a purchase.
-
-        Raises:
-            EncodingError: not the one spelling of a purchase.
-        """
-        value = decode(payload, size_max=MESSAGE_BYTES_MAX)
-        fields, fee = fields_and_fee(value, (1, 2, 3, 4, 5, 6, 7), "purchase")
-        return cls(
-            link=Link.from_fields(fields),
-            participant=name(fields[5], "participant"),
-            right=_read_right_kind(fields[6]),
-            price_max=uint(fields[7], "price limit"),
-            fee=fee,
-        )
-
-
 def _read_received(value: Value) -> Received:
     sequence, digest_, index = row(value, "record", 3)
     return Received(uint(sequence, "sequence"), digest(digest_, "digest"), uint(index, "index"))
 
 
 def _standing_fields(standing: Standing) -> dict[int, Value]:
+    contracts = {8: [news.spell() for news in standing.contracts]} if standing.contracts else {}
     return {
         1: standing.participant,
         2: standing.balance,
         3: standing.supply_factor_ppm,
         4: standing.demand_factor_ppm,
         5: standing.rank,
-        6: [[limit.device, limit.power_max_w] for limit in standing.limits],
-        7: [[right.kind.value, right.start_ms, right.end_ms] for right in standing.rights],
+        6: [[limit.device, limit.power_max_w, *filter(None, [limit.branch])] for limit in standing.limits],
+        7: [_right_fields(right) for right in standing.rights],
+        **contracts,
     }
 
 
 def _read_standing(value: Value) -> Standing:
-    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing")
+    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing", optional=(8,))
+    contracts = items(fields[8], "contracts", NEWS_MAX) if 8 in fields else [None]
+    if not contracts:
+        raise EncodingError("standing: where there are no contracts, they are left out")
     return Standing(
         participant=name(fields[1], "participant"),
         balance=integer(fields[2], "balance"),
@@ -303,20 +301,36 @@ def _read_standing(value: Value) -> Standing:
         rank=uint(fields[5], "rank"),
         limits=tuple(map(_read_limit, items(fields[6], "limits", 64))),
         rights=tuple(map(_read_right, items(fields[7], "rights", 64))),
+        contracts=tuple(map(ContractNews.read, contracts)) if 8 in fields else (),
     )
 
 
+def _right_fields(right: Right) -> Value:
+    channel = [right.branch, right.power_w] if right.kind is RightKind.CHANNEL_USE else []
+    return [right.kind.value, right.start_ms, right.end_ms, *channel]
+
+
 def _read_limit(value: Value) -> Limit:
-    device, power_max_w = row(value, "limit", 2)
-    return Limit(name(device, "device"), uint(power_max_w, "power limit"))
+    device, power_max_w, *branch = row(value, "limit", 3 if type(value) is list and len(value) > 2 else 2)
+    limit = Limit(name(device, "device"), uint(power_max_w, "power limit"))
+    return Limit(limit.device, limit.power_max_w, name(branch[0], "branch")) if branch else limit
 
 
 def _read_right(value: Value) -> Right:
-    kind, start_ms, end_ms = row(value, "right", 3)
-    return Right(_read_right_kind(kind), uint(start_ms, "start"), uint(end_ms, "end"))
+    is_channel = type(value) is list and value[:1] == [RightKind.CHANNEL_USE]
+    kind, start_ms, end_ms, *channel = row(value, "right", 5 if is_channel else 3)
+    right = Right(read_right_kind(kind), uint(start_ms, "start"), uint(end_ms, "end"))
+    if not is_channel:
+        return right
+    return Right(right.kind, right.start_ms, right.end_ms, name(channel[0], "branch"), uint(channel[1], "power"))
 
 
-def _read_right_kind(value: Value) -> RightKind:
+def read_right_kind(value: Value) -> RightKind:
+    """Read what kind a right is of.
+
+    Raises:
+        EncodingError: there is none with this number.
+    """
     try:
         return RightKind(uint(value, "right"))
     except ValueError as error:

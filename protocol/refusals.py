@@ -108,6 +108,131 @@ class RefusalCode(IntEnum):
     """The only validator: without it no block would ever be decided again."""
     NO_CONTRADICTION = 92
     """The two envelopes can both be true, or are not what one admitted key signed for this region."""
+    # -- What an agreement says. Whoever agrees is told.
+    NO_CONTRACTS = 110
+    """The region's rules say nothing of contracts."""
+    OFFER_NOT_SIGNED = 111
+    """The offer's signature is not that of a gateway of this region."""
+    UNKNOWN_PARTY = 112
+    SELF_TRADE = 113
+    NOT_A_PARTY = 114
+    """The offer and the agreement are not signed by two sides: one by a gateway of the seller, one of the buyer."""
+    AGREED_ALREADY = 115
+    OFFER_EXPIRED = 116
+    WINDOW_NOT_AHEAD = 117
+    """Delivery would have begun, or begins more than a year ahead."""
+    WINDOW_NOT_WHOLE = 118
+    """The delivery window is not of whole intervals."""
+    FEE_NOT_COVERED = 119
+    """The buyer's account does not hold the fee."""
+    TOO_MANY_CONTRACTS = 120
+    # -- The verdict on a contract that is agreed: it is rejected, and both parties see why.
+    PARTY_FROZEN = 121
+    """By the regulator."""
+    PARTY_RESTRICTED = 122
+    """It owes tokens."""
+    SELLER_CANNOT = 123
+    """The seller has no such source, or none so strong."""
+    BUYER_CANNOT = 124
+    NOT_CLEAN = 125
+    """The seller's clean sources are too weak for what is promised of them, or there are none."""
+    NO_CONNECTION = 126
+    """No line or pipe leads from the seller to the buyer: supply and demand could not balance."""
+    SOLD_ALREADY = 127
+    """The seller has promised the same energy to others."""
+    BOUGHT_ALREADY = 128
+    """The buyer is to take as much from others already."""
+    LINE_FULL = 129
+    """A line or pipe would carry more than contracts may promise of it."""
+    # -- What is said about a contract later.
+    NO_SUCH_CONTRACT = 130
+    """It was never agreed, or is settled and forgotten."""
+    NO_SUCH_STEP = 131
+    """The table of states has no such step from where the contract stands."""
+    NOT_THEIR_CONTRACT = 132
+    """Whoever takes the step is no party to it, or the gateway does not speak for them."""
+    NOTHING_LEFT = 133
+    """No interval of the contract is left to be ended."""
+    MORE_THAN_WAS_DUE = 134
+    """An arbitration that finds more delivered than was due."""
+    FROZEN_OR_NOT_ALREADY = 135
+    """The participant is frozen already, or is not."""
+    NOT_APPROVED = 136
+    """Verdict: the contract needs the regulator's approval, and its window began without."""
+    # -- What a letter says, and the offer in it. No record: told to whoever sent it, and on no chain; but for 148.
+    NO_LETTERBOX = 140
+    """Nobody takes letters for this participant: none of their gateways has published a sealing key."""
+    SEALED_TO_OTHER_KEY = 141
+    """The receiver has published another sealing key, or is no gateway any more."""
+    LETTER_EXPIRED = 142
+    TOO_MANY_LETTERS = 143
+    """From one gateway, in a short time."""
+    NOT_THEIR_OFFER = 144
+    """The offer is not between a participant of its sender and one of its receiver."""
+    COUNTERS_NOTHING = 145
+    """The counter-offer answers nothing that was offered to its sender, or that is still open."""
+    COUNTER_CHANGED = 146
+    """The counter-offer is between others, or of another carrier, than what it answers."""
+    TOO_MANY_OFFERS = 147
+    """So many offers wait at the receiver that no more are taken."""
+    SEALING_KEY_IN_USE = 148
+    """The sealing key is a key that somebody signs with, or another gateway's sealing key."""
+    # -- What a quote says, beside 50 and 51, and what a clearing makes of quotes.
+    NO_MARKET = 150
+    """The region's rules have no market."""
+    NO_SUCH_INTERVAL = 151
+    """Not the start of an interval, or further ahead than quotes are taken."""
+    GATE_CLOSED = 152
+    """The interval has begun, or is so near that nothing is traded for it any more."""
+    NOT_THEIR_CONNECTION = 153
+    """The participant has no such meter, or it is a check meter, which counts nobody's energy."""
+    ABOVE_CONNECTION = 154
+    """More energy than the connection can carry in the interval, with the other quotes that stand there."""
+    UNKNOWN_PARTNER = 155
+    """The partner is no participant, or the one who quotes."""
+    NOT_IN_AUCTION = 156
+    """A call auction clears the network as a whole: it knows no partners, and no time in force but the first."""
+    CROSSES_ITSELF = 157
+    """The quote would trade with one of its own participant, or stands on the other side of their auction."""
+    NOT_FILLED = 158
+    """The quote was to be filled at once, and was not."""
+    BOOK_FULL = 159
+    """As many quotes of the participant stand as are their share by the region's rules."""
+    NO_SUCH_QUOTE = 160
+    """It never stood, is filled, was cancelled, or its time is over."""
+    NOT_THEIR_QUOTE = 161
+    """Another gateway has signed the quote."""
+    CLEARING_INFEASIBLE = 162
+    """Fills beyond a quote, out of balance, or more than a line carries."""
+    CLEARING_NOT_OPTIMAL = 163
+    """More could be gained by trade, by its own prices."""
+    CLEARING_BREAKS_LIMIT = 164
+    """Somebody would pay more, or be paid less, than they quoted."""
+    PRICE_ABOVE_CAP = 165
+    """A limit above the highest that the region's rules allow."""
+    # -- What a channel's purchase says, beside 42 and 50 to 54.
+    NO_SUCH_CHANNEL = 170
+    """Its window has begun, lies too far ahead, is too long, or is not of whole intervals."""
+    CHANNEL_SOLD = 171
+    """The line has not so much capacity left in the window."""
+    TOO_MANY_CHANNELS = 172
+    """The participant holds as many as a statement tells of."""
+    # -- What an exchange of tokens and money says, and what the regulator says of it.
+    NO_RATE = 173
+    """The region exchanges nothing, or no rate is in force."""
+    WORSE_RATE = 174
+    """It would bring less money, or cost more, than the exchange allows."""
+    NOTHING_OWED = 175
+    """No such debt: in money for a bill, or in tokens for a fine."""
+    OVER_DAILY_LIMIT = 176
+    RESERVE_TOO_LOW = 177
+    """The region's reserve has not so many tokens for sale: what exceeded ceilings is kept for restatements."""
+    RATE_NOT_AHEAD = 178
+    """A rate holds from an instant that is yet to come, and later than the one before it."""
+    OVER_CEILING = 179
+    """The account would hold more than any may."""
+    NOT_WHAT_IS_OWED = 180
+    """A payout of more than the books say, or in the wrong direction."""
 
     @property
     def is_final(self) -> bool:

@@ -36,10 +36,18 @@ class Kind(StrEnum):
     """Aggregator → gateway, retained: balances, factors, restrictions and rights."""
     SUMMARY = "summary"
     """Aggregator → operators, retained: the region at a glance."""
+    ASK = "ask"
+    """Gateway → aggregator: through whom is this participant reached?"""
+    CARD = "card"
+    """Aggregator → gateway: through this gateway, with these keys."""
+    SEALED = "sealed"
+    """Gateway → aggregator: a letter that another gateway alone can read."""
+    DELIVERY = "delivery"
+    """Aggregator → gateway: a letter, as it came, and whose it is."""
 
 
-FROM_GATEWAY: Final = (Kind.RECORD, Kind.STATUS, Kind.ENROL)
-TO_GATEWAY: Final = (Kind.RECEIPT, Kind.REFUSAL, Kind.STATEMENT)
+FROM_GATEWAY: Final = (Kind.RECORD, Kind.STATUS, Kind.ENROL, Kind.ASK, Kind.SEALED)
+TO_GATEWAY: Final = (Kind.RECEIPT, Kind.REFUSAL, Kind.STATEMENT, Kind.CARD, Kind.DELIVERY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,22 +12,14 @@ from functools import cache
 from typing import Any
 
 from protocol.batch import Batch, Clock, ClockState, MeterBlock
+from protocol.channel import ChannelPurchase
 from protocol.checkpoint import BlockHead, ChainName, LogHead
 from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope, seal
+from protocol.exchange import Exchange, ExchangeKind
 from protocol.link import NO_RECORD, Link
-from protocol.messages import (
-    Limit,
-    MessageType,
-    Purchase,
-    Receipt,
-    Received,
-    Refusal,
-    Right,
-    RightKind,
-    Standing,
-    Statement,
-)
+from protocol.messages import Limit, MessageType, Receipt, Received, Refusal, Right, RightKind, Standing, Statement
+from protocol.purchase import Purchase
 from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.transfer import Transfer
@@ -120,6 +112,26 @@ def a_batch(**changes: Any) -> Batch:
 def a_transfer(**changes: Any) -> Transfer:
     """Ten tokens for a neighbour."""
     return replace(Transfer(link=a_link(), sender="annia", receiver="bert", amount=10), **changes)
+
+
+def a_channel(**changes: Any) -> ChannelPurchase:
+    """Annia wants 5 kW of a line for an hour, for at most 50 tokens."""
+    channel = ChannelPurchase(
+        link=a_link(),
+        participant="annia",
+        branch="b1",
+        power_w=5_000,
+        start_ms=EPOCH_MS,
+        end_ms=EPOCH_MS + 3_600_000,
+        price_max=50,
+    )
+    return replace(channel, **changes)
+
+
+def an_exchange(**changes: Any) -> Exchange:
+    """Annia sells ten tokens, for at least 20 cents."""
+    exchange = Exchange(link=a_link(), participant="annia", kind=ExchangeKind.SELL, tokens=10, money_limit=20)
+    return replace(exchange, **changes)
 
 
 def a_purchase(**changes: Any) -> Purchase:

@@ -6,10 +6,11 @@ it held, and what arrives through the one pipe that of what was sent an interval
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from aggregator.chains.asset import Region
+from aggregator.chains.congestions import Congestion, LineLoad
 from aggregator.chains.findings import Finding
 from aggregator.chains.flows import (
     Balance,
@@ -73,7 +74,18 @@ class PlainPhysics:
             sent=tuple(self._sent(region, known, heat)),
             events=tuple(self._events(known, flow_w, interval)),
             findings=self.findings,
+            congestions=tuple(self._congestions(region, known, flow_w, interval)),
         )
+
+    def _congestions(self, region: Region, known: Known, flow_w: int, interval: Interval) -> Iterator[Congestion]:
+        taken = {device.participant: 0 for device in region.grid.devices}
+        for meter, energy in known.energies.items():
+            owner = region.meters[meter].meter.participant
+            if owner in taken:
+                taken[owner] += (energy.imported_wh - energy.exported_wh) * MS_PER_HOUR // interval.length_ms
+        if region.rules.curtailment and self._loading(flow_w) > PPM:
+            loads = tuple(LineLoad(name, taken_w, PPM) for name, taken_w in sorted(taken.items()) if taken_w)
+            yield from (Congestion(line.id, loads) for line in region.grid.branches)
 
     def _electricity(self, region: Region, energies: Energies) -> dict[Source, int]:
         mix: dict[Source, int] = {}

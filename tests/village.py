@@ -23,7 +23,8 @@ from protocol.batch import Batch, Clock, ClockState, MeterBlock
 from protocol.crypto import SoftwareKey
 from protocol.envelope import seal
 from protocol.link import NO_RECORD, Link
-from protocol.messages import MessageType, Purchase, RightKind
+from protocol.messages import MessageType, RightKind
+from protocol.purchase import Purchase
 from protocol.readings import Readings
 from protocol.transfer import Transfer
 from protocol.units import Quantity

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from agent import cli
+from agent.commands.orders import channel, exchange
 from agent.exits import expected_errors
 from agent.library.cli import doctor, profiles, read, sunspec
+from agent.quoting.cli import app as quote
 from agent.scan.cli import scan
+from agent.trade.cli import trade
 from config.called import called
 from config.version import VersionOption
 from protocol.errors import EsteError
@@ -217,6 +220,10 @@ def transfer(
         typer.echo("What came of it: este-agent status, which also lists what was refused")
 
 
+app.command()(channel)
+app.command()(exchange)
+
+
 def _ask(settings: AgentSettings, asked: Asked) -> None:
     """Show whose key it is, so that people can compare, and leave the request where the regulator finds it."""
     import segno
@@ -245,3 +252,5 @@ app.command()(scan)
 app.command()(doctor)
 app.command()(sunspec)
 app.add_typer(profiles, name="profiles")
+app.add_typer(trade, name="trade")
+app.add_typer(quote, name="quote")

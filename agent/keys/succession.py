@@ -196,13 +196,14 @@ def _signed_before(books: Books, sequence: int, payload: bytes, key: SigningKey)
 def _take_their_place(books: Books, anchor: Entry, newest: Entry, stays: int) -> None:
     """Let what was signed again stand where the old records stood."""
     file = books.file
-    file.execute(
-        "UPDATE placed SET sequence ="
-        " ?1 + (SELECT count(*) FROM record AS r WHERE r.sequence > ?2 AND r.sequence <= placed.sequence)"
-        " WHERE sequence IN (SELECT r.sequence FROM record AS r WHERE r.sequence > ?2)",
-        anchor.sequence,
-        stays,
-    )
+    for table in ("placed", "offer"):
+        file.execute(
+            f"UPDATE {table} SET sequence ="  # noqa: S608  a table's name, ours
+            f" ?1 + (SELECT count(*) FROM record AS r WHERE r.sequence > ?2 AND r.sequence <= {table}.sequence)"
+            " WHERE sequence IN (SELECT r.sequence FROM record AS r WHERE r.sequence > ?2)",
+            anchor.sequence,
+            stays,
+        )
     file.execute("DELETE FROM record WHERE sequence > ?", stays)
     file.execute(
         "INSERT INTO record SELECT * FROM signed_again WHERE sequence BETWEEN ? AND ?",

@@ -18,6 +18,7 @@ from agent.outbox.books import Books, Seal, Totals
 from agent.outbox.file import OutboxFile, is_held
 from agent.outbox.queue import Entry
 from agent.standing import Placed
+from agent.trade.offers import Stage
 from protocol.envelope import Envelope
 from protocol.link import Link
 from protocol.messages import RightKind, Statement
@@ -109,6 +110,8 @@ class Seen:
     asides: Sequence[Aside]
     """The last records that were refused for good."""
     statement: Statement | None
+    offers_open: int = 0
+    """Offers of others that wait for somebody's decision."""
 
 
 def look(folder: Path, *, unix_ms: int) -> Seen:
@@ -134,6 +137,7 @@ def look(folder: Path, *, unix_ms: int) -> Seen:
             meters=memory.meters(),
             devices=memory.devices(),
             asides=memory.set_aside(ASIDES_MAX),
+            offers_open=memory.offers_open(),
             # It was verified before it was kept.
             statement=None if heard is None else Statement.decode(Envelope.parse(heard.envelope).payload),
         )
@@ -245,6 +249,11 @@ class Memory:
         """The last records that were refused for good."""
         rows = self._file.rows("SELECT sequence, code, detail FROM set_aside ORDER BY sequence DESC LIMIT ?", count)
         return [Aside(sequence, RefusalCode(code), detail) for sequence, code, detail in rows]
+
+    def offers_open(self) -> int:
+        """How many offers of others wait for a decision, expired or not."""
+        ((count,),) = self._file.rows("SELECT count(*) FROM offer WHERE stage = ?", Stage.OPEN.value)
+        return int(count)
 
     def _insert_placed(self, placed: Placed) -> None:
         self._file.execute(

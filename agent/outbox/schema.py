@@ -7,7 +7,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _WISH: Final = """
     CREATE TABLE wish (
@@ -18,6 +18,64 @@ _WISH: Final = """
         fee INTEGER NOT NULL
     ) STRICT
     """
+
+_TRADE: Final = (
+    # Offers of both sides, each by the digest of its terms, and where it stands.
+    """
+    CREATE TABLE offer (
+        id INTEGER PRIMARY KEY,
+        number BLOB NOT NULL UNIQUE,
+        envelope BLOB NOT NULL,
+        is_ours INTEGER NOT NULL,
+        stage INTEGER NOT NULL,
+        partner TEXT NOT NULL,
+        gateway TEXT NOT NULL,
+        sequence INTEGER,
+        detail INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        sent_ms INTEGER NOT NULL,
+        times INTEGER NOT NULL
+    ) STRICT
+    """,
+    # Gateways that letters went to or came from, with their keys.
+    """
+    CREATE TABLE partner (
+        gateway TEXT PRIMARY KEY,
+        card BLOB NOT NULL
+    ) STRICT
+    """,
+    # What was ordered about offers and is not done yet.
+    """
+    CREATE TABLE trade_wish (
+        id INTEGER PRIMARY KEY,
+        verb TEXT NOT NULL,
+        number BLOB NOT NULL,
+        terms BLOB,
+        partner TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
+_ORDER: Final = """
+    CREATE TABLE ordered (
+        id INTEGER PRIMARY KEY,
+        type TEXT NOT NULL,
+        payload BLOB NOT NULL
+    ) STRICT
+    """
+
+_QUOTE: Final = """
+    CREATE TABLE quote (
+        id INTEGER PRIMARY KEY,
+        start_ms INTEGER NOT NULL,
+        quote BLOB NOT NULL,
+        sequence INTEGER,
+        digest BLOB,
+        taken_back INTEGER NOT NULL
+    ) STRICT
+    """
+"""`sequence` and `digest` once it is signed; `taken_back` is 1 once that is ordered, 2 once it is signed."""
 
 SCHEMA: Final = (
     # Who the file belongs to, the head of the gateway's sequence, and what has happened so far. One row.
@@ -121,6 +179,11 @@ SCHEMA: Final = (
     """,
     # Transfers that were ordered and are not signed yet.
     _WISH,
+    *_TRADE,
+    # Channels and exchanges that were ordered and are not signed yet, each with the link of nothing.
+    _ORDER,
+    # Quotes for intervals to come.
+    _QUOTE,
 )
 
 FROM_VERSION: Final = {
@@ -128,5 +191,7 @@ FROM_VERSION: Final = {
     1: ("ALTER TABLE meter ADD COLUMN with_slow BLOB",),
     # There were no transfers.
     2: (_WISH,),
+    # There were no offers, no quotes, and no other orders than transfers.
+    3: (*_TRADE, _ORDER, _QUOTE),
 }
 """What makes a file of the version after out of one of this version."""

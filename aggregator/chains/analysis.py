@@ -15,6 +15,7 @@ from aggregator.chains.asset import Region
 from aggregator.chains.baselines import Baselines
 from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
 from aggregator.chains.comparing import first_difference
+from aggregator.chains.curtailing import Curtailments
 from aggregator.chains.data import DataChain
 from aggregator.chains.deeds import deeds_of, not_measured
 from aggregator.chains.factor_rows import FactorRows
@@ -64,6 +65,7 @@ class AnalysisChain:
         operation: OperationChain,
         *,
         recompute: Recompute,
+        curtailments: Curtailments,
         settled_periods: Callable[[], int],
         to_adjust: Callable[[], int | None],
     ) -> None:
@@ -78,6 +80,7 @@ class AnalysisChain:
         self._data = data
         self._operation = operation
         self._recompute = recompute
+        self.curtailments = curtailments
         spell_cursor, read_cursor = flat(Cursor)
         self._cursor: Table[int, Cursor] = Table(CURSOR_TABLE, journal, spell=spell_cursor, read=read_cursor)
         spell_sums, read_sums = flat(PeriodSums)
@@ -97,6 +100,7 @@ class AnalysisChain:
             **self.rows.tables,
             **self._stores.tables,
             **self._baselines.tables,
+            **curtailments.tables,
         }
 
     @property
@@ -160,9 +164,9 @@ class AnalysisChain:
         """
         match record.message:
             case IntervalResult() as result:
-                return self._close_interval(result, block)
+                return self._close_interval(result, block, record.envelope.digest)
             case Restatement() as restatement:
-                return self._restate(restatement, block)
+                return self._restate(restatement, block, record.envelope.digest)
             case PeriodFactors() as factors:
                 return self._close_period(factors)
         raise AssertionError(f"no rule for {record.type}")
@@ -204,7 +208,8 @@ class AnalysisChain:
         return self._settled_periods() != self.cursor.periods
 
     def broken_invariants(self) -> Iterable[str]:
-        """Nobody used more clean energy than energy, or less than none."""
+        """Nobody used more clean energy than energy, or less than none; limits are within what they limit."""
+        yield from self.curtailments.broken_invariants()
         for participant, sums in self.sums.items():
             if not 0 <= sums.clean_wh <= sums.used_wh:
                 yield f"{participant} used {sums.clean_wh} Wh of clean energy out of {sums.used_wh} Wh"
@@ -213,7 +218,7 @@ class AnalysisChain:
             if min(replace(sums, response_wh=0, relief_ppm=0).amounts) < 0:
                 yield f"{participant} did less than nothing in the running period"
 
-    def _close_interval(self, result: IntervalResult, block: BlockTime) -> Iterable[bytes]:
+    def _close_interval(self, result: IntervalResult, block: BlockTime, about: bytes) -> Iterable[bytes]:
         due = self.due_interval()
         if due is None or (due.start_ms, due.end_ms) != (result.start_ms, result.end_ms):
             raise Refused(RefusalCode.OUT_OF_TURN, f"the interval due is {due}, not the one from {result.start_ms}")
@@ -227,11 +232,12 @@ class AnalysisChain:
         self._stores.close(region.grid, due, result.flows)
         called = {name for _, event in self._operation.on(due) for name in event.participants or region.responding}
         self._baselines.close(region, due, known.energies, called | not_measured(region, result.flows, known.energies))
-        self._operation.close_interval(due.end_ms)
+        leaves += self._operation.close_interval(due, (known.energies, done.sums), about)
         leaves += done.leaves
         if region.can_restate:
             leaves += inherited_leaf(due.start_ms, known)
             self.stated.put(due.start_ms, StatedFlows(deeds_digest(done.sums), known.inherited_digest))
+        leaves += self.curtailments.close_interval(due, result.flows, block.time_ms)
         cursor = self.cursor
         self._cursor.put(0, replace(cursor, next_interval_ms=due.end_ms, intervals=cursor.intervals + 1))
         if due.end_ms >= self.period.span.end_ms:
@@ -251,7 +257,7 @@ class AnalysisChain:
             raise Refused(RefusalCode.RESULT_DIFFERS, f"more, or less, is known of the interval from {start}")
         return replace(restatement.inherited, energies=energies)
 
-    def _restate(self, restatement: Restatement, block: BlockTime) -> Iterable[bytes]:
+    def _restate(self, restatement: Restatement, block: BlockTime, about: bytes) -> Iterable[bytes]:
         due, start = self.due_restatement(), restatement.start_ms
         if due is None or (due.start_ms, due.end_ms) != (start, restatement.end_ms):
             raise Refused(RefusalCode.OUT_OF_TURN, f"the interval to restate is {due}, not the one from {start}")
@@ -261,6 +267,8 @@ class AnalysisChain:
         done = deeds_of(region, due, restatement.flows, known)
         leaves = self._data.restate_interval(start, known.energies, block.height)
         leaves += inherited_leaf(start, known) + done.leaves
+        former = (restatement.former_energies, restatement.former_deeds)
+        leaves += self._operation.contracts.restate_interval(due, (known.energies, done.sums), former, about)
         leaves += self._change_period(start, differences(restatement.former_deeds, done.sums))
         self.stated.put(start, replace(self.stated[start], deeds=deeds_digest(done.sums)))
         self._totals.put(0, AnalysisTotals(self.totals.restatements + 1))
@@ -320,6 +328,7 @@ class AnalysisChain:
         horizon_ms = self._data.horizon_ms
         self.rows.draw_up(due, rows, horizon_ms)
         self._data.late.forget_before(horizon_ms)
+        self._operation.contracts.forget_before(horizon_ms)
         for start in [start for start in self.stated if start < horizon_ms]:
             self.stated.remove(start)
         cursor = self.cursor

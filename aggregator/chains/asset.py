@@ -1,7 +1,7 @@
 """The asset chain: participants, meters, generators, network, permits, rules, and everybody's keys.
 
-Kinds of record: *genesis*, *admission*, *revocation*, *rotation*, *validator*, *evidence*. State: the region as it is,
-who holds which key, and who has a vote. Feeds: every other chain, and the engine.
+Kinds of record: *genesis*, *admission*, *revocation*, *rotation*, *validator*, *evidence*, *sealing key*. State: the
+region as it is, who holds which key, who has a vote, and how to write to whom. Feeds: every other chain, the engine.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
+from aggregator.chains.evidence import acquittal
 from aggregator.chains.genesis import Genesis
 from aggregator.chains.membership import Admission, Membership, Revocation
+from aggregator.chains.sealing_keys import SealingKeys
 from aggregator.chains.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import ONE_PER_NUMBER, Author, Decoders, Record, Role
+from aggregator.ledger.record import Author, Decoders, Record, Role
 from aggregator.ledger.table import Journal, Table
 from config.carriers import Carrier
 from config.grid_model import Device, Generator, Grid, Meter, Source
@@ -24,10 +26,9 @@ from config.meter_profile import MeterProfile
 from config.rules import Rules
 from protocol.checkpoint import ChainName
 from protocol.energy_register import RegisterLimit
-from protocol.envelope import Envelope
-from protocol.errors import SignatureError
-from protocol.evidence import Evidence, contradiction
+from protocol.evidence import Evidence
 from protocol.messages import MessageType
+from protocol.partners import Partner, SealingKeyRecord
 from protocol.refusals import RefusalCode, Refused
 from protocol.registers import RegisterCodec
 from protocol.rotation import Rotation
@@ -181,6 +182,16 @@ class Region:
         return frozenset(branch.id for branch in self.grid.branches)
 
     @cached_property
+    def ratings_w(self) -> Mapping[str, int]:
+        """What every power line carries at its rated voltage and current."""
+        return self.grid.ratings_w()
+
+    @cached_property
+    def limitable_w(self) -> Mapping[str, int]:
+        """Rated power of all devices of each participant whose devices can be limited."""
+        return self.grid.limitable_w()
+
+    @cached_property
     def clean_ppm(self) -> Mapping[Source, int]:
         """How much of each source is clean; what is not here is not."""
         return {generator.source: generator.clean_share_ppm for generator in self.grid.generators}
@@ -202,6 +213,7 @@ class AssetChain:
         MessageType.ROTATION: Rotation.decode,
         MessageType.VALIDATOR: ValidatorChange.decode,
         MessageType.EVIDENCE: Evidence.decode,
+        MessageType.SEALING_KEY: SealingKeyRecord.decode,
     }
 
     def __init__(self, journal: Journal) -> None:
@@ -211,10 +223,12 @@ class AssetChain:
         )
         self.membership = Membership(journal)
         self._validators = Validators(journal, self._is_aggregator)
+        self._sealing_keys = SealingKeys(journal, self.membership)
         self.tables: Mapping[int, Table[Any, Any]] = {
             GENESIS_TABLE: self._genesis,
             **self.membership.tables,
             **self._validators.tables,
+            **self._sealing_keys.tables,
         }
         self._region: Region | None = None
 
@@ -233,6 +247,14 @@ class AssetChain:
     def members(self, role: Role) -> list[Author]:
         """Everybody who may sign in a role now, in the order of their names."""
         return [author for author in self.membership.live() if author.role is role]
+
+    def partner(self, gateway: str) -> Partner | None:
+        """A gateway as others write to it; None if nobody of this name is a gateway now."""
+        member = self.membership.live_of(gateway)
+        if member is None or member.role is not Role.GATEWAY:
+            return None
+        behind = self.region.participants_of.get(gateway, ())
+        return Partner(gateway, member.key, self._sealing_keys.key_of(gateway), behind)
 
     def validators(self) -> dict[str, Validator]:
         """Everybody who has a vote when blocks are decided, in the order of their names; nobody under the local engine.
@@ -262,6 +284,8 @@ class AssetChain:
                 self._validators.change(change)
             case Evidence() as evidence:
                 self._convict(evidence, block.height)
+            case SealingKeyRecord():
+                self._sealing_keys.publish(record)
             case _:
                 self._found(record.message)
         return ()
@@ -274,6 +298,7 @@ class AssetChain:
         if len(self._genesis):
             yield from self.membership.broken_invariants()
             yield from self._validators.broken_invariants()
+            yield from self._sealing_keys.broken_invariants()
 
     def _found(self, genesis: Genesis) -> None:
         if len(self._genesis):
@@ -299,23 +324,6 @@ class AssetChain:
     def _is_aggregator(self, name: str) -> bool:
         author = self.membership.live_of(name)
         return author is not None and author.role is Role.AGGREGATOR
-
-
-def acquittal(shown: tuple[Envelope, Envelope], membership: Membership, region: str) -> str | None:
-    """Why two envelopes prove nothing against a key that was admitted; None if they do."""
-    first, second = shown
-    if second.key_id != first.key_id:
-        return "two keys: each may have a past of its own"
-    holder = membership.holder_of(first.key_id)
-    if holder is None:
-        return "a key that was never admitted"
-    try:
-        first.verify(holder.key, region)
-        second.verify(holder.key, region)
-    except SignatureError as error:
-        return f"not both signed by {holder.name} for {region}: {error}"
-    found = contradiction(first, second, region=region, name=holder.name, records=ONE_PER_NUMBER[holder.role])
-    return "both can be honest" if found is None else None
 
 
 def _asset_of(meter: Meter, profile: MeterProfile, generators: Mapping[str, Generator], carrier: Carrier) -> MeterAsset:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from aggregator.chains.findings import Finding
 from aggregator.chains.flows import Flows, Mix, Parcel
+from protocol.units import PPM
 
 QUANTUM_WH: Final = 1
 QUANTUM_W: Final = 1
@@ -35,6 +37,7 @@ def first_difference(theirs: Flows, ours: Flows) -> str | None:
         return "other events than those that are on"
     if twice := _said_twice(theirs):
         return f"{twice} stands there twice"
+    theirs, ours = _without_marginal(theirs, ours), _without_marginal(ours, theirs)
     here = {(whose, which): amount for whose, which, amount, _ in _measures(ours)}
     for whose, which, amount, quantum in _measures(theirs):
         want = here.pop((whose, which), 0)
@@ -59,6 +62,13 @@ def _said_twice(flows: Flows) -> str | None:
     return next((name for names in lists for name, count in Counter(names).items() if count > 1), None)
 
 
+def _without_marginal(flows: Flows, other: Flows) -> Flows:
+    """Without what only one of two sees as congested because it is so by no more than a quantum."""
+    seen = {congestion.branch for congestion in other.congestions}
+    marginal = {flow.branch for flow in flows.branches if flow.loading_ppm <= PPM + QUANTUM_PPM} - seen
+    return replace(flows, congestions=tuple(one for one in flows.congestions if one.branch not in marginal))
+
+
 def _measures(flows: Flows) -> Iterator[Measure]:
     """Everything that physics says."""
     for flow in flows.participants:
@@ -79,6 +89,12 @@ def _measures(flows: Flows) -> Iterator[Measure]:
         yield f"event {event.event}", "ppm", event.loading_ppm, QUANTUM_PPM
         for participant, share_ppm in event.relieving_ppm:
             yield f"event {event.event}", f"ppm by {participant}", share_ppm, QUANTUM_PPM
+    for congestion in flows.congestions:
+        for load in congestion.loads:
+            relieved_w = (load.taken_w * load.relief_ppm + PPM // 2) // PPM
+            off_w = 2 * QUANTUM_W + abs(load.taken_w) * QUANTUM_PPM // PPM
+            yield congestion.branch, f"W of {load.participant}", load.taken_w, QUANTUM_W
+            yield congestion.branch, f"W relieved by {load.participant}", relieved_w, off_w
 
 
 def _parcel(whose: str, what: str, parcel: Parcel) -> Iterator[Measure]:

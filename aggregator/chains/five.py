@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aggregator.chains.analysis import AnalysisChain, Recompute
 from aggregator.chains.asset import AssetChain
+from aggregator.chains.curtailing import Curtailments
 from aggregator.chains.data import DataChain
 from aggregator.chains.operation import OperationChain
 from aggregator.chains.payment import PaymentChain
@@ -32,11 +33,14 @@ class Five:
     def bid(self, record: Record) -> Bid:
         """What a record offers for its place in the next block, as the last one has left things."""
         head = self.ledger.head
-        return NO_BID if head is None else self.payment.bid(record, head.time_ms)
+        if head is None:
+            return NO_BID
+        chain = self.operation if record.type in self.operation.decoders else self.payment
+        return chain.bid(record, head.time_ms)
 
     def standings(self) -> Standings:
         """How everybody stands after the last block."""
-        return Standings(self.asset, self.analysis, self.payment)
+        return Standings(self.asset, self.analysis, self.payment, self.operation.contracts.book)
 
 
 def wire(region: str, recompute: Recompute) -> Five:
@@ -44,17 +48,18 @@ def wire(region: str, recompute: Recompute) -> Five:
     journal = Journal()
     asset = AssetChain(journal)
     data = DataChain(journal, lambda: asset.region)
-    operation = OperationChain(journal, lambda: asset.region)
+    operation = OperationChain(journal, lambda: asset.region, asset.author_of, lambda: payment)
     analysis = AnalysisChain(
         journal,
         lambda: asset.region,
         data,
         operation,
         recompute=recompute,
+        curtailments=Curtailments(journal, lambda: asset.region, lambda: payment),
         settled_periods=lambda: payment.totals.periods,
         to_adjust=lambda: payment.to_adjust,
     )
     payment = PaymentChain(journal, lambda: asset.region, analysis)
-    statements = Statements(journal, asset, analysis, payment)
+    statements = Statements(journal, asset, analysis, payment, operation.contracts.book)
     ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of, statements)
     return Five(ledger, asset, data, analysis, operation, payment, statements)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final
 
+from aggregator.chains.congestions import Congestion, read_congestions, spell_congestions
 from aggregator.chains.findings import Finding, read_findings, spell_findings
 from config.carriers import Carrier
 from config.grid_model import Source
@@ -152,6 +153,8 @@ class Flows:
     events: tuple[EventFlow, ...] = ()
     """In the order of their numbers."""
     findings: tuple[Finding, ...] = ()
+    congestions: tuple[Congestion, ...] = ()
+    """In the order of the grid file; empty in a region that limits nobody for the sake of a line."""
 
     def spell(self) -> list[Value]:
         """All fields, in their order, as records hold them."""
@@ -164,6 +167,7 @@ class Flows:
             [[sent.pipe, sent.is_forward, *spell_parcel(sent.parcel)] for sent in self.sent],
             [[flow.event, flow.loading_ppm, [list(share) for share in flow.relieving_ppm]] for flow in self.events],
             spell_findings(self.findings),
+            spell_congestions(self.congestions),
         ]
 
     @classmethod
@@ -173,7 +177,7 @@ class Flows:
         Raises:
             EncodingError: it is not that.
         """
-        participants, branches, balances, converters, storages, sent, events, findings = values
+        participants, branches, balances, converters, storages, sent, events, findings, congestions = values
         return cls(
             participants=read_participants(participants, rows_max),
             branches=tuple(map(_read_branch, items(branches, "branches", rows_max))),
@@ -183,6 +187,7 @@ class Flows:
             sent=tuple(map(_read_sent, items(sent, "sent", rows_max))),
             events=tuple(_read_event(event, rows_max) for event in items(events, "events", EVENTS_MAX)),
             findings=read_findings(findings),
+            congestions=read_congestions(congestions, rows_max),
         )
 
 

@@ -141,6 +141,12 @@ class Membership:
         """When and why a key ended; None for one that is live, or was never admitted."""
         return self._ended.get(key_id)
 
+    def heir_of(self, key_id: bytes) -> bytes:
+        """The key that its holder has last gone over to from this one by their own word; itself, if they have not."""
+        while (ended := self._ended.get(key_id)) is not None and ended.heir is not None:
+            key_id = ended.heir
+        return key_id
+
     def rows_of(self, key_id: bytes) -> tuple[Change, Change]:
         """The rows of the state that admit a key and end it; the second has no value while the key is live."""
         return self._keys.change(key_id), self._ended.change(key_id)
@@ -302,10 +308,9 @@ class Membership:
 
     def _live_heir(self, key_id: bytes) -> bytes:
         """The key itself, or the one that its holder has meanwhile gone over to: a thief cannot run away from it."""
-        while (ended := self._ended.get(key_id)) is not None and ended.heir is not None:
-            key_id = ended.heir
+        key_id = self.heir_of(key_id)
         if self.author_of(key_id) is None:
-            raise _no_such_key(key_id, ended)
+            raise _no_such_key(key_id, self._ended.get(key_id))
         return key_id
 
 

@@ -1,7 +1,11 @@
-"""The operation chain: demand-response events; later quotes, contracts and their state, verdicts, dispatch.
+"""The operation chain: demand-response events, contracts, and the market.
 
-Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun). State: the events
-whose intervals analysis has not all closed, and counts. Feeds: analysis, payment.
+Kinds of record: *event* (participants are called), *cancellation* (of an event that has not begun), *agreement* (two
+participants have signed the same terms), *termination* and *dispute* (of a contract, by a party), *approval*,
+*arbitration* and *freeze* (by the regulator), *quote* and *quote-cancel* (by a participant's gateway), *clearing* (of a
+call auction: the dispatch of an interval, by a compute node). State: the events whose intervals analysis has not all
+closed, contracts (`aggregator.chains.contracts`), quotes (`aggregator.chains.market`), and counts. Feeds: analysis,
+payment.
 """
 
 from __future__ import annotations
@@ -11,14 +15,24 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
+from aggregator.chains.clearing_record import ClearingResult
+from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts import Contracts, Purse, Stated
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.flows import EVENTS_MAX
+from aggregator.chains.market import Market
+from aggregator.chains.market_rows import Deal
+from aggregator.chains.money import CLEARING
+from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.contracts.states import State
 from aggregator.ledger.chain import BlockTime
-from aggregator.ledger.record import Decoders, Record
+from aggregator.ledger.record import AuthorOf, Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
+from protocol.agreement import Agreement, Dispute, Termination
 from protocol.canonical import Value
 from protocol.checkpoint import ChainName
 from protocol.messages import MessageType
+from protocol.quote import Quote, QuoteCancel
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import Interval
 
@@ -60,16 +74,38 @@ class OperationChain:
     decoders: ClassVar[Decoders] = {
         MessageType.EVENT: ResponseEvent.decode,
         MessageType.CANCELLATION: Cancellation.decode,
+        MessageType.AGREEMENT: Agreement.decode,
+        MessageType.TERMINATION: Termination.decode,
+        MessageType.DISPUTE: Dispute.decode,
+        MessageType.ARBITRATION: Arbitration.decode,
+        MessageType.FREEZE: Freeze.decode,
+        MessageType.APPROVAL: Approval.decode,
+        MessageType.QUOTE: Quote.decode,
+        MessageType.QUOTE_CANCEL: QuoteCancel.decode,
+        MessageType.CLEARING: ClearingResult.decode,
     }
 
-    def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
-        """Nobody is called."""
+    def __init__(
+        self, journal: Journal, region: Callable[[], Region], author_of: AuthorOf, purse: Callable[[], Purse]
+    ) -> None:
+        """Nobody is called, nobody has agreed on anything, and nobody has quoted.
+
+        `author_of` tells whose key signed an offer. `purse` looks downstream, at what payment has closed before.
+        """
         self._region = region
+        self._purse = purse
+        self.contracts = Contracts(journal, region, author_of, purse)
+        self.market = Market(journal, region, self._take_in)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)
         self._totals: Table[int, OperationTotals] = Table(TOTALS_TABLE, journal, spell=spell, read=read)
-        self.tables: Mapping[int, Table[Any, Any]] = {EVENTS_TABLE: self.events, TOTALS_TABLE: self._totals}
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            EVENTS_TABLE: self.events,
+            TOTALS_TABLE: self._totals,
+            **self.contracts.tables,
+            **self.market.tables,
+        }
 
     @property
     def totals(self) -> OperationTotals:
@@ -80,35 +116,72 @@ class OperationChain:
         """The events that are on in an interval, in the order of their numbers."""
         return [(number, event) for number, event in self.events.items() if _meet(event, interval)]
 
-    def close_interval(self, end_ms: int) -> None:
-        """Forget the events that are over, now that analysis has closed every interval until `end_ms`."""
-        for number in [number for number, event in self.events.items() if event.end_ms <= end_ms]:
+    def close_interval(self, interval: Interval, stated: Stated, about: bytes) -> list[bytes]:
+        """Forget the events that are over, and measure contracts, now that analysis has closed an interval by a record.
+
+        Returns:
+            The leaves that state it.
+        """
+        for number in [number for number, event in self.events.items() if event.end_ms <= interval.end_ms]:
             self.events.remove(number)
+        self.market.close_interval(interval.end_ms)
+        return self.contracts.close_interval(interval, stated, about)
+
+    def bid(self, record: Record, time_ms: int) -> Bid:
+        """What a record offers for its place, if it would take effect at `time_ms` with everything as it stands."""
+        return self.contracts.bid(record, time_ms) if record.type is MessageType.AGREEMENT else NO_BID
 
     def begin_block(self, block: BlockTime) -> None:
-        """Time alone changes nothing here."""
+        """Let deliveries begin whose time has come, and quotes lapse whose time is over."""
+        self.contracts.begin(block.time_ms)
+        self.market.begin_block(block)
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
-        """Call an event, or take one back.
+        """Call an event or take one back, take a step with a contract, or let quotes meet.
 
         Raises:
-            Refused: see the codes 40 to 45.
+            Refused: see the codes 40 to 45, 110 to 139, and 150 to 169.
         """
         match record.message:
             case ResponseEvent() as called:
                 self._call(called, block)
             case Cancellation() as cancellation:
                 self._cancel(cancellation, block)
+            case Quote():
+                return self.market.quote(record, block)
+            case QuoteCancel():
+                return self.market.cancel(record, block)
+            case ClearingResult():
+                return self.market.clear(record, block)
+            case _:
+                return self.contracts.apply(record, block.time_ms)
         return ()
 
     def vet(self, record: Record) -> None:
-        """The rule says it all; there is no physics here."""
+        """See that a clearing is right before voting for it. For the rest, the rule says it all.
+
+        Raises:
+            Refused: it is not, with the codes 162 to 164.
+        """
+        if isinstance(record.message, ClearingResult):
+            self.market.vet(record.message)
 
     def broken_invariants(self) -> Iterable[str]:
-        """Every event is one that was called."""
+        """Every event is one that was called; and those of contracts."""
+        yield from self.contracts.broken_invariants()
         for number, event in self.events.items():
             if not 0 < number <= self.totals.called or event.start_ms >= event.end_ms:
                 yield f"event {number} was never called, or has no window"
+        yield from self.market.broken_invariants()
+
+    def _take_in(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
+        """Judge the contract that two quotes have come to; where it is confirmed, its buyer owes the rent of lines."""
+        if self._region().rules.contracts is None or self.contracts.book.is_full:
+            return ()  # the match stands in its leaf, for whoever settles it elsewhere
+        leaves, terms, rent = self.contracts.take_in(deal.terms, block.time_ms), deal.terms, deal.match.rent
+        if rent and self.contracts.book.rows[terms.digest].state is State.CONFIRMED:
+            leaves += self._purse().book_money(terms.digest, {terms.buyer: -rent, CLEARING: rent})
+        return leaves
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:
         region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)

@@ -1,4 +1,4 @@
-"""What participants order with their tokens: a right for themselves, or tokens for somebody else.
+"""What participants order with their tokens: a right or a channel, tokens for somebody else, money for them.
 
 Each order is looked at whole before anything is written: it is refused with the first rule that it breaks, or it is a
 *deal*, with every movement that it brings about. So the same rule says what a block does with an order, and whether
@@ -7,41 +7,25 @@ its fee is to be believed while it waits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from aggregator.chains.asset import Region
-from aggregator.economy.accounts import Movement, MovementKind, pay, receive
+from aggregator.chains.channel_orders import channel_deal
+from aggregator.chains.deals import Books, Deal, see_that_covered, see_who_speaks
+from aggregator.chains.exchange_orders import exchange_deal
+from aggregator.economy.accounts import MovementKind, pay, receive
 from aggregator.economy.bids import Bid
-from aggregator.economy.rights import HeldRight, RightKey, price_of
+from aggregator.economy.rights import HeldRight, price_of
 from aggregator.ledger.record import Record
-from protocol.messages import Purchase
+from protocol.channel import ChannelPurchase
+from protocol.exchange import Exchange
+from protocol.messages import RightKind
+from protocol.purchase import Purchase
 from protocol.refusals import RefusalCode, Refused
 from protocol.transfer import Transfer
 
-ORDERS: Final = (Purchase, Transfer)
+ORDERS: Final = (Purchase, Transfer, ChannelPurchase, Exchange)
 """The messages that are orders."""
-
-
-class Books(Protocol):
-    """What an order is judged by."""
-
-    def balance(self, participant: str) -> int:
-        """Tokens of a participant; below 0 is owed."""
-
-    def holds(self, key: RightKey) -> bool:
-        """Whether a right is somebody's already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deal:
-    """An order that breaks no rule, and what it brings about."""
-
-    bid: Bid
-    movements: tuple[Movement, ...]
-    period_start_ms: int
-    """Of the settlement period that it belongs to: a right's own, or the one that runs."""
-    bought: tuple[RightKey, HeldRight] | None = None
 
 
 def deal_of(record: Record, region: Region, books: Books, time_ms: int) -> Deal:
@@ -55,26 +39,28 @@ def deal_of(record: Record, region: Region, books: Books, time_ms: int) -> Deal:
             return _purchase(purchase, record.author.name, region, books, time_ms)
         case Transfer() as transfer:
             return _transfer(transfer, record.author.name, region, books, time_ms)
+        case ChannelPurchase() as purchase:
+            return channel_deal(purchase, record.author.name, region, books, time_ms)
+        case Exchange() as exchange:
+            return exchange_deal(exchange, record.author.name, region, books, time_ms)
     raise AssertionError(f"a {record.type} is no order")
 
 
 def _purchase(purchase: Purchase, gateway: str, region: Region, books: Books, time_ms: int) -> Deal:
     participant, fee = purchase.participant, purchase.fee
-    _see_who_speaks(gateway, participant, region)
+    see_who_speaks(gateway, participant, region)
     price = price_of(purchase.right, region.rules.rights)
-    if price is None:
+    if price is None or purchase.right is RightKind.CHANNEL_USE:
         raise Refused(RefusalCode.NO_SUCH_RIGHT, f"{purchase.right.name.lower()} is not sold here")
     if price > purchase.price_max:
         raise Refused(RefusalCode.PRICE_ABOVE_LIMIT, f"it costs {price}, above the limit of {purchase.price_max}")
     following = region.period_of(region.period_of(time_ms).span.end_ms).span
     key = (participant, purchase.right.value, int(following.start_ms))
-    if books.holds(key):
+    if key in books.rights.held:
         detail = f"{participant} holds it for the period from {following.start_ms}"
         raise Refused(RefusalCode.RIGHT_ALREADY_HELD, detail)
     balance = books.balance(participant)
-    if balance < price + fee:
-        detail = f"it costs {price} and a fee of {fee}, the balance is {balance}"
-        raise Refused(RefusalCode.BALANCE_TOO_LOW, detail)
+    see_that_covered(price, fee, balance)
     movements = pay({MovementKind.FEE: fee, MovementKind.PURCHASE: price}, balance, participant)
     bid = Bid(participant, fee, price + fee, balance)
     return Deal(bid, tuple(movements), following.start_ms, (key, HeldRight(following.end_ms)))
@@ -82,7 +68,7 @@ def _purchase(purchase: Purchase, gateway: str, region: Region, books: Books, ti
 
 def _transfer(transfer: Transfer, gateway: str, region: Region, books: Books, time_ms: int) -> Deal:
     sender, receiver, amount, fee = transfer.sender, transfer.receiver, transfer.amount, transfer.fee
-    _see_who_speaks(gateway, sender, region)
+    see_who_speaks(gateway, sender, region)
     if receiver not in region.gateways_of:
         raise Refused(RefusalCode.UNKNOWN_RECEIVER, f"no participant {receiver} on the asset chain")
     if receiver == sender:
@@ -95,15 +81,3 @@ def _transfer(transfer: Transfer, gateway: str, region: Region, books: Books, ti
     movements += receive(MovementKind.RECEIVED, amount, books.balance(receiver), ceiling, receiver)
     period = region.period_of(time_ms).span
     return Deal(Bid(sender, fee, amount + fee, balance), tuple(movements), period.start_ms)
-
-
-def _see_who_speaks(gateway: str, participant: str, region: Region) -> None:
-    """See that a gateway signs for one of its own.
-
-    Raises:
-        Refused: there is no such participant, or none of their meters hangs on the gateway.
-    """
-    if participant not in region.gateways_of:
-        raise Refused(RefusalCode.UNKNOWN_PARTICIPANT, f"no participant {participant} on the asset chain")
-    if gateway not in region.gateways_of[participant]:
-        raise Refused(RefusalCode.NOT_THEIR_PARTICIPANT, f"{gateway} does not speak for {participant}")

@@ -1,73 +1,49 @@
 """The payment chain: tokens minted, charged and moved; rights bought; the order of priority.
 
 Kinds of record: *settlement* (one per settlement period, resting on analysis' factors), *adjustment* (of a settled
-period that analysis has restated), *purchase* (of a right) and *transfer* (to another participant), both by a
-participant's gateway. State: accounts, totals, rights, ranks, and what settlements did that may be restated
+period that analysis has restated); by a participant's gateway *purchase* (of a right), *channel* (capacity of a line),
+*transfer* (to another participant) and *exchange* (of tokens and money); by the regulator *rate* and *payout*. State:
+accounts, totals, rights, ranks, rates, what is owed in money, and what settlements did that may be restated
 (`aggregator.chains.adjusting`). Feeds: the devices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.adjusting import DueAdjustment, SettledPeriods, movement_leaf
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
-from aggregator.chains.orders import ORDERS, Deal, deal_of
+from aggregator.chains.deals import Deal
+from aggregator.chains.exchanges import Exchanges, Payout, RateRecord, pay_out
+from aggregator.chains.money import CLEARING, Money
+from aggregator.chains.orders import ORDERS, deal_of
+from aggregator.chains.payment_rows import ACCOUNTS_TABLE, RANKS_TABLE, Account, PaymentTotals, Rank
 from aggregator.chains.relief import DueRelief, Relief
 from aggregator.chains.restatement import PeriodAdjustment
 from aggregator.chains.results import PeriodSettlement
-from aggregator.economy.accounts import Movement, MovementKind, effect_of, settle
+from aggregator.chains.rights import Rights
+from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
-from aggregator.economy.rights import HeldRight, RightKey, priority_order
+from aggregator.economy.exchange import Changed, Rate
+from aggregator.economy.rights import priority_order
 from aggregator.economy.tokens_many import tokens_of_all
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
+from protocol.channel import ChannelPurchase
 from protocol.checkpoint import ChainName
+from protocol.exchange import Exchange
 from protocol.merkle import root_of
-from protocol.messages import MessageType, Purchase, Right, RightKind
+from protocol.messages import MessageType, RightKind
+from protocol.purchase import Purchase
 from protocol.refusals import RefusalCode, Refused
 from protocol.transfer import Transfer
 
-ACCOUNTS_TABLE: Final = 50
 TOTALS_TABLE: Final = 51
-RIGHTS_TABLE: Final = 52
-RANKS_TABLE: Final = 53
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One participant's tokens."""
-
-    balance: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentTotals:
-    """The other sides of the books, and what has been settled."""
-
-    minted: int = 0
-    burned: int = 0
-    reserve: int = 0
-    settled_until_ms: int = 0
-    periods: int = 0
-    purchases: int = 0
-    transfers: int = 0
-    fees: int = 0
-    """Tokens that were paid to go first; they are part of the reserve."""
-    adjustments: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """A place in the order of priority."""
-
-    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +85,10 @@ class PaymentChain:
         MessageType.ADJUSTMENT: PeriodAdjustment.decode,
         MessageType.PURCHASE: Purchase.decode,
         MessageType.TRANSFER: Transfer.decode,
+        MessageType.CHANNEL: ChannelPurchase.decode,
+        MessageType.EXCHANGE: Exchange.decode,
+        MessageType.RATE: RateRecord.decode,
+        MessageType.PAYOUT: Payout.decode,
     }
 
     def __init__(self, journal: Journal, region: Callable[[], Region], analysis: AnalysisChain) -> None:
@@ -119,19 +99,22 @@ class PaymentChain:
         self.accounts: Table[str, Account] = Table(ACCOUNTS_TABLE, journal, spell=spell_account, read=read_account)
         spell_totals, read_totals = flat(PaymentTotals)
         self._totals: Table[int, PaymentTotals] = Table(TOTALS_TABLE, journal, spell=spell_totals, read=read_totals)
-        spell_right, read_right = flat(HeldRight)
-        self.rights: Table[RightKey, HeldRight] = Table(RIGHTS_TABLE, journal, spell=spell_right, read=read_right)
+        self.rights = Rights(journal)
+        self.exchanges = Exchanges(journal)
         spell_rank, read_rank = flat(Rank)
         self.ranks: Table[str, Rank] = Table(RANKS_TABLE, journal, spell=spell_rank, read=read_rank)
         self._settled = SettledPeriods(journal, region, analysis)
         self.relief = Relief(journal)
+        self.money = Money(journal)
         self.tables: Mapping[int, Table[Any, Any]] = {
             ACCOUNTS_TABLE: self.accounts,
             TOTALS_TABLE: self._totals,
-            RIGHTS_TABLE: self.rights,
             RANKS_TABLE: self.ranks,
             **self._settled.tables,
             **self.relief.tables,
+            **self.rights.tables,
+            **self.exchanges.tables,
+            **self.money.tables,
         }
 
     @property
@@ -143,16 +126,43 @@ class PaymentChain:
         """Tokens of a participant; below 0 is owed."""
         return (self.accounts.get(participant) or Account()).balance
 
-    def holds(self, key: RightKey) -> bool:
-        """Whether a right is somebody's already."""
-        return key in self.rights
+    @property
+    def for_sale(self) -> int:
+        """Tokens of the region's own account that may be bought."""
+        return self.totals.reserve - self.totals.overflow
 
-    def rights_by_holder(self) -> Mapping[str, Sequence[Right]]:
-        """Everybody's rights that are not over, each kind in the order of time; who holds none is left out."""
-        held: dict[str, list[Right]] = {}
-        for (participant, kind, start_ms), right in self.rights.items():
-            held.setdefault(participant, []).append(Right(RightKind(kind), start_ms, right.end_ms))
-        return held
+    def take_fee(self, participant: str, fee: int, time_ms: int) -> list[bytes]:
+        """Let a participant pay a fee that the account holds, for a record on another chain; the leaves say so."""
+        movements = pay({MovementKind.FEE: fee}, self.balance(participant), participant)
+        for movement in movements:
+            self._post(movement)
+        self._totals.put(0, replace(self.totals, fees=self.totals.fees + fee))
+        start_ms = self._region().period_of(time_ms).span.start_ms
+        return [movement_leaf(movement, start_ms) for movement in movements]
+
+    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
+        """Post what contracts bring to every account, in minor money units; `about` is as in `Money.book`."""
+        return self.money.book(about, amounts)
+
+    def money_owed_to(self, participant: str) -> int:
+        """Minor units of money that a participant is owed; below 0, what they owe."""
+        return self.money.owed_to(participant)
+
+    def rate_at(self, instant_ms: int) -> Rate | None:
+        """What tokens are worth at an instant, if the region says so."""
+        return self.exchanges.rate_at(instant_ms)
+
+    def changed_by(self, participant: str, day: int) -> Changed:
+        """What a participant has bought and sold on a day."""
+        return self.exchanges.changed_by(participant, day)
+
+    def holds_at(self, participant: str, kind: RightKind, instant_ms: int) -> bool:
+        """Whether somebody holds a right at an instant."""
+        return (participant, kind.value, self._region().period_of(instant_ms).span.start_ms) in self.rights.held
+
+    def channel_w(self, participant: str, branch: str, instant_ms: int) -> int:
+        """Capacity of a branch that somebody has bought for an instant."""
+        return self.rights.channel_w(participant, branch, instant_ms)
 
     def due_settlement(self) -> DueSettlement | None:
         """What the last period's factors bring to everybody, unless that is settled already."""
@@ -183,7 +193,8 @@ class PaymentChain:
         return self._settled.due(self.balance)
 
     def begin_block(self, block: BlockTime) -> None:
-        """Time alone changes nothing here: rights end with the settlement that they were bought for."""
+        """Channels end with their windows; other rights, with the settlement of the period that they are for."""
+        self.rights.end_channels(block.time_ms)
 
     def apply(self, record: Record, block: BlockTime) -> Iterable[bytes]:
         """Settle a period, make up for a restated one, sell a right, or move tokens from one to another.
@@ -196,7 +207,12 @@ class PaymentChain:
                 return self._settle(settlement)
             case PeriodAdjustment() as adjustment:
                 return self._adjust(adjustment)
-        return self._carry_out(deal_of(record, self._region(), self, block.time_ms))
+            case RateRecord() as rate:
+                self.exchanges.announce(rate, block.time_ms)
+                return ()
+            case Payout() as payout:
+                return pay_out(payout, record.envelope.digest, self.money)
+        return self._carry_out(deal_of(record, self._region(), self, block.time_ms), record.envelope.digest)
 
     def bid(self, record: Record, time_ms: int) -> Bid:
         """What a record offers for its place, if it would take effect at `time_ms` with everything as it stands."""
@@ -216,17 +232,16 @@ class PaymentChain:
         held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
         if totals.minted - totals.burned != held:
             yield f"{totals.minted} minted and {totals.burned} burned, but accounts hold {held}"
-        if totals.reserve < 0:
-            yield f"the reserve holds {totals.reserve}"
+        if not 0 <= totals.overflow <= totals.reserve:
+            yield f"the reserve holds {totals.reserve}, {totals.overflow} of which exceeded ceilings"
         if len(self.accounts):
             ceiling = self._region().rules.accounts.ceiling
             for participant, account in self.accounts.items():
                 if account.balance > ceiling:
                     yield f"{participant} holds {account.balance}, above the ceiling of {ceiling}"
-        for participant, rights in self.rights_by_holder().items():
-            for earlier, later in pairwise(rights):
-                if earlier.kind is later.kind and later.start_ms < earlier.end_ms:
-                    yield f"{participant} holds {later.kind.name.lower()} twice from {later.start_ms}"
+        if len(self.rights.held) or len(self.rights.channels):
+            yield from self.rights.broken_invariants(self._region().ratings_w)
+        yield from self.money.broken_invariants()
 
     def _settle(self, settlement: PeriodSettlement) -> Iterable[bytes]:
         due = self.due_settlement()
@@ -247,24 +262,30 @@ class PaymentChain:
             self._post(movement)
         totals = self.totals
         self._totals.put(0, replace(totals, periods=totals.periods + 1, settled_until_ms=due.end_ms))
-        self._end_rights(due.end_ms)
+        self.rights.end_periods(due.end_ms)
         self._draw_up_order(due.end_ms)
         return leaves
 
-    def _carry_out(self, deal: Deal) -> Iterable[bytes]:
+    def _carry_out(self, deal: Deal, about: bytes) -> Iterable[bytes]:
         for movement in deal.movements:
             self._post(movement)
         if deal.bought is not None:
-            self.rights.put(*deal.bought)
-        totals, is_purchase = self.totals, deal.bought is not None
+            self.rights.held.put(*deal.bought)
+        if deal.channel is not None:
+            self.rights.open_channel(*deal.channel)
+        if deal.changed is not None:
+            self.exchanges.keep(deal.bid.payer, deal.changed)
+        totals, is_purchase = self.totals, deal.bought is not None or deal.channel is not None
         counted = replace(
             totals,
             purchases=totals.purchases + is_purchase,
-            transfers=totals.transfers + (not is_purchase),
+            transfers=totals.transfers + (not is_purchase and deal.changed is None),
+            exchanges=totals.exchanges + (deal.changed is not None),
             fees=totals.fees + deal.bid.fee,
         )
         self._totals.put(0, counted)
-        return [movement_leaf(movement, deal.period_start_ms) for movement in deal.movements]
+        moved = [movement_leaf(movement, deal.period_start_ms) for movement in deal.movements]
+        return moved + self.money.book(about, {deal.bid.payer: deal.money, CLEARING: -deal.money})
 
     def _adjust(self, adjustment: PeriodAdjustment) -> Iterable[bytes]:
         due = self.due_adjustment()
@@ -294,19 +315,12 @@ class PaymentChain:
                 minted=totals.minted + effect.minted,
                 burned=totals.burned + effect.burned,
                 reserve=totals.reserve + effect.reserve,
+                overflow=totals.overflow + (effect.reserve if movement.kind in CEILING else 0),
             ),
         )
 
-    def _end_rights(self, settled_until_ms: int) -> None:
-        for key in [key for key, right in self.rights.items() if right.end_ms <= settled_until_ms]:
-            self.rights.remove(key)
-
     def _draw_up_order(self, from_ms: int) -> None:
-        holders = {
-            participant
-            for (participant, _, start_ms), right in self.rights.items()
-            if start_ms <= from_ms < right.end_ms
-        }
+        holders = self.rights.holders_at(from_ms)
         balances = {participant: self.balance(participant) for participant in self._region().participants}
         for place, participant in enumerate(priority_order(balances, holders), start=1):
             if self.ranks.get(participant) != Rank(place):

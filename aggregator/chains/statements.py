@@ -14,8 +14,12 @@ from typing import Any, Final, NamedTuple
 
 from aggregator.chains.analysis import CURSOR_TABLE, AnalysisChain
 from aggregator.chains.asset import AssetChain
+from aggregator.chains.contract_book import CONTRACTS_TABLE, ContractBook
+from aggregator.chains.curtailing import CURTAILED_TABLE
 from aggregator.chains.factor_rows import FACTORS_TABLE
-from aggregator.chains.payment import ACCOUNTS_TABLE, RANKS_TABLE, RIGHTS_TABLE, PaymentChain
+from aggregator.chains.payment import PaymentChain
+from aggregator.chains.payment_rows import ACCOUNTS_TABLE, RANKS_TABLE
+from aggregator.chains.rights import CHANNELS_TABLE, RIGHTS_TABLE
 from aggregator.chains.standing import Standings
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Role
@@ -26,7 +30,9 @@ from protocol.messages import Standing, Statement
 
 TOLD_TABLE: Final = 60
 
-TELLING_TABLES: Final = frozenset((FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE))
+TELLING_TABLES: Final = frozenset(
+    (FACTORS_TABLE, ACCOUNTS_TABLE, RIGHTS_TABLE, RANKS_TABLE, CURTAILED_TABLE, CHANNELS_TABLE, CONTRACTS_TABLE)
+)
 """Tables whose change alters somebody's standing."""
 
 
@@ -52,7 +58,15 @@ class Made(NamedTuple):
 class Statements:
     """What was told to whom."""
 
-    def __init__(self, journal: Journal, asset: AssetChain, analysis: AnalysisChain, payment: PaymentChain) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        asset: AssetChain,
+        analysis: AnalysisChain,
+        payment: PaymentChain,
+        contracts: ContractBook,
+    ) -> None:
+        self._contracts = contracts
         self._journal = journal
         self._asset = asset
         self._analysis = analysis
@@ -69,7 +83,7 @@ class Statements:
         touched = self._journal.tables()
         moved_on = CURSOR_TABLE in touched or block.height == 1
         if moved_on or not touched.isdisjoint(TELLING_TABLES):
-            everybody = Standings(self._asset, self._analysis, self._payment)
+            everybody = Standings(self._asset, self._analysis, self._payment, self._contracts)
             gateways = [member.name for member in self._asset.members(Role.GATEWAY)]
             made = (self._make(gateway, everybody.behind(gateway), block, moved_on) for gateway in gateways)
             self.made = tuple(statement for statement in made if statement is not None)

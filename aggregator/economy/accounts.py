@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 
 class MovementKind(IntEnum):
@@ -34,6 +35,16 @@ class MovementKind(IntEnum):
     """Reserve → participant: what another one has sent."""
     FEE = 10
     """Participant → reserve: what was offered for a record's place in a block."""
+    REDEEMED = 11
+    """Participant → reserve: what was changed for money."""
+    BOUGHT = 12
+    """Reserve → participant: what was bought with money."""
+    FINE = 13
+    """Issue → participant: a charge that is paid in money instead."""
+
+
+CEILING: Final = frozenset({MovementKind.OVERFLOW, MovementKind.RETURN})
+"""The kinds that the ceiling brings about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +81,15 @@ def effect_of(kind: MovementKind, amount: int) -> Effect:
     """Which sides a movement touches, and by how much."""
     assert amount > 0, f"a movement of {amount} tokens moves nothing, or backwards"
     match kind:
-        case MovementKind.AWARD | MovementKind.ADJUSTMENT_UP:
+        case MovementKind.AWARD | MovementKind.ADJUSTMENT_UP | MovementKind.FINE:
             return Effect(participant=amount, reserve=0, minted=amount, burned=0)
         case MovementKind.CHARGE | MovementKind.ADJUSTMENT_DOWN:
             return Effect(participant=-amount, reserve=0, minted=0, burned=amount)
-        case MovementKind.OVERFLOW | MovementKind.PURCHASE | MovementKind.SENT | MovementKind.FEE:
+        case (
+            MovementKind.OVERFLOW | MovementKind.PURCHASE | MovementKind.SENT | MovementKind.FEE | MovementKind.REDEEMED
+        ):
             return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
-        case MovementKind.RETURN | MovementKind.RECEIVED:
+        case MovementKind.RETURN | MovementKind.RECEIVED | MovementKind.BOUGHT:
             return Effect(participant=amount, reserve=-amount, minted=0, burned=0)
 
 

@@ -21,6 +21,7 @@ from aggregator.grid import rows
 from aggregator.grid.believing import Believe, Estimate
 from aggregator.grid.converters import ConverterPlan
 from aggregator.grid.estimation import estimated
+from aggregator.grid.loads import Loads
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Bools, Floats, Ints, Networks, is_bridge, networks_of, summed
 from aggregator.grid.pipe_flow import PipeFlow, PipeFlowSolver
@@ -72,6 +73,7 @@ class IntervalPhysics:
             sent=self._stores.sent(solved.stored, solved.pipes, solved.mix, interval),
             events=self._relief.events(solved.metered, solved.believed, events, interval),
             findings=rows.in_order([*solved.findings, *rows.checks(solved, self._checks), *unbalanced, *impossible]),
+            congestions=self._loads.congestions(solved.metered, solved.believed.flow),
         )
 
     def solve(
@@ -107,6 +109,7 @@ class IntervalPhysics:
         self._converters = ConverterPlan(region.grid.converters, self._plan)
         self._stores = StorePlan(region.grid, self._networks, self._plan)
         self._relief = Relief(self._networks.electricity, self._plan)
+        self._loads = Loads(region, self._networks.electricity, self._plan, self._relief)
         self._region = region
 
     def _pipe_flow(self, metered: Metered) -> PipeFlow:

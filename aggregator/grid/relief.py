@@ -121,6 +121,10 @@ class Relief:
         shares[np.isinf(shares)] = 0.0  # whoever has no such meter
         return shares
 
+    def felt(self, branch: int, flow: PowerFlow) -> Floats:
+        """(n) by how many watts a branch carries more, in the direction in which it does, with a watt taken at each."""
+        return self._sensitivity(branch) * (1 if flow.from_w[branch] >= flow.to_w[branch] else -1)
+
     def _sensitivity(self, branch: int) -> Floats:
         """(n) by how many watts a branch's flow, from its from node, rises with a watt taken at each node.
 

@@ -48,8 +48,13 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.VALIDATOR,
             MessageType.EVIDENCE,
             MessageType.CORRECTION,
+            MessageType.RATE,
+            MessageType.PAYOUT,
             MessageType.EVENT,
             MessageType.CANCELLATION,
+            MessageType.ARBITRATION,
+            MessageType.FREEZE,
+            MessageType.APPROVAL,
         }
     ),
     Role.AGGREGATOR: frozenset(
@@ -62,9 +67,25 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
             MessageType.EVIDENCE,
             MessageType.EVENT,
             MessageType.CANCELLATION,
+            MessageType.CLEARING,
         }
     ),
-    Role.GATEWAY: frozenset({MessageType.BATCH, MessageType.PURCHASE, MessageType.TRANSFER, MessageType.ROTATION}),
+    Role.GATEWAY: frozenset(
+        {
+            MessageType.BATCH,
+            MessageType.PURCHASE,
+            MessageType.TRANSFER,
+            MessageType.CHANNEL,
+            MessageType.EXCHANGE,
+            MessageType.ROTATION,
+            MessageType.AGREEMENT,
+            MessageType.TERMINATION,
+            MessageType.DISPUTE,
+            MessageType.SEALING_KEY,
+            MessageType.QUOTE,
+            MessageType.QUOTE_CANCEL,
+        }
+    ),
 }
 
 

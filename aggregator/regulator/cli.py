@@ -1,4 +1,4 @@
-"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, correct, call, tell the broker.
+"""este-aggregator regulator: who asks to be admitted, who is a member, admit, revoke, correct, call, freeze, arbitrate.
 
 The regulator's key stands in a file and never in an argument; nothing here prints or logs it.
 """
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from aggregator.regulator.contracts.cli import approve, arbitrate, freeze
 from aggregator.regulator.events.cli import call, cancel
+from aggregator.regulator.money.cli import paid, rate
 from aggregator.regulator.nodes.cli import admit_node
 from aggregator.regulator.nodes.cli import app as validator
 from aggregator.regulator.shared import (
@@ -38,7 +40,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Who may sign in the region."
 )
 app.add_typer(validator, name="validator")
-for verb in (call, cancel):
+for verb in (call, cancel, approve, freeze, arbitrate, rate, paid):
     app.command()(verb)
 
 LISTEN_S: Final = 2.0

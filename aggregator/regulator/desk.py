@@ -15,8 +15,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from aggregator.chains.asset import acquittal
 from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.evidence import acquittal
 from aggregator.chains.membership import Admission, Ended, Revocation
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.correcting import deltas_of
@@ -94,8 +94,9 @@ class Regulator:
         """
         self._settings = settings
         self._ledger = LedgerFile(settings.data)
-        self.asset = self._ledger.five.asset
-        """As of the last block."""
+        self.five = self._ledger.five
+        """As of the last block, as all that is read here."""
+        self.asset = self.five.asset
         self.region: str = self._ledger.five.ledger.region
         if self.region != settings.region:
             raise OperatorError(settings.data, "", f"the ledger of {settings.region}", f"that of {self.region}")

@@ -2,22 +2,26 @@
 
 What is due follows from the chains alone: an interval once it is frozen, a period's factors once its intervals are
 closed, its tokens once its factors are drawn up; a restatement once late energy has waited long enough, and an
-adjustment once a settled period is restated. Each step needs the block of the one before.
+adjustment once a settled period is restated. Each step needs the block of the one before. A call auction is cleared
+once its gate has closed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from aggregator.chains.analysis import Recompute
 from aggregator.chains.carbon import factor_leaf
+from aggregator.chains.clearing_record import ClearingResult
 from aggregator.chains.deeds import deeds_of
 from aggregator.chains.five import Five
 from aggregator.chains.interval_energy import energies_root
 from aggregator.chains.restatement import PeriodAdjustment, Restatement
 from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
+from aggregator.economy.market.clearing import Auction, Clearing
+from aggregator.service.auctions import AuctionClearing
 from aggregator.service.stated import LeafSource, flows_of, known_of
 from protocol.crypto import SigningKey
 from protocol.envelope import seal
@@ -45,10 +49,12 @@ class ComputeNode:
     physics: Recompute
     history: LeafSource
     """Where it finds what the state has forgotten."""
+    clear: Callable[[Auction], Clearing | None] = field(default_factory=AuctionClearing)
+    """How it clears an auction; None where it cannot."""
 
     def due_record(self, five: Five) -> bytes | None:
         """The envelope of the one result that is due now, or None."""
-        tasks = [self._interval, self._factors, self._settlement, self._restatement, self._adjustment]
+        tasks = [self._clearing, self._interval, self._factors, self._settlement, self._restatement, self._adjustment]
         if five.analysis.is_leaving_unadjusted() and not five.analysis.is_leaving_unstated():
             tasks.insert(0, self._adjustment)  # or restatements that keep coming due could hold up the next factors
         due = next((found for task in tasks if (found := task(five)) is not None), None)
@@ -58,6 +64,14 @@ class ComputeNode:
         last = five.ledger.last_record(self.name)
         link = Link(five.ledger.region, self.name, last.sequence + 1, last.digest)
         return seal(self.key, region=five.ledger.region, type_=type_, payload=message_of(link).encode())
+
+    def _clearing(self, five: Five) -> Due | None:
+        market, head = five.operation.market, five.ledger.head
+        start_ms = None if head is None else market.due_clearing(head.time_ms)
+        clearing = None if start_ms is None else self.clear(market.auction(start_ms))
+        if start_ms is None or clearing is None:
+            return None
+        return MessageType.CLEARING, lambda link: ClearingResult(link, start_ms, clearing)
 
     def _interval(self, five: Five) -> Due | None:
         interval = five.analysis.due_interval()

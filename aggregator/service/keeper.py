@@ -19,7 +19,9 @@ from aggregator.ledger.ledger import check_link
 from aggregator.ledger.record import Record, Role
 from aggregator.ledger.snapshot import Manifest
 from aggregator.service.compute import ComputeNode
+from aggregator.service.mqtt_port import Incoming
 from aggregator.service.notify import Notifier, Outgoing, summary
+from aggregator.service.post_room import PostRoom
 from aggregator.service.store import Store
 from aggregator.service.watch import Watch
 from protocol.canonical import decode
@@ -47,6 +49,7 @@ class Keeper:
         self._compute = ComputeNode(name, key, IntervalPhysics(), store)
         self._watch = Watch(name, key)
         self._notifier = Notifier(five.ledger.region, key)
+        self._post = PostRoom(five.ledger.region, key)
         self._statements: list[tuple[str, int, bytes]] = []
         self._speaks = self.signs()
         """Whether its word counts for the block to come: that is judged by the end of the block before."""
@@ -152,6 +155,10 @@ class Keeper:
         except EncodingError:
             return []
         return self._told([again]) if (again := self._answered_before(link, envelope)) else []
+
+    def pass_on(self, incoming: Incoming, now_ms: int) -> list[Outgoing]:
+        """What is to be told because of a letter or a question, if this node's word counts."""
+        return self._post.take(incoming, self.five.asset, now_ms) if self.signs() else []
 
     def last_statements(self) -> list[Outgoing]:
         """The last statement to every gateway, for a broker that may have lost them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -30,6 +30,9 @@ RECONNECT_MAX_S: Final = 30.0
 OUTGOING_MAX: Final = 100_000
 IN_FLIGHT_MAX: Final = 1000
 
+TAKEN: Final = (Kind.RECORD, Kind.ASK, Kind.SEALED)
+"""What a node listens to."""
+
 RETAINED_MAX: Final = 10_000
 """Names whose kept messages a short call takes: with requests of 8 KiB, 80 MiB in the worst case."""
 
@@ -40,10 +43,11 @@ log = structlog.get_logger("este.broker")
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """Bytes that somebody put on a gateway's record topic. Nothing about them is trusted."""
+    """Bytes that somebody put on a topic of a gateway. Nothing about them is trusted."""
 
     gateway: str
     payload: bytes
+    kind: Kind = Kind.RECORD
 
 
 class BrokerAccess:
@@ -105,7 +109,7 @@ class BrokerPort:
         while True:
             try:
                 async with self._access.client(self._client_id, is_kept=True) as client:
-                    await client.subscribe(everybody(self._region, Kind.RECORD), qos=1)
+                    await client.subscribe([(everybody(self._region, kind), 1) for kind in TAKEN])
                     log.info("connected", host=self._broker.host, port=self._broker.port)
                     pause = RECONNECT_FIRST_S
                     await self._serve(client, on_link, receive)
@@ -183,7 +187,7 @@ class Visit:
         with self._link_errors(), suppress(TimeoutError):
             async with self._access.client() as client, asyncio.timeout(listen_s):
                 await client.subscribe(wanted, qos=1)
-                async for incoming in _messages(client, kind, bytes_max):
+                async for incoming in _messages(client, (kind,), bytes_max):
                     found[incoming.gateway] = incoming.payload
                     if len(found) >= (RETAINED_MAX if name is None else 1):
                         break
@@ -204,12 +208,12 @@ async def _receive(
     client: aiomqtt.Client, on_link: Callable[[], Awaitable[None]], receive: Callable[[Incoming], None]
 ) -> None:
     await on_link()
-    async for incoming in _messages(client, Kind.RECORD, ENVELOPE_BYTES_MAX):
+    async for incoming in _messages(client, TAKEN, ENVELOPE_BYTES_MAX):
         receive(incoming)
 
 
-async def _messages(client: aiomqtt.Client, kind: Kind, bytes_max: int) -> AsyncIterator[Incoming]:
-    """What stands on topics of one kind: a broker may deliver more than was subscribed to."""
+async def _messages(client: aiomqtt.Client, kinds: Collection[Kind], bytes_max: int) -> AsyncIterator[Incoming]:
+    """What stands on topics of some kinds: a broker may deliver more than was subscribed to."""
     async for message in client.messages:
         payload = message.payload
         if not isinstance(payload, bytes) or len(payload) > bytes_max:
@@ -218,5 +222,5 @@ async def _messages(client: aiomqtt.Client, kind: Kind, bytes_max: int) -> Async
             topic = parse(message.topic.value)
         except EncodingError:
             continue
-        if topic.kind is kind:
-            yield Incoming(topic.name, payload)
+        if topic.kind in kinds:
+            yield Incoming(topic.name, payload, topic.kind)

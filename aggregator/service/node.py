@@ -19,6 +19,7 @@ from aggregator.chains.five import Five
 from aggregator.engine.local import LocalEngine
 from aggregator.ledger.record import Record, Role
 from aggregator.service.keeper import Keeper, restore
+from aggregator.service.mqtt_port import Incoming
 from aggregator.service.notify import Outgoing
 from aggregator.service.store import Store
 from config.settings.aggregator import Blocks
@@ -89,6 +90,9 @@ class Node:
         totals, rule = self.five.data.totals, self.five.asset.region.rules.time
         frozen = max(totals.frozen_until_ms, self.five.asset.region.begin_ms)
         by_time = max(0, frozen + rule.interval_ms + rule.grace_ms - now_ms)
+        gate_ms, head = self.five.operation.market.next_gate_ms(), self.five.ledger.head
+        if gate_ms is not None and head is not None and gate_ms > head.time_ms:
+            by_time = min(by_time, max(0, gate_ms - now_ms))
         by_queue = self._engine.due_in_ms(now_ms)
         return by_time if by_queue is None else min(by_time, by_queue)
 
@@ -117,6 +121,10 @@ class Node:
     def answer_again(self, data: bytes) -> list[Outgoing]:
         """The answer to a record whose key counts no more, if it came onto the chain while it did; else nothing."""
         return self._keeper.answer_again(data)
+
+    def pass_on(self, incoming: Incoming, now_ms: int) -> list[Outgoing]:
+        """What is to be told because of a letter or a question."""
+        return self._keeper.pass_on(incoming, now_ms)
 
     def last_statements(self) -> list[Outgoing]:
         """The last statement to every gateway, for a broker that may have lost them."""

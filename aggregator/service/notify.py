@@ -92,6 +92,7 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
             "clean_ppm": used_clean_wh * PPM // used_wh if used_wh else None,
             "balance": standing.balance,
             "restricted": standing.is_restricted,
+            "limited": _limited(five, name),
             "rank": standing.rank,
             "supply_factor_ppm": standing.supply_factor_ppm,
             "demand_factor_ppm": standing.demand_factor_ppm,
@@ -132,3 +133,9 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
     }
     topic = Topic(five.ledger.region, AGGREGATOR, Kind.SUMMARY)
     return Outgoing(topic, json.dumps(document, separators=(",", ":")).encode(), retain=True)
+
+
+def _limited(five: Five, participant: str) -> dict[str, object] | None:
+    """What is left to somebody for the sake of a power line."""
+    row = five.analysis.curtailments.curtailed.get(participant)
+    return None if row is None else {"branch": row.branch, "power_max_w": row.allowed_w}

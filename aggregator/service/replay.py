@@ -8,7 +8,7 @@ the replay, and is told with its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,10 +22,11 @@ from aggregator.ledger.record import Author, Record, Role, Verified
 from aggregator.service.ahead import Ahead, Told
 from aggregator.service.history import History, HistoryError, PastBlock, PastEntry
 from aggregator.service.second_opinion import verify_again
+from protocol.agreement import Agreement
 from protocol.checkpoint import BlockHead, ChainName
 from protocol.crypto import PublicKey, fingerprint
 from protocol.envelope import Envelope
-from protocol.errors import EsteError
+from protocol.errors import EsteError, SignatureError
 from protocol.messages import MessageType
 from protocol.refusals import Refused
 
@@ -224,6 +225,8 @@ class Replay:
         except (Refused, EsteError) as error:
             raise error if isinstance(error, AuditError) else AuditError(place, str(error)) from error
         self._ask_again(record.envelope, record.author, place)
+        if isinstance(record.message, Agreement):
+            self._ask_about_offer(record.message.offer, place)
         return record
 
     def _author_of(self, key_id: bytes) -> Author | None:
@@ -238,6 +241,15 @@ class Replay:
             raise AuditError(
                 place, f"founded with the key {found}, and not with the regulator's that was given, {expected}"
             )
+
+    def _ask_about_offer(self, offer: Envelope, place: str) -> None:
+        """An agreement holds a second signature: whoever made the offer has signed that."""
+        proposer = self._author_of(offer.key_id)
+        if proposer is None:
+            return
+        with suppress(SignatureError):  # one that does not fit is refused by the rule, and nothing to be asked about
+            offer.verify(proposer.key, self.five.ledger.region)
+            self._ask_again(offer, proposer, place)
 
     def _ask_again(self, envelope: Envelope, author: Author, place: str) -> None:
         if self._terms.second_opinion and not verify_again(envelope, author.key, self.five.ledger.region):

@@ -22,8 +22,10 @@ from aggregator.ledger.record import Record
 from aggregator.service.door import Door
 from aggregator.service.ingest import Ingest
 from aggregator.service.log import configure, tell_loop_errors
-from aggregator.service.mqtt_port import BrokerPort
+from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.node import Node
+from aggregator.service.notify import Outgoing
+from aggregator.service.post_desk import PostDesk
 from aggregator.service.stored import StoreError
 from config.key_files import load
 from config.settings.aggregator import AggregatorSettings
@@ -65,6 +67,7 @@ class _Runner:
         self._broker = broker
         self._ingest = Ingest(node.check, settings.verify_threads, settings.pending_max)
         self._ledger_thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._desk = PostDesk(self._ingest.receive, self._pass_on, broker.publish)
         self._door = Door(node)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -76,16 +79,17 @@ class _Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._hear_signal)
         log.info("running", height=self._node.five.ledger.height)
-        linking = asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive))
+        linking = asyncio.create_task(self._broker.run(self._on_link, self._desk.receive))
+        passing_on = asyncio.create_task(self._desk.run())
         taking = asyncio.create_task(self._take_in())
         closing_blocks = asyncio.create_task(self._close_blocks())
         try:
-            await wait_for_any([self._stop], tasks=[linking, taking, closing_blocks])
-            await end(taking)
+            await wait_for_any([self._stop], tasks=[linking, passing_on, taking, closing_blocks])
+            await end(taking, passing_on)
             await closing_blocks
             await self._say_goodbye()
         finally:
-            await end(taking, closing_blocks, linking)
+            await end(taking, passing_on, closing_blocks, linking)
             self._ingest.close()
             self._ledger_thread.shutdown(wait=True)
 
@@ -104,6 +108,9 @@ class _Runner:
             self._door.tell(turned_away, _now_ms())
             await self._broker.publish(answers)
             self._wake.set()
+
+    async def _pass_on(self, incoming: Incoming) -> list[Outgoing]:
+        return await self._in_ledger_thread(partial(self._node.pass_on, incoming, _now_ms()))
 
     def _submit(self, record: Record) -> tuple[()]:
         """Queue a record: its block says what there is to tell of it."""

@@ -30,8 +30,9 @@ class StandingOrder(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.right not in (kind.name.lower() for kind in RightKind):
-            raise mistake(f"a right out of {', '.join(kind.name.lower() for kind in RightKind)}", self.right)
+        sold = [kind.name.lower() for kind in RightKind if kind is not RightKind.CHANNEL_USE]
+        if self.right not in sold:
+            raise mistake(f"a right out of {', '.join(sold)}", self.right)
         return self
 
     @property

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from config import carriers, grid_model, meter_profile, model, quorum, rules, self_check
+from config import bank_accounts, carriers, grid_model, meter_profile, model, quorum, rules, self_check
 from config.settings import agent, aggregator, broker, bus, fleet, places
 from tests.architecture.house import ROOT
 
@@ -55,6 +55,7 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
         ),
         *(agent.ChipKey, agent.HomeAssistant, agent.Metrics, fleet.FleetSettings),
     ),
+    "bank-file.md": (bank_accounts.BankAccounts, bank_accounts.BankAccount),
     "quorum-file.md": (quorum.QuorumFile, quorum.QuorumMember),
     "meter-profile.md": (
         *(meter_profile.MeterProfile, meter_profile.Block, meter_profile.Register, meter_profile.NotAvailable),
@@ -63,7 +64,8 @@ PAGES: dict[str, tuple[type[model.Model], ...]] = {
     "grid-file.md": (
         *(grid_model.Grid, grid_model.Participant, grid_model.Node, grid_model.Branch, grid_model.Meter),
         *(grid_model.Generator, grid_model.Device, grid_model.Permit, rules.Rules, rules.TimeRule),
-        *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.CongestionRule, rules.RightPrice),
+        *(rules.CarbonRule, rules.TokenRule, rules.AccountRule, rules.CongestionRule, rules.CurtailmentRule),
+        *(rules.ExchangeRule, rules.RightPrice, rules.ContractRule, rules.MarketRule),
         *(carriers.Pipe, carriers.Converter, carriers.ConverterOutput, carriers.Storage),
     ),
 }

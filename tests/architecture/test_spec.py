@@ -10,7 +10,9 @@ from dataclasses import fields
 import pytest
 
 from aggregator.chains.carbon import FactorRow, PeriodSums
+from aggregator.chains.congestions import LineLoad
 from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.curtailing import limit_leaf
 from aggregator.chains.events import Cancellation, ResponseEvent
 from aggregator.chains.findings import FindingKind
 from aggregator.chains.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
@@ -24,6 +26,7 @@ from aggregator.service.history import PastBlock, PastEntry
 from aggregator.service.portable import MAGIC, VERSION
 from config import carriers, grid_model, meter_profile, rules, self_check
 from config.model import Model
+from protocol.answer import Answer, Reply
 from protocol.canonical import Value, decode
 from protocol.checkpoint import ChainName
 from protocol.cometbft.block import BLOCK_PROTOCOL, VALIDATORS_MAX, Header
@@ -32,13 +35,17 @@ from protocol.envelope import Envelope
 from protocol.evidence import Evidence
 from protocol.messages import MessageType, RightKind
 from protocol.node_request import VOUCHER, request_of_node, voucher_bytes
+from protocol.partners import Ask, Card, Delivery, Partner, SealingKeyRecord
+from protocol.quote import QuoteCancel, Side, TimeInForce
 from protocol.refusals import RefusalCode
 from protocol.registers import WordOrder, WordType
 from protocol.rotation import POSSESSION, possession_bytes, rotate
+from protocol.sealed import BOX_BYTES, INFO, seal_to
 from protocol.topics import Kind
 from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.architecture.house import ROOT
 from tests.builders import a_batch, a_meter_block_in_parts, an_envelope
+from tests.market_village import a_quote
 from tests.village import INTERVAL_MS, START_MS, Village, a_grid, a_grid_document
 
 GRAMMAR = (ROOT / "docs/spec/este.cddl").read_text(encoding="utf-8")
@@ -75,6 +82,7 @@ def village() -> Village:
     """A region that has lived through a settlement period, restated a part of it, and sold a right."""
     rules = a_grid_document()["rules"]
     rules["time"] |= {"restate_after_ms": 0, "day_ms": INTERVAL_MS}
+    rules["market"] = {"mechanism": "call", "gate_ms": INTERVAL_MS}
     participants = [{"id": name, "responds": name == "home"} for name in ("gas", "grid", "home", "wind")]
     village = Village(grid=a_grid(rules=rules, participants=participants))
     village.live(15)
@@ -84,6 +92,11 @@ def village() -> Village:
         village.close([village.record(village.sign(event, MessageType.EVENT, "regulator"))])
     cancellation = Cancellation(village.link("regulator"), 2, "no cloud came")
     village.close([village.record(village.sign(cancellation, MessageType.CANCELLATION, "regulator"))])
+    for participant, side in (("wind", Side.SELL), ("home", Side.BUY), ("gas", Side.SELL)):
+        quote = a_quote(village, participant, side, start_ms=begin_ms + 2 * INTERVAL_MS)
+        village.close([village.record(village.sign(quote, MessageType.QUOTE))])
+    taken_back = QuoteCancel(village.link(), village.blocks[-1].outcomes[0].record.envelope.digest)
+    village.close([village.record(village.sign(taken_back, MessageType.QUOTE_CANCEL))])
     village.live(20)
     correction = Correction(village.link("regulator"), "m-gas", (Delta(START_MS, 0, 1000),), "seals were broken")
     village.close([village.record(village.sign(correction, MessageType.CORRECTION, "regulator"))])
@@ -91,6 +104,8 @@ def village() -> Village:
     purchase = village.record(village.sign(village.a_purchase(), MessageType.PURCHASE))
     broken = village.a_batch(meters=(village.a_block_of("m-nobody", 0),))
     village.close([purchase, village.record(village.sign(broken, MessageType.BATCH))])
+    box = SealingKeyRecord(village.link(), SoftwareKey.from_secret(802).public_key)
+    village.close([village.record(village.sign(box, MessageType.SEALING_KEY))])
     first, second = SoftwareKey.from_secret(800), SoftwareKey.from_secret(801)
     rotation = rotate(village.link(), village.keys["gw"].public_key.thumbprint, first)
     village.close([village.record(village.sign(rotation, MessageType.ROTATION))])
@@ -123,6 +138,11 @@ def leaves(village: Village) -> dict[str, list[Value]]:
     return found
 
 
+def test_every_rule_of_the_grammar_stands_once() -> None:
+    names = re.findall(r"^([a-z][a-z0-9-]*) *=", GRAMMAR, re.MULTILINE)
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_table_of_refusal_codes_is_the_codes() -> None:
     listed = re.findall(r"^\| (\d+) \| `([A-Z_]+)` \|.*\| (\w+) \|$", PROSE, re.MULTILINE)
     told = {True: {True: "final", False: "told"}, False: {False: "counted"}}
@@ -141,6 +161,13 @@ def test_the_grammar_has_the_quantities_and_no_others() -> None:
 
 def test_the_grammar_has_the_rights_and_no_others() -> None:
     assert {int(number) for number in re.findall(r"\d+", rule("right-kind"))} == set(RightKind)
+
+
+def test_the_grammar_has_the_sides_of_quotes_their_times_in_force_and_the_market_s_words() -> None:
+    numbers = {int(key): told for key, told in re.findall(r"^    (\d+) => ([\d /]+),", rule("quote"), re.MULTILINE)}
+    assert [int(n) for n in re.findall(r"\d+", numbers[7])] == list(Side)
+    assert [int(n) for n in re.findall(r"\d+", numbers[11])] == list(TimeInForce)
+    assert texts("market-rule") == [*rules.Mechanism, *rules.Pricing]
 
 
 def test_the_grammar_and_the_table_have_the_kinds_of_findings_and_no_others() -> None:
@@ -162,6 +189,10 @@ PACKED: dict[str, type[Model]] = {
     "token-rule": rules.TokenRule,
     "account-rule": rules.AccountRule,
     "congestion-rule": rules.CongestionRule,
+    "contract-rule": rules.ContractRule,
+    "market-rule": rules.MarketRule,
+    "curtailment-rule": rules.CurtailmentRule,
+    "exchange-rule": rules.ExchangeRule,
     "right-price": rules.RightPrice,
     "grid-pipe": carriers.Pipe,
     "grid-converter": carriers.Converter,
@@ -208,6 +239,7 @@ ROWS: dict[str, type] = {
     "branch-flow": BranchFlow,
     "balance": Balance,
     "converter-flow": ConverterFlow,
+    "line-load": LineLoad,
     "delta": Delta,
     "sums": PeriodSums,
 }
@@ -221,13 +253,37 @@ def test_the_grammar_names_the_fields_of_a_row_in_their_order(name: str, kind: t
 RECORDS = [
     *("genesis", "admission", "revocation", "rotation", "validator", "evidence"),
     *("batch", "purchase", "interval", "factors", "settlement", "correction", "restatement", "adjustment"),
-    *("event", "cancellation"),
+    *("event", "cancellation", "sealing-key", "quote", "quote-cancel", "clearing"),
 ]
 
 
 @pytest.mark.parametrize("type_", RECORDS)
 def test_a_record_has_the_keys_of_the_grammar(type_: str, village: Village) -> None:
     assert keys(type_) == list(payloads(village)[MessageType(type_)])
+
+
+def test_letters_and_what_they_are_passed_on_with_have_the_keys_of_the_grammar() -> None:
+    key, partner = (
+        SoftwareKey.from_secret(800).public_key,
+        Partner("gw", SoftwareKey.from_secret(1).public_key, None, ()),
+    )
+    letter = seal_to(key, b"", region="village", sender="gw", receiver="other", expires_ms=1)
+    said = {
+        "ask": Ask("village", "gw", "home"),
+        "card": Card("village", "gw", "home", partner),
+        "partner": partner,
+        "sealed": letter,
+        "delivery": Delivery("village", "gw", partner, b""),
+        "answer": Answer("village", "gw", bytes(32), Reply.RECEIVED),
+    }
+    for name, message in said.items():
+        found = [int(key) for key in re.findall(r"^    (\d+) => ", rule(name), re.MULTILINE)]
+        assert found == list(decode(message.encode(), size_max=1 << 14)), name
+    info = decode(letter.info, size_max=1 << 10)
+    assert (len(info), info[0]) == (len(labels("sealed-info")), INFO)
+    assert f'"{INFO}"' in rule("sealed-info")
+    assert f"bstr .size {BOX_BYTES}" in rule("sealed")
+    assert {int(number) for number in re.findall(r"\d+", rule("reply"))} == set(Reply)
 
 
 @pytest.mark.parametrize(("name", "where"), [("meter-block", ()), ("slow-readings", (9,))], ids=str)
@@ -304,12 +360,14 @@ def test_the_grammar_has_the_words_of_profiles_and_prices_and_no_others() -> Non
 
 def test_leaves_are_as_the_grammar_says(village: Village) -> None:
     found = leaves(village)
-    words = ("refused", "factors", "movement", "metered", "inherited", "response", "restated", "adjusted")
+    words = ("refused", "factors", "movement", "metered", "inherited", "response", "restated", "adjusted", "match")
     assert set(found) == {rule(f"{word}-leaf").split('"')[1] for word in words}
     for word, rows in found.items():
         assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}
     relief = decode(DueRelief("home", 1, 2, 3, 4, 5).leaf(START_MS), size_max=1 << 10)
     assert (len(relief) - 1, relief[0]) == (len(labels("relief-leaf")), "relief")
+    limited = decode(limit_leaf("home", START_MS, "b1", -1, None), size_max=1 << 10)
+    assert (len(limited) - 1, limited[0]) == (len(labels("limited-leaf")), "limited")
     assert labels("factors-leaf") == [field.name for field in fields(FactorRow)]
     kinds = re.search(r"kind: ([\d /]+),", rule("movement-leaf"))
     assert kinds is not None and {int(number) for number in re.findall(r"\d+", kinds[1])} == set(MovementKind)

@@ -21,7 +21,8 @@ import yaml
 
 from aggregator.service.store import Store
 from config.settings.broker import Broker
-from firmware_sim.demo.stage import Stage, build
+from config.settings.fleet import FleetSettings
+from firmware_sim.demo.stage import SPEED, Stage, found, prepare
 from firmware_sim.free_port import free_ports
 from protocol.batch import Batch
 from protocol.checkpoint import ChainName
@@ -103,10 +104,21 @@ class Region:
                 ]  # fmt: skip
 
 
-def a_region(folder: Path, *, meters: int = 12) -> Region:
-    """Write everything that a region behind TLS needs; nothing runs yet."""
+def a_region(folder: Path, *, meters: int = 12, laid: Callable[[dict[str, Any]], object] = dict.copy) -> Region:
+    """Write everything that a region behind TLS needs; nothing runs yet.
+
+    Args:
+        folder: where to.
+        meters: how many there are.
+        laid: changes the grid file before it is signed.
+    """
     port = free_ports()
-    stage = asyncio.run(build(folder, meters=meters, seed=1, broker=Broker(host="localhost", port=port)))
+    fleet = FleetSettings(meters=meters, seed=1, first_port=free_ports(meters // 6 + 2), speed=SPEED)
+    stage = prepare(folder, fleet, Broker(host="localhost", port=port))
+    grid = yaml.safe_load(stage.grid_file.read_text())
+    laid(grid)
+    stage.grid_file.write_text(yaml.safe_dump(grid))
+    asyncio.run(found(stage))
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     ca.private_key_pem.write_to_path(str(folder / "ca.key"))

@@ -23,9 +23,13 @@ from config.meter_profile import MeterProfile, Table
 from config.tasks import end
 from firmware_sim.free_port import free_ports
 from protocol.batch import Batch
+from protocol.channel import ChannelPurchase
 from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope, seal
-from protocol.messages import MessageType, Purchase, Receipt, Received, Refusal, Statement
+from protocol.exchange import Exchange
+from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
+from protocol.purchase import Purchase
+from protocol.quote import Quote, QuoteCancel
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic
 from protocol.transfer import Transfer
@@ -173,6 +177,10 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     MessageType.BATCH: Batch.decode,
     MessageType.PURCHASE: Purchase.decode,
     MessageType.TRANSFER: Transfer.decode,
+    MessageType.CHANNEL: ChannelPurchase.decode,
+    MessageType.EXCHANGE: Exchange.decode,
+    MessageType.QUOTE: Quote.decode,
+    MessageType.QUOTE_CANCEL: QuoteCancel.decode,
 }
 
 

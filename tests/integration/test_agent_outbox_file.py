@@ -286,7 +286,8 @@ class TestOwnership:
         books.file.close()
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
             db.execute("ALTER TABLE meter DROP COLUMN with_slow")
-            db.execute("DROP TABLE wish")
+            for table in ("wish", "offer", "partner", "trade_wish", "ordered", "quote"):
+                db.execute(f"DROP TABLE {table}")
             db.execute("PRAGMA user_version = 1")
         db.close()
         with pytest.raises(OperatorError, match="version 1"):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from agent.outbox import wishes
-from agent.outbox.books import Books, Seal
+from agent.outbox.books import Books
 from agent.outbox.file import FILE_NAME, OutboxFile
 from agent.outbox.schema import VERSION
-from agent.outbox.wishes import WISHES_MAX, Wish, Wishes
+from agent.outbox.wishes import WISHES_MAX, SealAs, Wish, Wishes
 from protocol.envelope import Envelope, seal
 from protocol.errors import KeyUnavailable, OperatorError
 from protocol.messages import MessageType
@@ -45,8 +45,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
         yield broker
 
 
-def a_seal() -> Seal:
-    return lambda payload: seal(a_key(), region=REGION, type_=MessageType.TRANSFER, payload=payload)
+def a_seal() -> SealAs:
+    return lambda type_, payload: seal(a_key(), region=REGION, type_=type_, payload=payload)
 
 
 def signed(books: Books) -> list[Transfer]:
@@ -73,7 +73,7 @@ def test_wishes_are_signed_in_the_order_in_which_they_were_left(tmp_path: Path, 
 
 
 def test_a_wish_waits_while_the_key_does_not_sign(tmp_path: Path, books: Books) -> None:
-    def broken(payload: bytes) -> bytes:
+    def broken(type_: MessageType, payload: bytes) -> bytes:
         raise KeyUnavailable("the chip does not answer")
 
     wishes.leave(tmp_path, WISH)
@@ -98,7 +98,8 @@ def test_where_no_agent_has_run_nothing_can_be_left(tmp_path: Path) -> None:
 def test_an_outbox_from_before_transfers_is_brought_up_to_date_by_its_agent(tmp_path: Path) -> None:
     open_in(tmp_path).file.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
-        db.execute("DROP TABLE wish")
+        for table in ("wish", "offer", "partner", "trade_wish", "ordered", "quote"):
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(OperatorError, match=f"version {VERSION}"):
         wishes.leave(tmp_path, WISH)

@@ -12,22 +12,15 @@ from hypothesis import strategies as st
 
 from protocol.batch import INSTANT_MAX, Batch, Clock, ClockState, MeterBlock
 from protocol.canonical import decode
+from protocol.channel import POWER_MAX_W, ChannelPurchase
 from protocol.checkpoint import BlockHead, LogHead
 from protocol.envelope import Envelope, seal
 from protocol.errors import EncodingError, EsteError
+from protocol.exchange import Exchange, ExchangeKind
 from protocol.fields import UINT_MAX
 from protocol.link import Link
-from protocol.messages import (
-    Limit,
-    Purchase,
-    Receipt,
-    Received,
-    Refusal,
-    Right,
-    RightKind,
-    Standing,
-    Statement,
-)
+from protocol.messages import Limit, Receipt, Received, Refusal, Right, RightKind, Standing, Statement
+from protocol.purchase import Purchase
 from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic, parse
@@ -36,6 +29,7 @@ from protocol.units import ENERGY_REGISTERS, Quantity
 from tests.builders import (
     a_batch,
     a_block_head,
+    a_channel,
     a_key,
     a_meter_block_in_parts,
     a_purchase,
@@ -44,6 +38,7 @@ from tests.builders import (
     a_sealed,
     a_statement,
     a_transfer,
+    an_exchange,
 )
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?", fullmatch=True)
@@ -135,7 +130,10 @@ receipts = st.builds(
     Receipt, names, names, uints, st.lists(st.builds(Received, uints, digests, uints), max_size=5).map(tuple)
 )
 refusals = st.builds(Refusal, names, names, digests, uints, st.sampled_from(RefusalCode), uints, st.text(max_size=300))
-rights = st.builds(Right, st.sampled_from(RightKind), uints, uints)
+periods = st.sampled_from([RightKind.PRIORITY_GENERATION, RightKind.PRIORITY_PURCHASE])
+rights = st.builds(Right, periods, uints, uints) | st.builds(
+    Right, st.just(RightKind.CHANNEL_USE), uints, uints, names, uints
+)
 standings = st.builds(
     Standing,
     names,
@@ -143,13 +141,33 @@ standings = st.builds(
     st.none() | signed,
     st.none() | signed,
     uints,
-    st.lists(st.builds(Limit, names, uints), max_size=3).map(tuple),
+    st.lists(st.builds(Limit, names, uints, st.just("") | names), max_size=3).map(tuple),
     st.lists(rights, max_size=3).map(tuple),
 )
 statements = st.builds(
     Statement, names, names, uints, digests, uints, uints, st.lists(standings, max_size=4).map(tuple)
 )
 purchases = st.builds(Purchase, links, names, st.sampled_from(RightKind), uints, uints)
+channels = st.builds(
+    ChannelPurchase,
+    link=links,
+    participant=names,
+    branch=names,
+    power_w=st.integers(1, POWER_MAX_W),
+    start_ms=uints,
+    end_ms=uints,
+    price_max=uints,
+    fee=uints,
+)
+exchanges = st.builds(
+    Exchange,
+    link=links,
+    participant=names,
+    kind=st.sampled_from(ExchangeKind),
+    tokens=uints.filter(bool),
+    money_limit=uints,
+    fee=uints,
+)
 transfers = st.builds(Transfer, links, names, names, uints.filter(bool), uints)
 heads = st.builds(
     BlockHead,
@@ -162,7 +180,7 @@ heads = st.builds(
     digests,
 )
 
-MESSAGES = st.one_of(batches, receipts, refusals, statements, purchases, transfers, heads)
+MESSAGES = st.one_of(batches, receipts, refusals, statements, purchases, transfers, channels, exchanges, heads)
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {
     "canonical": lambda data: decode(data, size_max=1 << 20),
@@ -174,6 +192,8 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "statement": Statement.decode,
     "purchase": Purchase.decode,
     "transfer": Transfer.decode,
+    "channel": ChannelPurchase.decode,
+    "exchange": Exchange.decode,
     "block head": BlockHead.decode,
 }
 
@@ -187,6 +207,8 @@ VALID = {
     "statement": a_statement().encode(),
     "purchase": a_purchase(fee=3).encode(),
     "transfer": a_transfer(fee=3).encode(),
+    "channel": a_channel(fee=3).encode(),
+    "exchange": an_exchange(fee=3).encode(),
     "block head": a_block_head().encode(),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.economy.accounts import effect_of, settle
+from aggregator.economy.accounts import MovementKind, effect_of, settle
 from aggregator.economy.adjustment import Settled, adjust, settle_again
 from protocol.units import Quantity
 from tests.late_village import (
@@ -138,6 +138,25 @@ def test_whatever_was_given_and_received_no_account_ends_above_its_ceiling_and_t
     for movement in adjust(balance, restated - lived[which][0], after, "somebody"):
         reserve += effect_of(movement.kind, movement.amount).reserve
         assert reserve >= 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(-300, 300), st.integers(-300, 100)), min_size=1, max_size=6),
+    st.integers(-300, 300),
+    st.data(),
+    st.integers(200, 400),
+)
+def test_what_is_returned_exceeded_the_ceiling_before(
+    lived: list[tuple[int, int]], restated: int, data: st.DataObject, ceiling: int
+) -> None:
+    """So that the rest of the reserve may be sold."""
+    settled, balance, supply = history(lived, [ceiling] * len(lived), 0)
+    overflow = supply - balance - sum(price for _, price in lived if price > 0)
+    which = data.draw(st.integers(0, len(lived) - 1))
+    _, after = settle_again(settled[which:], [ceiling] * (len(lived) - which), restated, balance)
+    for movement in adjust(balance, restated - lived[which][0], after, "somebody"):
+        if movement.kind is MovementKind.RETURN:
+            assert movement.amount <= overflow
 
 
 def history(earned: list[tuple[int, int]], ceilings: list[int], opening: int) -> tuple[list[Settled], int, int]:

@@ -32,8 +32,9 @@ from aggregator.service.door import Door
 from aggregator.service.ingest import Ingest
 from aggregator.service.keeper import Keeper, restore
 from aggregator.service.log import configure, tell_loop_errors
-from aggregator.service.mqtt_port import BrokerPort
+from aggregator.service.mqtt_port import BrokerPort, Incoming
 from aggregator.service.notify import Outgoing
+from aggregator.service.post_desk import PostDesk
 from aggregator.service.store import Store
 from aggregator.service.stored import StoreError
 from config.key_files import load
@@ -131,6 +132,7 @@ class _Runner:
             waiting_max=settings.pending_max,
         )
         self._ingest = Ingest(self._replica.open, settings.verify_threads, settings.pending_max)
+        self._desk = PostDesk(self._ingest.receive, self._pass_on, broker.publish)
 
     async def run(self) -> None:
         """Run until told to stop."""
@@ -142,7 +144,8 @@ class _Runner:
         rpc = Rpc.where_it_listens(self._cometbft.rpc_host, self._cometbft.rpc_port)
         sealing = Sealing(self._replica, self._keeper.store, rpc, self._in_ledger_thread)
         tasks = [
-            asyncio.create_task(self._broker.run(self._on_link, self._ingest.receive)),
+            asyncio.create_task(self._broker.run(self._on_link, self._desk.receive)),
+            asyncio.create_task(self._desk.run()),
             asyncio.create_task(self._take_in(rpc)),
             asyncio.create_task(self._say()),
             asyncio.create_task(self._sum_up()),
@@ -194,6 +197,9 @@ class _Runner:
             except LinkError as error:
                 log.warning("consensus takes nothing now; gateways send again", why=str(error), records=len(fit))
                 await asyncio.sleep(LINK_PAUSE_S)
+
+    async def _pass_on(self, incoming: Incoming) -> list[Outgoing]:
+        return await self._in_ledger_thread(partial(self._keeper.pass_on, incoming, _now_ms()))
 
     def _let_in(self, fit: list[bytes], record: Record) -> list[Outgoing]:
         """Add a record to those that `fit`, or say at once what there is to tell of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,20 @@ from agent.bus.control import device_plan_for
 from agent.clerk import STATUS_EVERY_MS, Clerk
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered
 from agent.inbox import Inbox
+from agent.keys.sealing import file_of
 from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile, StorageError
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Outbox, Tick
 from agent.session import Arrived, Session
 from agent.standing import Believed
+from agent.trade import book
 from config.settings.bus import DeviceAddress
 from config.tasks import end, wait_for_any
 from protocol.envelope import Envelope
+from protocol.errors import KeyUnavailable
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
+from protocol.partners import Card, Partner
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind
 from tests.builders import (
@@ -38,6 +43,7 @@ from tests.builders import (
     a_statement,
 )
 from tests.unit.agent.builders import FakeClocks, a_boot, a_profile, a_settings, readings
+from tests.unit.agent.test_offers import some_terms
 
 AGGREGATOR = 99
 
@@ -52,10 +58,14 @@ class FakeSender:
     def __init__(self) -> None:
         self.records: list[int] = []
         self.status: list[dict[str, Any]] = []
+        self.letters: list[tuple[Kind, Envelope]] = []
         self.told = asyncio.Event()
 
     def publish_record(self, sequence: int) -> None:
         self.records.append(sequence)
+
+    def publish_letter(self, kind: Kind, data: bytes) -> None:
+        self.letters.append((kind, Envelope.parse(data)))
 
     def publish_status(self, message: bytes) -> None:
         self.status.append(json.loads(message))
@@ -103,8 +113,9 @@ class World:
         return arrived(word)
 
 
-def arrived(word: Receipt | Refusal | Statement) -> Arrived:
+def arrived(word: Receipt | Refusal | Statement | Card) -> Arrived:
     kind, type_ = {
+        Card: (Kind.CARD, MessageType.CARD),
         Receipt: (Kind.RECEIPT, MessageType.RECEIPT),
         Refusal: (Kind.REFUSAL, MessageType.REFUSAL),
         Statement: (Kind.STATEMENT, MessageType.STATEMENT),
@@ -175,7 +186,7 @@ class TestFullDisk:
         await world.deal()
         assert not world.clerk.is_paused
         assert world.books.totals().readings_read == 2
-        assert world.sender.records == [1, 2]
+        assert set(world.sender.records) == {1, 2}
 
     async def test_a_disk_that_cannot_be_read_either_ends_nothing(self, world: World, full: pytest.MonkeyPatch) -> None:
         def refuse(*_: object) -> None:
@@ -324,3 +335,58 @@ class TestEnd:
         await world.clerk.start()
         await world.deal(LinkUp())
         assert world.sender.records == [1]
+
+
+class TestLetters:
+    """Offers go out beside readings, and trouble with them keeps nobody from reading meters."""
+
+    PARTNER = Partner("gw-2", a_key(2).public_key, a_key(52).public_key, ("carla",))
+
+    def order(self, world: World) -> None:
+        terms = some_terms(seller="annia", buyer="carla", expires_ms=EPOCH_MS + 10**9)
+        book.leave(world.settings.data.parent, book.Wish(book.Verb.OFFER, terms=terms, partner="carla"))
+
+    async def test_an_offer_goes_to_whom_the_nodes_name(self, world: World) -> None:
+        self.order(world)
+        await world.deal(LinkUp(), arrived(a_statement()))
+        await world.deal(arrived(Card(REGION, GATEWAY, "carla", self.PARTNER)))
+        assert [kind for kind, _ in world.sender.letters] == [Kind.ASK, Kind.SEALED]
+        (offer,) = book.look(world.settings.data.parent)
+        assert (offer.stage.name, offer.gateway) == ("SENT", "gw-2")
+
+    async def test_a_card_that_nobody_asked_for_changes_nothing(self, world: World) -> None:
+        await world.deal(LinkUp(), arrived(Card(REGION, GATEWAY, "carla", self.PARTNER)))
+        own = Card(REGION, GATEWAY, "carla", replace(self.PARTNER, gateway=GATEWAY))
+        await world.deal(arrived(own))
+        assert world.sender.letters == []
+
+    async def test_a_sealing_key_that_others_can_read_is_not_used_and_readings_go_on(self, world: World) -> None:
+        path = file_of(world.settings)
+        path.write_bytes(a_key(51).to_pem())
+        path.chmod(0o644)
+        book.leave(world.settings.data.parent, book.Wish(book.Verb.OPEN))
+        await world.deal(LinkUp(), read(0))
+        assert world.sender.records == [1]
+        path.chmod(0o600)
+        book.leave(world.settings.data.parent, book.Wish(book.Verb.OPEN))
+        await world.deal()
+        assert set(world.sender.records) == {1, 2}
+
+    async def test_a_key_that_does_not_sign_keeps_an_order_waiting(self, world: World) -> None:
+        self.order(world)
+        world.clerk._trades._desk._pen = replace(world.clerk._trades._desk._pen, key=_Broken())
+        await world.deal(LinkUp())
+        assert world.clerk.state.key == "the chip does not answer"
+        assert world.sender.letters == []
+        world.clerk.close()
+        world.clerk = world.hire()
+        await world.clerk.start()
+        await world.deal(LinkUp())
+        assert [kind for kind, _ in world.sender.letters] == [Kind.ASK]
+
+
+class _Broken:
+    public_key = a_key().public_key
+
+    def sign(self, message: bytes) -> bytes:
+        raise KeyUnavailable("the chip does not answer")

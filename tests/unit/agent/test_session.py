@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from agent.agreement import Agreement, enough
 from agent.inbox import Inbox
 from agent.outbox.queue import Entry, Forget, LinkUp, Outbox, Page, Paged, Publish, SetAside, Signed, Tick
-from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, NotBought, Session
+from agent.session import Alarm, Arrived, Believe, Bought, Buy, Effect, Ignored, KeepPlaced, NotBought, Session, Trade
 from agent.standing import Believed, Placed
 from config.settings.agent import StandingOrder
 from protocol import crypto
 from protocol.envelope import Envelope
 from protocol.messages import MessageType, Receipt, Received, Refusal, RightKind, Statement
+from protocol.partners import Card, Delivery, Partner
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind
 from tests.builders import (
@@ -212,3 +215,51 @@ def test_an_order_for_somebody_whom_the_statement_does_not_know_is_told_until_on
     assert last is not None
     session.handle(arrived(rich(number=last.statement.number + 1, previous=last.digest)), 0)
     assert session.idle_orders is None
+
+
+class TestLetters:
+    """What the nodes say about letters is handed on, as they said it."""
+
+    PARTNER = Partner("gw-2", a_key(2).public_key, a_key(52).public_key, ("carla",))
+    LETTER = a_sealed(b"", type_="sealed")
+
+    def test_a_card_and_a_letter_are_for_the_desk_of_trade(self) -> None:
+        session = a_session()
+        card = Card(REGION, GATEWAY, "carla", self.PARTNER)
+        delivery = Delivery(REGION, GATEWAY, self.PARTNER, self.LETTER)
+        for kind, word in ((Kind.CARD, card), (Kind.DELIVERY, delivery)):
+            data = a_sealed(word.encode(), key=AGGREGATOR, type_=kind.value)
+            assert session.handle(Arrived(kind, data), 0) == [Trade(word)]
+
+    def test_what_another_than_a_node_delivers_is_ignored(self) -> None:
+        delivery = Delivery(REGION, GATEWAY, self.PARTNER, self.LETTER)
+        data = a_sealed(delivery.encode(), key=2, type_="delivery")
+        (effect,) = a_session().handle(Arrived(Kind.DELIVERY, data), 0)
+        assert isinstance(effect, Ignored)
+
+    def test_a_letter_for_another_gateway_is_ignored(self) -> None:
+        delivery = Delivery(REGION, "gw-2", self.PARTNER, self.LETTER)
+        data = a_sealed(delivery.encode(), key=AGGREGATOR, type_="delivery")
+        assert a_session().handle(Arrived(Kind.DELIVERY, data), 0) == [
+            Ignored(Kind.DELIVERY, f"meant for gw-2 in {REGION}")
+        ]
+
+    def test_a_refusal_of_no_record_may_be_that_of_a_letter(self) -> None:
+        refusal = a_refusal(sequence=0, code=RefusalCode.NO_LETTERBOX)
+        assert a_session().handle(arrived(refusal), 0) == [Trade(refusal)]
+        assert not of_kind(a_session().handle(arrived(a_refusal(sequence=5)), 0), Trade)
+
+    def test_where_several_nodes_have_to_agree_one_lie_about_a_partner_is_not_heard(self) -> None:
+        nodes = (a_key(AGGREGATOR), a_key(98), a_key(97), a_key(96))
+        inbox = Inbox(tuple(key.public_key for key in nodes), REGION, GATEWAY)
+        session = a_session(inbox=inbox, agreement=Agreement(enough(len(nodes))))
+        false = Card(REGION, GATEWAY, "carla", replace(self.PARTNER, key=a_key(66).public_key))
+        true = Card(REGION, GATEWAY, "carla", self.PARTNER)
+
+        def told(card: Card, node: int) -> list[Effect]:
+            return session.handle(Arrived(Kind.CARD, a_sealed(card.encode(), key=node, type_="card")), 0)
+
+        assert told(false, AGGREGATOR) == []
+        assert told(true, 98) == []
+        assert told(false, AGGREGATOR) == []
+        assert told(true, 97) == [Trade(true)]

@@ -11,8 +11,9 @@ from agent.outbox.books import Totals
 from agent.outbox.memory import Aside, DeviceSeen, MeterSeen, Seen
 from agent.status import LINK_UP, UNANSWERED_MS, State, halt_text, status_message, to_json, to_text
 from protocol.batch import Quality
+from protocol.messages import Limit, Right, RightKind
 from protocol.refusals import RefusalCode
-from tests.builders import EPOCH_MS, a_refusal, a_statement
+from tests.builders import EPOCH_MS, a_refusal, a_standing, a_statement
 from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading
 
 TOTALS = Totals(
@@ -110,6 +111,19 @@ def test_people_read_it_line_by_line() -> None:
     assert "  holds priority_purchase from 2025-06-15 15:06:40 to 2025-06-15 16:06:40 UTC" in lines
 
 
+def test_a_limit_for_a_line_s_sake_and_a_channel_name_the_line() -> None:
+    statement = a_statement(
+        standings=(
+            a_standing(
+                limits=(Limit("heat-pump", 700, "b-2"),), rights=(Right(RightKind.CHANNEL_USE, 0, 1000, "b-2", 5_000),)
+            ),
+        )
+    )
+    lines = list(to_text(to_json(replace(SEEN, statement=statement))))
+    assert "  heat-pump may take or feed in 700 W at most: power line b-2 carries too much" in lines
+    assert "  holds channel_use of b-2, 5000 W, from 1970-01-01 00:00:00 to 1970-01-01 00:00:01 UTC" in lines
+
+
 def test_row_14_a_backlog_is_told_by_number_bytes_and_age() -> None:
     """Pains row 14: a queue that nobody sees."""
     document = to_json(SEEN)
@@ -166,3 +180,9 @@ def test_a_gateway_that_gets_no_receipt_is_told_to_ask_why() -> None:
     unanswered = replace(SEEN, oldest_waiting_ms=SEEN.unix_ms - UNANSWERED_MS - 1)
     assert any(line.startswith("NO RECEIPT") for line in to_text(to_json(unanswered)))
     assert not any(line.startswith("NO RECEIPT") for line in to_text(to_json(SEEN)))
+
+
+def test_people_are_told_of_offers_that_wait_for_them() -> None:
+    told = list(to_text(to_json(replace(SEEN, offers_open=2))))
+    assert "2 offers wait for a decision: este-agent trade inbox" in told
+    assert not any("trade inbox" in line for line in to_text(to_json(SEEN)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aggregator.chains.comparing import QUANTUM_MG, QUANTUM_PPM, QUANTUM_W, QUANTUM_WH, first_difference
+from aggregator.chains.congestions import Congestion, LineLoad
 from aggregator.chains.findings import Finding, FindingKind
 from aggregator.chains.flows import (
     Balance,
@@ -26,13 +27,14 @@ from config.grid_model import Source
 MIX = ((Source.WIND, 20), (Source.GAS, 30))
 OURS = Flows(
     participants=(ParticipantFlow("home", Carrier.HEAT, 50, 0, 0, MIX, 7000),),
-    branches=(BranchFlow("b1", -700, 100_000),),
+    branches=(BranchFlow("b1", -700, 1_100_000),),
     balances=(Balance(Carrier.HEAT, 60, 50, 11, -1),),
     converters=(ConverterFlow("pump", 20, 60, 5000),),
     storages=(StorageContent("tank", 0, 50, Parcel(MIX, 9000)),),
     sent=(PipeParcel("pipe", False, Parcel(MIX, 9000)),),
     events=(EventFlow(4, 1_200_000, (("home", -1_000_000),)),),
     findings=(Finding(FindingKind.OVERDRAWN, "tank", (50_000, 40)),),
+    congestions=(Congestion("b1", (LineLoad("home", 9_000, 800_000),)),),
 )
 
 Change = Callable[[int], Flows]
@@ -41,6 +43,10 @@ Change = Callable[[int], Flows]
 
 def mixed(by: int) -> tuple[tuple[Source, int], ...]:
     return ((Source.WIND, 20 + by), (Source.GAS, 30 - by))
+
+
+def loaded(taken_w: int, relief_ppm: int) -> tuple[Congestion, ...]:
+    return (Congestion("b1", (LineLoad("home", taken_w, relief_ppm),)),)
 
 
 CHANGES: dict[str, tuple[int, Change]] = {
@@ -52,8 +58,8 @@ CHANGES: dict[str, tuple[int, Change]] = {
         QUANTUM_MG,
         lambda by: replace(OURS, participants=(replace(OURS.participants[0], carbon_mg=7000 + by),)),
     ),
-    "flow": (QUANTUM_W, lambda by: replace(OURS, branches=(BranchFlow("b1", -700 + by, 100_000),))),
-    "loading": (QUANTUM_PPM, lambda by: replace(OURS, branches=(BranchFlow("b1", -700, 100_000 + by),))),
+    "flow": (QUANTUM_W, lambda by: replace(OURS, branches=(BranchFlow("b1", -700 + by, 1_100_000),))),
+    "loading": (QUANTUM_PPM, lambda by: replace(OURS, branches=(BranchFlow("b1", -700, 1_100_000 + by),))),
     "losses": (QUANTUM_WH, lambda by: replace(OURS, balances=(Balance(Carrier.HEAT, 60, 50, 11 + by, -1 - by),))),
     "burned": (QUANTUM_MG, lambda by: replace(OURS, converters=(ConverterFlow("pump", 20, 60, 5000 + by),))),
     "content": (
@@ -66,6 +72,8 @@ CHANGES: dict[str, tuple[int, Change]] = {
         QUANTUM_PPM,
         lambda by: replace(OURS, events=(replace(OURS.events[0], relieving_ppm=(("home", -1_000_000 + by),)),)),
     ),
+    "load": (QUANTUM_W, lambda by: replace(OURS, congestions=loaded(9_000 + by, 800_000))),
+    "relief": (277, lambda by: replace(OURS, congestions=loaded(9_000, 800_000 + by))),  # 2.5 W of 9 kW
     "finding": (51, lambda by: replace(OURS, findings=(Finding(FindingKind.OVERDRAWN, "tank", (50_000 + by, 40)),))),
 }
 """What → the quantum, and how to differ in it."""
@@ -121,3 +129,18 @@ TWICE: dict[str, Flows] = {
 def test_what_is_said_twice_is_not_agreed_to(theirs: Flows) -> None:
     """The second would count, and be within a quantum of nothing: relief, or a pipe's content, would be gone."""
     assert first_difference(theirs, OURS) is not None
+
+
+@pytest.mark.parametrize(("loading_ppm", "is_agreed"), [(1_000_010, True), (1_000_011, False)])
+def test_who_sees_a_line_congested_by_a_quantum_says_more_of_it_and_is_agreed_to(
+    loading_ppm: int, is_agreed: bool
+) -> None:
+    over = replace(OURS, branches=(BranchFlow("b1", -700, loading_ppm),))
+    within = replace(OURS, branches=(BranchFlow("b1", -700, loading_ppm - 10),), congestions=())
+    assert (first_difference(over, within) is None) is is_agreed
+    assert (first_difference(within, over) is None) is is_agreed
+
+
+def test_who_hardly_takes_anything_may_be_left_out() -> None:
+    alone = replace(OURS, congestions=loaded(1, 1_000_000))
+    assert first_difference(alone, replace(OURS, congestions=(Congestion("b1", ()),))) is None

@@ -96,4 +96,4 @@ def test_two_participants_hold_their_rights_apart(village: Village) -> None:
     village.live(PERIOD_MS // 1000)
     assert buy(village, "wind") is None
     assert rights(village, "home") == ()
-    assert set(village.five.payment.rights) == {("wind", KIND.value, in_period(3).start_ms)}
+    assert set(village.five.payment.rights.held) == {("wind", KIND.value, in_period(3).start_ms)}

@@ -147,3 +147,10 @@ def test_a_meter_counts_for_one_generator_only() -> None:
 def test_generators_of_one_source_are_equally_clean() -> None:
     mistakes = mistakes_in(added("generators", id="g2", meter="m-home", emission_g_per_kwh=1), Grid)
     assert any("to be equally clean" in mistake for mistake in mistakes.values())
+
+
+def test_a_line_is_rated_in_watts_at_its_voltage_rounded_down() -> None:
+    """√3 · 400 V · 200 A = 138,564.06… W."""
+    line = {"from_node": "n0", "to_node": "n1", "resistance_uohm": 1, "reactance_uohm": 1, "rating_ma": 200_000}
+    nodes = [{"id": name, "voltage_mv": 400_000} for name in ("n0", "n1")]
+    assert a_grid(nodes=nodes, branches=[{"id": "b1", **line}]).ratings_w() == {"b1": 138_564}

@@ -12,7 +12,8 @@ from protocol.canonical import encode
 from protocol.crypto import P256_ORDER, PublicKey, SoftwareKey
 from protocol.envelope import ENVELOPE_BYTES_MAX, Envelope, protected_header, seal, signed_bytes
 from protocol.errors import EncodingError, EsteError, OversizedError, SignatureError, SpellingError, TruncatedError
-from protocol.messages import MessageType, Purchase
+from protocol.messages import MessageType
+from protocol.purchase import Purchase
 from tests.builders import REGION, a_batch, a_key, a_link, a_purchase, a_sealed, an_envelope
 from tests.vector_files import read_vectors
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from protocol.canonical import Value, encode
+from protocol.channel import ChannelPurchase
 from protocol.checkpoint import HEAD_BYTES_MAX, BlockHead, ChainName, LogHead
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, OversizedError
+from protocol.exchange import Exchange
 from protocol.link import NO_RECORD, Link
 from protocol.messages import (
     DETAIL_MAX,
@@ -21,7 +23,6 @@ from protocol.messages import (
     RECORDS_PER_RECEIPT_MAX,
     Limit,
     MessageType,
-    Purchase,
     Receipt,
     Received,
     Refusal,
@@ -29,10 +30,12 @@ from protocol.messages import (
     RightKind,
     Statement,
 )
+from protocol.purchase import Purchase
 from protocol.refusals import RefusalCode
 from protocol.transfer import Transfer
 from tests.builders import (
     a_block_head,
+    a_channel,
     a_digest,
     a_link,
     a_purchase,
@@ -41,8 +44,11 @@ from tests.builders import (
     a_standing,
     a_statement,
     a_transfer,
+    an_exchange,
 )
 from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
+
+RIGHTS = (Right(RightKind.PRIORITY_PURCHASE, 1, 2), Right(RightKind.CHANNEL_USE, 3, 4, "b1", 5))
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,9 @@ MESSAGES = {
         may_be=(((7,), ""),),
     ),
     "statement": Message(
-        value=a_statement(standings=(a_standing(limits=(Limit("heat-pump", 1000),)),)),
+        value=a_statement(
+            standings=(a_standing(limits=(Limit("heat-pump", 1000), Limit("car", 0, "b1")), rights=RIGHTS),)
+        ),
         decode=Statement.decode,
         size_max=MESSAGE_BYTES_MAX,
         wrong={
@@ -122,8 +130,14 @@ MESSAGES = {
             "a limit of one part": ((7, 0, 6, 0), ["heat-pump"]),
             "a device with a slash": ((7, 0, 6, 0, 0), "heat/pump"),
             "a negative limit": ((7, 0, 6, 0, 1), -1),
+            "a limit of four parts": ((7, 0, 6, 1), ["car", 0, "b1", 1]),
+            "a limit for the sake of no line": ((7, 0, 6, 1, 2), ""),
             "too many limits": ((7, 0, 6), [["d", 1]] * 65),
-            "a right that does not exist": ((7, 0, 7, 0, 0), 3),
+            "a right that does not exist": ((7, 0, 7, 0, 0), 9),
+            "a channel of no line": ((7, 0, 7, 0, 0), 3),
+            "a channel of an unnamed line": ((7, 0, 7, 1, 3), ""),
+            "a channel of negative power": ((7, 0, 7, 1, 4), -1),
+            "a line for a right that needs none": ((7, 0, 7, 1, 0), 1),
             "a right of number 0": ((7, 0, 7, 0, 0), 0),
             "a right from before 1970": ((7, 0, 7, 0, 1), -1),
             "a right of two parts": ((7, 0, 7, 0), [1, 2]),
@@ -134,7 +148,7 @@ MESSAGES = {
             *(((7, 0, field), -(2**40)) for field in (2, 3, 4)),
             *((path, []) for path in ((7,), (7, 0, 6), (7, 0, 7))),
         ),
-        may_miss=((7, 0), (7, 0, 6, 0), (7, 0, 7, 0)),
+        may_miss=((7, 0), (7, 0, 6, 0), (7, 0, 6, 1), (7, 0, 6, 1, 2), (7, 0, 7, 0), (7, 0, 7, 1)),
     ),
     "purchase": Message(
         value=a_purchase(fee=3),
@@ -172,6 +186,41 @@ MESSAGES = {
             "an amount beyond 63 bits": ((7,), 2**63),
             "a fee of nothing": ((8,), 0),
             "a negative fee": ((8,), -1),
+        },
+        may_miss=((8,),),
+    ),
+    "channel": Message(
+        value=a_channel(fee=3),
+        decode=ChannelPurchase.decode,
+        size_max=MESSAGE_BYTES_MAX,
+        wrong={
+            "an author with a hash sign": ((2,), "gw#1"),
+            "a participant without name": ((5,), ""),
+            "a line with a slash": ((6,), "b/1"),
+            "no power": ((7,), 0),
+            "a negative power": ((7,), -1),
+            "more power than there is": ((7,), 10**12 + 1),
+            "a fee of nothing": ((8,), 0),
+            "a window from before 1970": ((9,), -1),
+            "a window beyond 63 bits": ((10,), 2**63),
+            "a negative price": ((11,), -1),
+        },
+        may_miss=((8,),),
+    ),
+    "exchange": Message(
+        value=an_exchange(fee=3),
+        decode=Exchange.decode,
+        size_max=MESSAGE_BYTES_MAX,
+        wrong={
+            "an author with a hash sign": ((2,), "gw#1"),
+            "a participant without name": ((5,), ""),
+            "a kind that does not exist": ((6,), 5),
+            "a kind of number 0": ((6,), 0),
+            "no tokens": ((7,), 0),
+            "negative tokens": ((7,), -1),
+            "tokens beyond 63 bits": ((7,), 2**63),
+            "a fee of nothing": ((8,), 0),
+            "a negative limit": ((9,), -1),
         },
         may_miss=((8,),),
     ),
@@ -268,8 +317,9 @@ def test_every_refusal_code_travels(code: RefusalCode) -> None:
 @pytest.mark.parametrize("kind", RightKind, ids=lambda kind: kind.name)
 def test_every_right_travels(kind: RightKind) -> None:
     assert Purchase.decode(a_purchase(right=kind).encode()).right is kind
-    statement = a_statement(standings=(a_standing(rights=(Right(kind, 1, 2),)),))
-    assert Statement.decode(statement.encode()).standings[0].rights == (Right(kind, 1, 2),)
+    right = Right(kind, 1, 2, "b1", 5) if kind is RightKind.CHANNEL_USE else Right(kind, 1, 2)
+    statement = a_statement(standings=(a_standing(rights=(right,)),))
+    assert Statement.decode(statement.encode()).standings[0].rights == (right,)
 
 
 @pytest.mark.parametrize(("balance", "restricted"), [(-1, True), (0, False), (1, False)])
@@ -278,7 +328,11 @@ def test_whoever_owes_tokens_is_restricted(balance: int, restricted: bool) -> No
 
 
 def test_a_right_has_the_number_that_it_has_on_the_wire() -> None:
-    assert {kind.name: kind.value for kind in RightKind} == {"PRIORITY_GENERATION": 1, "PRIORITY_PURCHASE": 2}
+    assert {kind.name: kind.value for kind in RightKind} == {
+        "PRIORITY_GENERATION": 1,
+        "PRIORITY_PURCHASE": 2,
+        "CHANNEL_USE": 3,
+    }
 
 
 def test_a_chain_has_the_number_that_it_has_on_the_wire() -> None:

@@ -1,0 +1,142 @@
+"""Quotes that somebody at this machine has ordered: those that wait to be signed, and those of intervals to come.
+
+As with `agent.outbox.wishes`, a command leaves what is wanted in the outbox file, and the agent signs it within a
+second, or when it starts, each once. A quote stays here after it is signed, so that it can be named, and taken back,
+until its interval begins. What became of it the chain says, not this file.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from agent.outbox.books import Books
+from agent.outbox.file import FILE_NAME, OutboxFile
+from agent.outbox.queue import Entry
+from agent.outbox.wishes import SealAs, Wishes
+from protocol.errors import OperatorError
+from protocol.link import NO_RECORD, Link
+from protocol.messages import MessageType
+from protocol.quote import Quote, QuoteCancel
+
+QUOTES_MAX: Final = 1000
+"""Of intervals to come: of what is signed, and what waits to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """A quote as this gateway knows it."""
+
+    number: int
+    """Here; on the chain it has another one."""
+    quote: Quote
+    """Its link is that of nobody until it is signed."""
+    sequence: int | None
+    """Of the record; none while it waits to be signed."""
+    is_taken_back: bool
+    """Whether somebody has ordered that."""
+
+
+def unsigned(region: str, gateway: str) -> Link:
+    """The link of a quote that has yet to be signed."""
+    return Link(region, gateway, 0, NO_RECORD)
+
+
+def leave(folder: Path, quote: Quote, now_ms: int) -> int:
+    """Leave a quote in the outbox in `folder` for its agent to sign; those whose interval has begun are forgotten.
+
+    Returns:
+        Its number here.
+
+    Raises:
+        OperatorError: there is no outbox, it is not one of this version, or too many quotes are in it.
+        StorageError: the disk takes nothing more; then nothing was ordered.
+    """
+    with closing(OutboxFile.join(folder)) as file, file.transaction(durable=True):
+        file.execute("DELETE FROM quote WHERE start_ms <= ?", now_ms)
+        ((count, last),) = file.rows("SELECT count(*), coalesce(max(id), 0) FROM quote")
+        if count >= QUOTES_MAX:
+            raise OperatorError(folder / FILE_NAME, "", f"at most {QUOTES_MAX} quotes of intervals to come", str(count))
+        sql = "INSERT INTO quote (id, start_ms, quote, taken_back) VALUES (?, ?, ?, 0)"
+        file.execute(sql, last + 1, quote.start_ms, quote.encode())
+        return int(last) + 1
+
+
+def take_back(folder: Path, number: int) -> Ordered:
+    """Order that a quote is taken back: the agent signs that, or, where it has not signed the quote, forgets it.
+
+    Raises:
+        OperatorError: there is no outbox of this version, or no such quote in it.
+        StorageError: the disk takes nothing more; then nothing was ordered.
+    """
+    with closing(OutboxFile.join(folder)) as file, file.transaction(durable=True):
+        found = [one for one in _all(file) if one.number == number]
+        if not found:
+            raise OperatorError(folder / FILE_NAME, "", "a quote of este-agent quote list", f"number {number}")
+        if found[0].sequence is None:
+            file.execute("DELETE FROM quote WHERE id = ?", number)
+        else:
+            file.execute("UPDATE quote SET taken_back = 1 WHERE id = ? AND taken_back = 0", number)
+        return found[0]
+
+
+def look(folder: Path) -> list[Ordered]:
+    """Every quote that the outbox in `folder` knows, oldest first, whether its agent runs or not.
+
+    Raises:
+        OperatorError: there is none, or it is not one of this version.
+    """
+    with closing(OutboxFile.look(folder)) as file:
+        return _all(file)
+
+
+class Orders:
+    """All that was ordered and is not signed yet, in the books that the agent holds: quotes last."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._wishes = Wishes(books)
+
+    def sign_next(self, seal_of: SealAs) -> Entry | None:
+        """Sign what was ordered first as the gateway's next record; None if nothing is left.
+
+        Raises:
+            KeyUnavailable: the key does not sign now; then it waits.
+            StorageError: the disk takes nothing more; likewise.
+        """
+        return self._wishes.sign_next(seal_of) or self._sign_quote(seal_of) or self._sign_cancel(seal_of)
+
+    def _sign_quote(self, seal_of: SealAs) -> Entry | None:
+        file = self._books.file
+        rows = file.rows("SELECT id, quote FROM quote WHERE sequence IS NULL ORDER BY id LIMIT 1")
+        if not rows:
+            return None
+        ((number, spelled),) = rows
+
+        def payload(link: Link) -> bytes:
+            return replace(Quote.decode(spelled), link=link).encode()
+
+        with file.transaction(durable=True):
+            entry = self._books.append(payload, partial(seal_of, MessageType.QUOTE))
+            file.execute("UPDATE quote SET sequence = ?, digest = ? WHERE id = ?", entry.sequence, entry.digest, number)
+            return entry
+
+    def _sign_cancel(self, seal_of: SealAs) -> Entry | None:
+        file = self._books.file
+        rows = file.rows("SELECT id, digest FROM quote WHERE taken_back = 1 AND sequence IS NOT NULL LIMIT 1")
+        if not rows:
+            return None
+        ((number, digest),) = rows
+        with file.transaction(durable=True):
+            file.execute("UPDATE quote SET taken_back = 2 WHERE id = ?", number)
+            return self._books.append(
+                lambda link: QuoteCancel(link, digest).encode(), partial(seal_of, MessageType.QUOTE_CANCEL)
+            )
+
+
+def _all(file: OutboxFile) -> list[Ordered]:
+    rows = file.rows("SELECT id, quote, sequence, taken_back FROM quote ORDER BY id")
+    return [Ordered(number, Quote.decode(quote), sequence, taken > 0) for number, quote, sequence, taken in rows]

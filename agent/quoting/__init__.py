@@ -1,0 +1,1 @@
+"""Quotes for the region's market, ordered at this gateway."""

@@ -1,0 +1,1 @@
+"""Offers between participants: written, sealed, weighed, answered and agreed on."""

@@ -1,0 +1,76 @@
+"""What may be ordered of the desk: seen to before anything is left for it, so that a slip is told at once.
+
+Is given the time, and what the outbox file says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.trade.offers import Offer, Stage, other_side
+from protocol.contract import NONCE_BYTES, Terms
+from protocol.errors import OperatorError
+from protocol.messages import Statement
+
+PLACE = "command line"
+
+
+def terms_of(region: str, values: Mapping[str, Any], answers: bytes, valid_s: int, now_ms: int) -> Terms:
+    """Terms that are good for `valid_s` seconds, as the wire takes them.
+
+    Raises:
+        EncodingError: what was said is no contract.
+    """
+    expires_ms, chance = now_ms + valid_s * 1000, os.urandom(NONCE_BYTES)
+    own = {"region": region, "answers": answers, "expires_ms": expires_ms, "nonce": chance}
+    return Terms.decode(Terms(**{**values, **own}).encode())
+
+
+def partner_of(terms: Terms, statement: Statement | None) -> str:
+    """To whom an offer goes: the party that is not behind this gateway.
+
+    Raises:
+        OperatorError: it is not between one of ours and somebody else.
+    """
+    ours = [one.participant for one in statement.standings] if statement else []
+    sides = other_side(terms, ours)
+    if sides is None:
+        behind = ", ".join(ours) or "nobody: no statement has come yet"
+        expected = f"one of ours and one of another gateway (behind this one: {behind})"
+        raise OperatorError(PLACE, "--seller, --buyer", expected, f"{terms.seller} and {terms.buyer}")
+    return sides[1]
+
+
+def waiting_one(offers: Sequence[Offer], prefix: str, now_ms: int) -> Offer:
+    """The one offer that waits for our decision and whose number begins so.
+
+    Raises:
+        OperatorError: there is none, or more than one.
+    """
+    offer = _one(offers, prefix)
+    if offer.stage is not Stage.OPEN or offer.terms.expires_ms <= now_ms:
+        got = "one that has expired" if offer.stage is Stage.OPEN else f"one that is {offer.stage.name.lower()}"
+        raise OperatorError(PLACE, "NUMBER", "an offer that waits for our decision", got)
+    return offer
+
+
+def contract(offers: Sequence[Offer], prefix: str) -> Offer:
+    """The one agreement whose number begins so.
+
+    Raises:
+        OperatorError: there is none, or more than one.
+    """
+    offer = _one(offers, prefix)
+    if offer.stage not in (Stage.AGREED, Stage.RECORDED):
+        raise OperatorError(PLACE, "NUMBER", "a contract of ours", f"an offer that is {offer.stage.name.lower()}")
+    return offer
+
+
+def _one(offers: Sequence[Offer], prefix: str) -> Offer:
+    found = [one for one in offers if one.number.hex().startswith(prefix.lower())]
+    if len(found) != 1 or not prefix:
+        got = f"{len(found)} whose number begins with {prefix!r:.70}"
+        raise OperatorError(PLACE, "NUMBER", "one offer of este-agent trade list", got)
+    return found[0]

@@ -1,0 +1,75 @@
+"""What the market keeps in the state, and says in leaves: counts, prices, matches, and quotes that stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from aggregator.economy.market.quotes import Match, OpenQuote
+from protocol.canonical import Value, encode
+from protocol.contract import CARRIERS, Terms
+from protocol.quote import Side
+
+
+@dataclass(frozen=True, slots=True)
+class MarketTotals:
+    """Counts since genesis."""
+
+    quotes: int = 0
+    """A quote's number is the count with it."""
+    matches: int = 0
+    cancelled: int = 0
+    lapsed: int = 0
+    """Quotes whose time was over before they were filled."""
+    cleared: int = 0
+    """Call auctions."""
+    traded_wh: int = 0
+    rent: int = 0
+    """Minor money units that buyers paid beyond what sellers were paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """What was traded of one carrier for one interval; kept until analysis has closed it."""
+
+    matches: int
+    quantity_wh: int
+    low: int
+    """Lowest price that a seller was paid, in minor money units per MWh."""
+    high: int
+    last: int
+    height: int
+    """Of the block in which something was traded last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """A match with its place in the order of all matches, and the terms of the contract that it is."""
+
+    number: int
+    match: Match
+    terms: Terms
+
+    @property
+    def leaf(self) -> bytes:
+        """What the chain says of it."""
+        match = self.match
+        row = ["match", self.number, match.sell.digest, match.buy.digest, match.buy_price, match.rent]
+        return encode([*row, self.terms.encode()])
+
+
+_COLUMNS: Final = tuple(column.name for column in fields(OpenQuote))
+
+
+def spell_quote(quote: OpenQuote) -> Value:
+    """A quote as the state keeps it."""
+    row = [getattr(quote, column) for column in _COLUMNS]
+    row[_COLUMNS.index("side")] = quote.side.value
+    row[_COLUMNS.index("carrier")] = CARRIERS.index(quote.carrier)
+    return row
+
+
+def read_quote(value: Value) -> OpenQuote:
+    """Read what `spell_quote` spells."""
+    columns = dict(zip(_COLUMNS, value, strict=True))
+    return OpenQuote(**columns | {"side": Side(columns["side"]), "carrier": CARRIERS[columns["carrier"]]})

@@ -1,0 +1,180 @@
+"""Whether a contract can be, beside all that were confirmed before it: capability, overlap, and every line's rating.
+
+What contracts promise adds up, and nothing is set off: of two contracts in opposite directions over one line each has
+to fit alone. So whatever is taken out of a set that fits, by breach or by early termination, the rest still fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aggregator.economy.contracts.profile import Peak, Profile
+from aggregator.economy.contracts.sensitivity import Sensitivity
+from protocol.refusals import RefusalCode
+from protocol.units import PPM
+
+MS_PER_HOUR: Final = 3_600_000
+
+SiteKey = tuple[str, str]
+"""Participant and carrier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where and how much a participant can feed into one network, and take from it."""
+
+    feed_in_w: int = 0
+    clean_w: int = 0
+    """What clean sources can feed in of it."""
+    take_w: int = 0
+    gives_at: Mapping[str, int] = field(default_factory=dict)
+    """By node, millionths of what they feed in; a million together."""
+    takes_at: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_SITE: Final = Site()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a region's devices and lines can do."""
+
+    sites: Mapping[SiteKey, Site]
+    network: Sensitivity
+    rating_w: Mapping[str, int]
+    """By line, what contracts may use of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """What a contract asks of devices and lines: the same power all through its window."""
+
+    seller: str
+    buyer: str
+    carrier: str
+    start_ms: int
+    end_ms: int
+    power_w: int
+    clean_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a contract cannot be."""
+
+    rule: RefusalCode
+    subject: str
+    """The line, or the participant."""
+    start_ms: int
+    """Of the first interval in which it is so."""
+    excess_w: int
+    """By how much it is too much; 0 where that is not the reason."""
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        excess = f" by {self.excess_w} W" if self.excess_w else ""
+        return f"{self.subject}, in the interval from {self.start_ms}{excess}"
+
+
+def power_w(quantity_wh: int, length_ms: int) -> int:
+    """The power that delivers a quantity evenly, rounded up."""
+    return -(-quantity_wh * MS_PER_HOUR // length_ms)
+
+
+class Plan:
+    """What all confirmed contracts promise, and room for more."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Nothing is promised."""
+        self.limits = limits
+        self._profiles: dict[tuple[str, ...], Profile] = {}
+        self._ways: dict[tuple[str, str, str], Mapping[str, int]] = {}
+
+    def objection(self, promise: Promise) -> Objection | None:
+        """The first rule by which a promise cannot be kept beside the others, or None."""
+        return self._alone(promise) or self._together(promise, promise.power_w)
+
+    def overload(self, promise: Promise) -> Objection | None:
+        """The first rule that is broken where and while a promise that was taken is to be kept, if one is."""
+        return self._alone(promise) or self._together(promise, 0)
+
+    def _alone(self, promise: Promise) -> Objection | None:
+        """What is against a promise, whatever else is promised."""
+        seller, buyer = self._site(promise.seller, promise), self._site(promise.buyer, promise)
+        for rule, who, limit_w in (
+            (RefusalCode.SELLER_CANNOT, promise.seller, seller.feed_in_w),
+            (RefusalCode.BUYER_CANNOT, promise.buyer, buyer.take_w),
+            (RefusalCode.NOT_CLEAN, promise.seller, seller.clean_w if promise.clean_only else promise.power_w),
+        ):
+            if promise.power_w > limit_w:
+                return Objection(rule, who, promise.start_ms, promise.power_w - limit_w)
+        if not self._is_connected(seller, buyer):
+            return Objection(RefusalCode.NO_CONNECTION, promise.buyer, promise.start_ms, 0)
+        return None
+
+    def _together(self, promise: Promise, more_w: int) -> Objection | None:
+        """What is too much in the window of a promise, if so much more is promised beside what is taken."""
+        seller, buyer = self._site(promise.seller, promise), self._site(promise.buyer, promise)
+        shared = [
+            (RefusalCode.SOLD_ALREADY, promise.seller, "sold", seller.feed_in_w),
+            (RefusalCode.BOUGHT_ALREADY, promise.buyer, "bought", buyer.take_w),
+        ]
+        if promise.clean_only:
+            shared.append((RefusalCode.NOT_CLEAN, promise.seller, "clean", seller.clean_w))
+        for rule, who, what, limit_w in shared:
+            peak = self._peak((what, who, promise.carrier), promise)
+            if (excess_w := peak.level + more_w - limit_w) > 0:
+                return Objection(rule, who, peak.at_ms, excess_w)
+        for line, share in sorted(self._way(promise).items()):
+            peak = self._peak((line, _direction(share)), promise)
+            excess = peak.level + more_w * abs(share) - self.limits.rating_w[line] * PPM
+            if excess > 0:
+                return Objection(RefusalCode.LINE_FULL, line, peak.at_ms, -(-excess // PPM))
+        return None
+
+    def take(self, promise: Promise) -> None:
+        """Count a promise among those that are to be kept."""
+        self._count(promise, promise.power_w)
+
+    def release(self, promise: Promise) -> None:
+        """A promise that was taken need not be kept any more."""
+        self._count(promise, -promise.power_w)
+
+    def _count(self, promise: Promise, watts: int) -> None:
+        span, carrier = (promise.start_ms, promise.end_ms), promise.carrier
+        self._profile(("sold", promise.seller, carrier)).add(*span, watts)
+        self._profile(("bought", promise.buyer, carrier)).add(*span, watts)
+        if promise.clean_only:
+            self._profile(("clean", promise.seller, carrier)).add(*span, watts)
+        for line, share in self._way(promise).items():
+            self._profile((line, _direction(share))).add(*span, watts * abs(share))
+
+    def _site(self, participant: str, promise: Promise) -> Site:
+        return self.limits.sites.get((participant, promise.carrier), NO_SITE)
+
+    def _is_connected(self, seller: Site, buyer: Site) -> bool:
+        """Whether all their nodes lie on one island: else what one feeds in cannot balance what the other takes."""
+        island = self.limits.network.island
+        return len({island.get(node, node) for node in (*seller.gives_at, *buyer.takes_at)}) == 1
+
+    def _way(self, promise: Promise) -> Mapping[str, int]:
+        key = (promise.seller, promise.buyer, promise.carrier)
+        way = self._ways.get(key)
+        if way is None:
+            seller, buyer = self._site(promise.seller, promise), self._site(promise.buyer, promise)
+            way = self._ways[key] = self.limits.network.carried(seller.gives_at, buyer.takes_at)
+        return way
+
+    def _peak(self, key: tuple[str, ...], promise: Promise) -> Peak:
+        profile = self._profiles.get(key)
+        return profile.peak(promise.start_ms, promise.end_ms) if profile else Peak(0, promise.start_ms)
+
+    def _profile(self, key: tuple[str, ...]) -> Profile:
+        return self._profiles.setdefault(key, Profile())
+
+
+def _direction(share: int) -> str:
+    return "forward" if share > 0 else "backward"

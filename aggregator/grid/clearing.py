@@ -1,0 +1,225 @@
+"""Clears a call auction within the network: the merit order where no line is full, else HiGHS, rounded to integers.
+
+The only importer of highspy. Nobody has to believe what comes out: every node verifies it by
+`aggregator.economy.market.clearing`, in integers.
+
+Shapes: q quotes, l lines, n nodes, k loops of power lines, i islands. Columns of the linear program: quotes, then
+lines, in watt-hours. Rows: nodes (λ), loops (ν), islands (−κ).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import highspy
+import numpy as np
+from scipy.sparse import csc_array, csr_array
+from scipy.sparse.linalg import splu
+
+from aggregator.economy.market.call import cross
+from aggregator.economy.market.clearing import LOOP_SCALE, PRICE_SCALE, Auction, Clearing, injections_mwh, verify
+from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
+from aggregator.economy.market.quotes import OpenQuote
+from aggregator.grid.network import Floats, Ints
+from protocol.quote import Side
+from protocol.refusals import Refused
+
+ROUNDS_MAX: Final = 8
+"""How often the program is solved, each time with more room on the lines for what rounding does."""
+MARGIN_WH: Final = 1
+"""What is left free at first on every line that is part of a loop. Without loops the result is whole by itself."""
+WHOLE: Final = 1e-4
+"""A quantity that is so little below a whole one is taken for it."""
+
+
+class ClearingError(Exception):
+    """No clearing is found: the solver fails, or rounding does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What the solver says."""
+
+    columns: Floats
+    """(q + l) watt-hours."""
+    duals: Floats
+    """(n + k + i) minor units per MWh."""
+
+
+class Clearer:
+    """A network, prepared once for many auctions."""
+
+    def __init__(self, network: TradedNetwork) -> None:
+        self.network = network
+        self._from = np.array([line.from_node for line in network.lines], dtype=np.int64)
+        self._to = np.array([line.to_node for line in network.lines], dtype=np.int64)
+        self._loops = _loop_rows(network)
+        impedance = np.array([line.impedance_uohm for line in network.lines], dtype=np.float64)
+        self._mean_uohm = float(impedance[impedance > 0].mean()) if (impedance > 0).any() else 1.0
+        self._drops = csr_array(self._loops * (impedance / self._mean_uohm))
+        """(k, l) relative impedance, with the sign of the way around."""
+        self._divider = splu(csc_array(self._drops @ self._loops.T)) if network.loops else None
+        self._in_loop = np.zeros(len(network.lines), dtype=np.int64)
+        self._in_loop[[line for loop in network.loops for line in loop.lines]] = 1
+        self._is_loop = np.array([network.lines[one].impedance_uohm > 0 for one in network.forest.left_out], dtype=bool)
+
+    def clear(self, auction: Auction) -> Clearing:
+        """Find a clearing that `verify` accepts.
+
+        Raises:
+            ClearingError: none is found.
+        """
+        capacity_mwh = np.array([line.capacity_mwh(auction.interval_ms) for line in self.network.lines], dtype=np.int64)
+        found = self._by_merit(auction)
+        if found is not None and (np.abs(np.array(found.flows_mwh, dtype=np.int64)) <= capacity_mwh).all():
+            return self._seen_right(auction, found)
+        room_wh = (capacity_mwh // MWH_PER_WH - MARGIN_WH * self._in_loop).clip(min=0)
+        solver = solver_of(self.program(auction, room_wh))
+        for _ in range(ROUNDS_MAX):
+            clearing = self._rounded(auction, solve(solver))
+            over_mwh = np.abs(np.array(clearing.flows_mwh, dtype=np.int64)) - capacity_mwh
+            if over_mwh.max(initial=0) <= 0:
+                return self._seen_right(auction, clearing)
+            for line in np.flatnonzero(over_mwh > 0).tolist():
+                room_wh[line] = max(0, room_wh[line] - over_mwh[line] // MWH_PER_WH - 1)
+                solver.changeColBounds(len(auction.quotes) + line, -float(room_wh[line]), float(room_wh[line]))
+        raise ClearingError(f"rounding overloads lines {ROUNDS_MAX} times")
+
+    def program(self, auction: Auction, room_wh: Ints) -> highspy.HighsLp:
+        """The linear program, as HiGHS takes it: least cost, which is most welfare.
+
+        Args:
+            auction: what is to be cleared.
+            room_wh: (l) what each line may carry.
+        """
+        quotes, network = auction.quotes, self.network
+        q, l, n, k, i = len(quotes), len(network.lines), len(network.nodes), len(network.loops), auction.islands  # noqa: E741
+        node, island = np.array(auction.nodes, dtype=np.int64), np.array(auction.island_of, dtype=np.int64)
+        sign = np.array([1.0 if one.side is Side.SELL else -1.0 for one in quotes])
+        clean = np.array([one.clean_only - one.is_clean for one in quotes], dtype=np.float64)
+        of_clean, lines, drops = np.flatnonzero(clean), q + np.arange(l), self._drops.tocoo()
+        rows = np.concatenate([node, self._from, self._to, n + drops.row, n + k + island[of_clean]])
+        columns = np.concatenate([np.arange(q), lines, lines, q + drops.col, of_clean])
+        values = np.concatenate([sign, -np.ones(l), np.ones(l), drops.data, clean[of_clean]])
+        matrix = csc_array((values, (rows, columns)), shape=(n + k + i, q + l))
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = q + l, n + k + i
+        lp.col_cost_ = np.concatenate([sign * np.array([float(one.limit) for one in quotes]), np.zeros(l)])
+        lp.col_lower_ = np.concatenate([np.zeros(q), -room_wh.astype(np.float64)])
+        lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], room_wh.astype(np.float64)])
+        lp.row_lower_ = np.concatenate([np.zeros(n + k), np.full(i, -highspy.kHighsInf)])
+        lp.row_upper_ = np.zeros(n + k + i)
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.indptr, matrix.indices, matrix.data
+        return lp
+
+    def _seen_right(self, auction: Auction, clearing: Clearing) -> Clearing:
+        try:
+            verify(auction, clearing)
+        except Refused as error:
+            raise ClearingError(f"what HiGHS found is not right once it is rounded: {error}") from error
+        return clearing
+
+    def _by_merit(self, auction: Auction) -> Clearing | None:
+        """Island by island without its lines; None where some energy has to be clean."""
+        if any(quote.clean_only for quote in auction.quotes):
+            return None
+        islands: list[list[OpenQuote]] = [[] for _ in range(auction.islands)]
+        for quote, island in zip(auction.quotes, auction.island_of, strict=True):
+            islands[island].append(quote)
+        crossings = [cross(quotes) for quotes in islands]
+        fills = {number: fill for crossing in crossings for number, fill in crossing.fills_wh.items()}
+        fills_wh = [fills.get(quote.number, 0) for quote in auction.quotes]
+        by_island = [crossing.price * PRICE_SCALE for crossing in crossings]
+        prices = [by_island[island] for island in self.network.forest.island]
+        flows = self._flows(injections_mwh(auction, fills_wh), np.zeros(len(self.network.forest.left_out)))
+        nothing = (0,) * len(self.network.loops), (0,) * auction.islands
+        return Clearing(tuple(fills_wh), tuple(flows), tuple(prices), *nothing)
+
+    def _rounded(self, auction: Auction, solution: Solution) -> Clearing:
+        q, n, k = len(auction.quotes), len(self.network.nodes), len(self.network.loops)
+        prices = np.rint(solution.duals[:n] * PRICE_SCALE).astype(np.int64)
+        of_loops = -solution.duals[n : n + k] * PRICE_SCALE * (LOOP_SCALE / self._mean_uohm)
+        premiums = np.rint(-solution.duals[n + k :] * PRICE_SCALE).astype(np.int64).clip(min=0)
+        fills = whole_fills(auction, solution.columns[:q])
+        left_out = solution.columns[q:][list(self.network.forest.left_out)] * MWH_PER_WH
+        flows = self._flows(injections_mwh(auction, fills), left_out)
+        return Clearing(
+            tuple(fills), tuple(flows), tuple(prices.tolist()), tuple(map(round, of_loops.tolist())),
+            tuple(premiums.tolist()),
+        )  # fmt: skip
+
+    def _flows(self, injected_mwh: list[int], left_out_mwh: Floats) -> list[int]:
+        """Flows for what is fed in: as power divides around loops, and in pipes as they were."""
+        flows_of = self.network.flows_mwh
+        left_out = np.where(self._is_loop, 0.0, left_out_mwh)
+        if self._divider is not None:
+            in_trees = np.array(flows_of(injected_mwh, np.rint(left_out).astype(np.int64).tolist()), dtype=np.float64)
+            left_out[self._is_loop] = self._divider.solve(-(self._drops @ in_trees))
+        return flows_of(injected_mwh, np.rint(left_out).astype(np.int64).tolist())
+
+
+def solve(solver: highspy.Highs) -> Solution:
+    """Let HiGHS solve what is in it.
+
+    Raises:
+        ClearingError: it does not.
+    """
+    solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        raise ClearingError(f"HiGHS says {solver.modelStatusToString(solver.getModelStatus())}")
+    found: Any = solver.getSolution()
+    return Solution(np.array(found.col_value), np.array(found.row_dual))
+
+
+def solver_of(program: highspy.HighsLp) -> highspy.Highs:
+    """HiGHS with a program in it, silent and in one thread."""
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
+    solver.passModel(program)
+    return solver
+
+
+def whole_fills(auction: Auction, wanted_wh: Floats) -> list[int]:
+    """Quantities as whole watt-hours that balance on every island: rounded down, then the longer side gives way.
+
+    Of that side, energy that is not clean first, and of it what is filled in part: its limit is the price.
+    """
+    upper = np.array([one.quantity_wh for one in auction.quotes], dtype=np.int64)
+    fills: list[int] = np.floor(wanted_wh + WHOLE).astype(np.int64).clip(0, upper).tolist()
+    is_partly = (wanted_wh > WHOLE) & (wanted_wh < upper - WHOLE)
+    by_island: list[list[int]] = [[] for _ in range(auction.islands)]
+    for place, island in enumerate(auction.island_of):
+        if fills[place]:
+            by_island[island].append(place)
+    for places in by_island:
+        quotes = [(place, auction.quotes[place]) for place in places]
+        clean = sum(fills[place] * (one.clean_only - one.is_clean) for place, one in quotes)
+        _give_way(fills, clean, [place for place, one in quotes if one.clean_only], is_partly)
+        surplus = sum(fills[place] * (1 if one.side is Side.SELL else -1) for place, one in quotes)
+        side = Side.SELL if surplus > 0 else Side.BUY
+        for is_clean in (False, True):
+            among = [place for place, one in quotes if one.side is side and one.is_clean is is_clean]
+            surplus = _give_way(fills, abs(surplus), among, is_partly)
+    return fills
+
+
+def _give_way(fills: list[int], amount_wh: int, among: list[int], is_partly: Any) -> int:
+    """Take an amount off some fills, those that are partly filled first; what they do not hold is returned."""
+    for place in sorted(among, key=lambda place: (not is_partly[place], -place)):
+        if amount_wh <= 0:
+            break
+        taken = min(amount_wh, fills[place])
+        fills[place] -= taken
+        amount_wh -= taken
+    return max(0, amount_wh)
+
+
+def _loop_rows(network: TradedNetwork) -> csr_array:
+    loops = network.loops
+    rows = np.repeat(np.arange(len(loops)), [len(loop.lines) for loop in loops]) if loops else np.zeros(0, dtype=int)
+    columns = [line for loop in loops for line in loop.lines]
+    signs = [float(sign) for loop in loops for sign in loop.signs]
+    return csr_array((signs, (rows, columns)), shape=(len(loops), len(network.lines)))
