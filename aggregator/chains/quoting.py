@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aggregator.chains.asset import MeterAsset, Region
+from aggregator.chains.deals import see_who_speaks
 from aggregator.economy.market.quotes import OpenQuote
 from config.rules import MarketRule, Mechanism
+from protocol.energy_register import MS_PER_HOUR
 from protocol.quote import Quote, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import PPM
-
-MS_PER_HOUR: Final = 3_600_000
 
 
 def market_of(region: Region) -> MarketRule:
@@ -37,7 +35,7 @@ def open_quote(quote: Quote, gateway: str, region: Region, time_ms: int) -> Open
         Refused: with the first rule that it breaks.
     """
     rule, interval_ms = market_of(region), region.rules.time.interval_ms
-    _see_who_speaks(quote, gateway, region)
+    see_who_speaks(gateway, quote.participant, region)
     if quote.start_ms % interval_ms or quote.start_ms > time_ms + rule.ahead_ms:
         detail = f"{quote.start_ms} is no interval's start within the next {rule.ahead_ms} ms"
         raise Refused(RefusalCode.NO_SUCH_INTERVAL, detail)
@@ -83,10 +81,3 @@ def connection_wh(region: Region, meter: str) -> int:
 
 def _feeds_in_clean(asset: MeterAsset) -> bool:
     return asset.generator is not None and asset.generator.clean_share_ppm == PPM
-
-
-def _see_who_speaks(quote: Quote, gateway: str, region: Region) -> None:
-    if quote.participant not in region.gateways_of:
-        raise Refused(RefusalCode.UNKNOWN_PARTICIPANT, f"no participant {quote.participant} on the asset chain")
-    if gateway not in region.gateways_of[quote.participant]:
-        raise Refused(RefusalCode.NOT_THEIR_PARTICIPANT, f"{gateway} does not speak for {quote.participant}")

@@ -12,10 +12,9 @@ from typing import Final
 
 from aggregator.economy.contracts.profile import Peak, Profile
 from aggregator.economy.contracts.sensitivity import Sensitivity
+from protocol.energy_register import MS_PER_HOUR
 from protocol.refusals import RefusalCode
 from protocol.units import PPM
-
-MS_PER_HOUR: Final = 3_600_000
 
 SiteKey = tuple[str, str]
 """Participant and carrier."""

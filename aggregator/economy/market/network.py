@@ -15,10 +15,10 @@ from math import isqrt
 from typing import Final
 
 from config.grid_model import Branch, Grid
+from protocol.energy_register import MS_PER_HOUR
 
 MWH_PER_WH: Final = 1000
 """Flows are told in thousandths of a watt-hour: what loops divide comes to no whole ones."""
-_MS_PER_HOUR: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Line:
 
     def capacity_mwh(self, interval_ms: int) -> int:
         """What it carries in an interval, either way, in thousandths of a watt-hour."""
-        return self.rating_w * interval_ms * MWH_PER_WH // _MS_PER_HOUR
+        return self.rating_w * interval_ms * MWH_PER_WH // MS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,10 @@ from aggregator.views.pictures.style import (
 from config.carriers import Carrier
 from config.grid_model import Source
 from config.time_zone import zone_of
+from protocol.energy_register import MS_PER_HOUR
 
 GIVEN: Final = "\\\\\\\\"
 """Hatching of what was fed in; lines, since dots make large files."""
-MS_PER_HOUR: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 
 
