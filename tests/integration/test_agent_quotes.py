@@ -17,7 +17,7 @@ import pytest
 
 from agent.outbox import quotes
 from agent.outbox.books import Books
-from agent.outbox.file import FILE_NAME, OutboxFile
+from agent.outbox.file import FILE_NAME
 from agent.outbox.quotes import QUOTES_MAX, Orders, unsigned
 from agent.outbox.wishes import Wish
 from agent.outbox.wishes import leave as leave_wish
@@ -29,6 +29,7 @@ from tests.builders import GATEWAY, REGION, a_key
 from tests.integration.agent_world import Mosquitto, a_broker, eventually
 from tests.integration.test_agent_cli import este_agent
 from tests.integration.test_agent_run import a_world
+from tests.integration.test_agent_transfers import open_in
 
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -40,10 +41,6 @@ def a_quote(**changes: Any) -> Quote:
         quantity_wh=500, price_per_mwh=24_000,
     )  # fmt: skip
     return replace(quote, **changes)
-
-
-def open_in(folder: Path) -> Books:
-    return Books(OutboxFile.open(folder, region=REGION, gateway=GATEWAY))
 
 
 @pytest.fixture
