@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from typing import Final
 
-from aggregator.chains.contract_closing import Closing
-from aggregator.chains.contract_rows import Contract
+from aggregator.chains.contracts.closing import Closing
+from aggregator.chains.contracts.rows import Contract
 from aggregator.economy.contracts.delivery import Amounts
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise, Site
 from aggregator.economy.contracts.sensitivity import Line, Sensitivity

@@ -19,10 +19,10 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
+from aggregator.chains.admission.genesis import Genesis
 from aggregator.chains.asset import Region
-from aggregator.chains.genesis import Genesis
-from aggregator.chains.interval_energy import Energies, IntervalEnergy
-from aggregator.chains.known import Known
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.measurements import Electrics
 from aggregator.grid.network import Floats, network_of

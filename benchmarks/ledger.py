@@ -17,8 +17,8 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
+from aggregator.chains.admission.genesis import open_genesis
 from aggregator.chains.five import Five, wire
-from aggregator.chains.genesis import open_genesis
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.record import Author, Record, Role
 from aggregator.service.audit import audit_file

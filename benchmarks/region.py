@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from aggregator.chains.admission.genesis import Genesis, members_in_order, open_genesis
 from aggregator.chains.five import Five, wire
-from aggregator.chains.genesis import Genesis, members_in_order, open_genesis
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.record import Author, Role
 from config.grid_model import Grid

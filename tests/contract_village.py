@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
-from aggregator.chains.contract_rows import Contract
+from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts.rows import Contract
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import State
 from aggregator.ledger.block import Outcome

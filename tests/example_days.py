@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from aggregator.chains.admission.genesis import Genesis
 from aggregator.chains.asset import Region
-from aggregator.chains.genesis import Genesis
-from aggregator.chains.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
 from aggregator.grid.network import network_of
 from aggregator.grid.power_flow import PowerFlowSolver
 from config.grid_model import Grid

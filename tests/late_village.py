@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aggregator.chains.carbon import FactorRow
+from aggregator.chains.periods.carbon import FactorRow
 from aggregator.economy.accounts import MovementKind
 from config.grid_model import Grid
 from config.load import check

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aggregator.chains.market import Market
+from aggregator.chains.market.market import Market
 from aggregator.economy.market.quotes import OpenQuote
 from config.grid_model import Grid
 from config.load import check

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from aggregator.chains.asset import Region
-from aggregator.chains.congestions import Congestion, LineLoad
-from aggregator.chains.findings import Finding
-from aggregator.chains.flows import (
+from aggregator.chains.congestion.congestions import Congestion, LineLoad
+from aggregator.chains.intervals.findings import Finding
+from aggregator.chains.intervals.flows import (
     Balance,
     BranchFlow,
     ConverterFlow,
@@ -23,9 +23,9 @@ from aggregator.chains.flows import (
     PipeParcel,
     StorageContent,
 )
-from aggregator.chains.interval_energy import Energies, IntervalEnergy
-from aggregator.chains.known import Known
-from aggregator.chains.origin import participant_energy
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.intervals.origin import participant_energy
+from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
 from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.energy_register import MS_PER_HOUR

@@ -10,9 +10,9 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aggregator.chains.admission.genesis import Genesis, members_in_order, open_genesis
 from aggregator.chains.analysis import Recompute
 from aggregator.chains.five import Five, wire
-from aggregator.chains.genesis import Genesis, members_in_order, open_genesis
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block
 from aggregator.ledger.record import Author, Record, Role

@@ -12,22 +12,22 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import Region
-from aggregator.chains.baselines import Baselines
-from aggregator.chains.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
-from aggregator.chains.comparing import first_difference
-from aggregator.chains.curtailing import Curtailments
+from aggregator.chains.congestion.baselines import Baselines
+from aggregator.chains.congestion.curtailing import Curtailments
 from aggregator.chains.data import DataChain
-from aggregator.chains.deeds import deeds_of, not_measured
-from aggregator.chains.factor_rows import FactorRows
-from aggregator.chains.flows import Flows
-from aggregator.chains.interval_energy import energies_root
-from aggregator.chains.known import Known, inherited_leaf
+from aggregator.chains.intervals.comparing import first_difference
+from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.intervals.known import Known, inherited_leaf
+from aggregator.chains.intervals.origin import false_energy
+from aggregator.chains.intervals.progress import AnalysisTotals, Cursor
+from aggregator.chains.intervals.restatement import Restatement, StatedFlows, deeds_digest, differences, horizon_after
+from aggregator.chains.intervals.results import IntervalResult, PeriodFactors
+from aggregator.chains.intervals.stores import Stores
+from aggregator.chains.metering.interval_energy import energies_root
 from aggregator.chains.operation import OperationChain
-from aggregator.chains.origin import false_energy
-from aggregator.chains.progress import AnalysisTotals, Cursor
-from aggregator.chains.restatement import Restatement, StatedFlows, deeds_digest, differences, horizon_after
-from aggregator.chains.results import IntervalResult, PeriodFactors
-from aggregator.chains.stores import Stores
+from aggregator.chains.periods.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
+from aggregator.chains.periods.deeds import deeds_of, not_measured
+from aggregator.chains.periods.factor_rows import FactorRows
 from aggregator.economy.periods import Period
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record

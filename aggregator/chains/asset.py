@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
-from aggregator.chains.evidence import acquittal
-from aggregator.chains.genesis import Genesis
-from aggregator.chains.membership import Admission, Membership, Revocation
-from aggregator.chains.sealing_keys import SealingKeys
-from aggregator.chains.validators import Validator, ValidatorChange, Validators
+from aggregator.chains.admission.evidence import acquittal
+from aggregator.chains.admission.genesis import Genesis
+from aggregator.chains.admission.membership import Admission, Membership, Revocation
+from aggregator.chains.admission.sealing_keys import SealingKeys
+from aggregator.chains.admission.validators import Validator, ValidatorChange, Validators
 from aggregator.economy.periods import Period, interval_start, period_of
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Author, Decoders, Record, Role
@@ -259,7 +259,7 @@ class AssetChain:
     def validators(self) -> dict[str, Validator]:
         """Everybody who has a vote when blocks are decided, in the order of their names; nobody under the local engine.
 
-        An engine compares the sets before and after a block: `aggregator.chains.validators.changed_powers`.
+        An engine compares the sets before and after a block: `aggregator.chains.admission.validators.changed_powers`.
         """
         return self._validators.all()
 

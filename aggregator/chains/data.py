@@ -1,7 +1,7 @@
 """The data chain: signed meter readings, and the energy they are.
 
 Kinds of record: *batch*, *correction*. State: where each meter's registers stand, the energy of every interval that
-analysis has not closed yet, what became known late (`aggregator.chains.late`), and totals. Feeds: analysis.
+analysis has not closed yet, what became known late (`aggregator.chains.metering.late`), and totals. Feeds: analysis.
 
 An interval is *frozen* by the first block whose time is its end plus the grace time. Energy that becomes known later
 waits for a restatement of its own interval, as long as that lies within the horizon; what comes later still is booked
@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.asset import MeterAsset, Region
-from aggregator.chains.correction import Correction
-from aggregator.chains.energy import Curve, credit, per_interval, power_sums
-from aggregator.chains.interval_energy import FIELDS, Energies, IntervalEnergy, together
-from aggregator.chains.late import LateEnergy
-from aggregator.chains.meter_state import MeterState, read_meter, spell_meter
-from aggregator.chains.voltage import voltage_sums
+from aggregator.chains.metering.correction import Correction
+from aggregator.chains.metering.interval_energy import FIELDS, Energies, IntervalEnergy, together
+from aggregator.chains.metering.late import LateEnergy
+from aggregator.chains.metering.meter_state import MeterState, read_meter, spell_meter
+from aggregator.chains.metering.registers import Curve, credit, per_interval, power_sums
+from aggregator.chains.metering.voltage import voltage_sums
 from aggregator.economy.periods import interval_start
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from aggregator.chains.analysis import AnalysisChain, Recompute
 from aggregator.chains.asset import AssetChain
-from aggregator.chains.curtailing import Curtailments
+from aggregator.chains.congestion.curtailing import Curtailments
 from aggregator.chains.data import DataChain
 from aggregator.chains.operation import OperationChain
 from aggregator.chains.payment import PaymentChain
-from aggregator.chains.standing import Standings
-from aggregator.chains.statements import Statements
+from aggregator.chains.statements.standing import Standings
+from aggregator.chains.statements.statements import Statements
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.ledger.ledger import Ledger
 from aggregator.ledger.record import Record

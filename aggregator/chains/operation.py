@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
+from aggregator.chains.accounts.money import CLEARING
 from aggregator.chains.asset import Region
-from aggregator.chains.clearing_record import ClearingResult
-from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
-from aggregator.chains.contracts import Contracts, Purse, Stated
-from aggregator.chains.events import Cancellation, ResponseEvent
-from aggregator.chains.flows import EVENTS_MAX
-from aggregator.chains.market import Market
-from aggregator.chains.market_rows import Deal
-from aggregator.chains.money import CLEARING
+from aggregator.chains.congestion.events import Cancellation, ResponseEvent
+from aggregator.chains.contracts.contracts import Contracts, Purse, Stated
+from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
+from aggregator.chains.intervals.flows import EVENTS_MAX
+from aggregator.chains.market.clearing import ClearingResult
+from aggregator.chains.market.market import Market
+from aggregator.chains.market.rows import Deal
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.contracts.states import State
 from aggregator.ledger.chain import BlockTime

@@ -4,7 +4,7 @@ Kinds of record: *settlement* (one per settlement period, resting on analysis' f
 period that analysis has restated); by a participant's gateway *purchase* (of a right), *channel* (capacity of a line),
 *transfer* (to another participant) and *exchange* (of tokens and money); by the regulator *rate* and *payout*. State:
 accounts, totals, rights, ranks, rates, what is owed in money, and what settlements did that may be restated
-(`aggregator.chains.adjusting`). Feeds: the devices.
+(`aggregator.chains.periods.adjusting`). Feeds: the devices.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
-from aggregator.chains.adjusting import DueAdjustment, SettledPeriods, movement_leaf
+from aggregator.chains.accounts.deals import Deal
+from aggregator.chains.accounts.exchanges import Exchanges, Payout, RateRecord, pay_out
+from aggregator.chains.accounts.money import CLEARING, Money
+from aggregator.chains.accounts.orders import ORDERS, deal_of
+from aggregator.chains.accounts.rights import Rights
+from aggregator.chains.accounts.rows import ACCOUNTS_TABLE, RANKS_TABLE, Account, PaymentTotals, Rank
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import Region
-from aggregator.chains.deals import Deal
-from aggregator.chains.exchanges import Exchanges, Payout, RateRecord, pay_out
-from aggregator.chains.money import CLEARING, Money
-from aggregator.chains.orders import ORDERS, deal_of
-from aggregator.chains.payment_rows import ACCOUNTS_TABLE, RANKS_TABLE, Account, PaymentTotals, Rank
-from aggregator.chains.relief import DueRelief, Relief
-from aggregator.chains.restatement import PeriodAdjustment
-from aggregator.chains.results import PeriodSettlement
-from aggregator.chains.rights import Rights
+from aggregator.chains.congestion.relief import DueRelief, Relief
+from aggregator.chains.intervals.restatement import PeriodAdjustment
+from aggregator.chains.intervals.results import PeriodSettlement
+from aggregator.chains.periods.adjusting import DueAdjustment, SettledPeriods, movement_leaf
 from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid

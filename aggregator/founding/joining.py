@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from aggregator.chains.genesis import Genesis, open_genesis
+from aggregator.chains.admission.genesis import Genesis, open_genesis
 from aggregator.engine.cometbft.home import Peer
 from aggregator.engine.cometbft.process_port import make_keys
 from aggregator.engine.cometbft.rpc_port import ANY_HOST, Rpc

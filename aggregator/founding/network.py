@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aggregator.chains.validators import Validator, quorum_of
+from aggregator.chains.admission.validators import Validator, quorum_of
 from aggregator.engine.cometbft.home import (
     CHAIN_ID_CHARACTERS_MAX,
     GenesisValidator,

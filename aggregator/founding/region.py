@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aggregator.chains.genesis import Genesis, members_in_order
-from aggregator.chains.validators import Validator
+from aggregator.chains.admission.genesis import Genesis, members_in_order
+from aggregator.chains.admission.validators import Validator
 from aggregator.ledger.record import Author, Role
 from aggregator.service.keeper import begin
 from config.grid_model import Grid

@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import CARRIERS, ConverterFlow
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import CARRIERS, ConverterFlow
 from aggregator.grid.metering import FUELS, Metered, MeterPlan
 from aggregator.grid.network import Floats, Ints
 from aggregator.grid.quantize import NUMBERS

@@ -19,8 +19,8 @@ from typing import Final
 import numpy as np
 
 from aggregator.chains.asset import Region
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.interval_energy import Energies
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.metering.interval_energy import Energies
 from aggregator.grid.bad_data import Examiner, Suspect, Verdict
 from aggregator.grid.believing import Believe
 from aggregator.grid.limits import voltage_findings

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.grid.network import Network
 from aggregator.grid.power_flow import PowerFlow
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.chains.asset import MeterAsset, Region
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.interval_energy import FIELDS, Energies
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.metering.interval_energy import FIELDS, Energies
 from aggregator.grid.network import Floats, Ints, Network, summed
 from aggregator.grid.observability import Flags
 from aggregator.grid.power_flow import Sensors

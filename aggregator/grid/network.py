@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from aggregator.chains.flows import CARRIERS
+from aggregator.chains.intervals.flows import CARRIERS
 from config.carriers import Carrier
 from config.grid_model import Grid
 from protocol.units import PPM

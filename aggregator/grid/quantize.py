@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.flows import SOURCES, Mix, Parcel
+from aggregator.chains.intervals.flows import SOURCES, Mix, Parcel
 from aggregator.grid.network import Floats, Ints
 from config.grid_model import Source
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
-from aggregator.chains.flows import CARRIERS, CalledEvent, EventFlow
+from aggregator.chains.intervals.flows import CARRIERS, CalledEvent, EventFlow
 from aggregator.grid.believing import Estimate
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Bools, Floats, Ints, Network, summed

@@ -9,8 +9,8 @@ from operator import itemgetter
 
 import numpy as np
 
-from aggregator.chains.findings import FINDINGS_MAX, Finding, FindingKind
-from aggregator.chains.flows import CARRIERS, Balance, BranchFlow, ParticipantFlow
+from aggregator.chains.intervals.findings import FINDINGS_MAX, Finding, FindingKind
+from aggregator.chains.intervals.flows import CARRIERS, Balance, BranchFlow, ParticipantFlow
 from aggregator.grid.network import Ints, summed
 from aggregator.grid.quantize import NUMBERS, OTHER, mixes_of, split_many
 from aggregator.grid.solved import Solved

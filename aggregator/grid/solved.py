@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aggregator.chains.findings import Finding
+from aggregator.chains.intervals.findings import Finding
 from aggregator.grid.believing import Estimate
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Networks

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import Parcel, PipeParcel, StorageContent
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import Parcel, PipeParcel, StorageContent
 from aggregator.grid.network import Floats
 from aggregator.grid.quantize import NUMBERS, contents_of, evenly, parcel_of
 from config.carriers import Pipe, Storage

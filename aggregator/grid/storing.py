@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import Carried, PipeParcel, StorageContent
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import Carried, PipeParcel, StorageContent
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Networks
 from aggregator.grid.pipe_flow import PipeFlow

@@ -161,7 +161,7 @@ def revoke(
     wait_s: WaitOption = 30.0,
 ) -> None:
     """End a member's key. From the next block on, nothing that it signs counts."""
-    from aggregator.chains.membership import REASON_MAX
+    from aggregator.chains.admission.membership import REASON_MAX
     from config.key_files import load
 
     if len(reason) > REASON_MAX:
@@ -205,7 +205,7 @@ def correct(
     wait_s: WaitOption = 30.0,
 ) -> None:
     """Correct what a meter counted. Its intervals are restated, and settled periods made up for."""
-    from aggregator.chains.correction import REASON_MAX
+    from aggregator.chains.metering.correction import REASON_MAX
     from config.key_files import load
 
     if not 0 < len(reason) <= REASON_MAX:

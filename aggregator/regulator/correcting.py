@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from aggregator.chains.correction import INTERVALS_MAX, Delta
-from aggregator.chains.interval_energy import IntervalEnergy, ProvenRow, prove_row
+from aggregator.chains.metering.correction import INTERVALS_MAX, Delta
+from aggregator.chains.metering.interval_energy import IntervalEnergy, ProvenRow, prove_row
 from aggregator.service.query import LedgerFile
 from aggregator.service.stated import energies_of
 from protocol.errors import EsteError

@@ -15,9 +15,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from aggregator.chains.correction import Correction, Delta
-from aggregator.chains.evidence import acquittal
-from aggregator.chains.membership import Admission, Ended, Revocation
+from aggregator.chains.admission.evidence import acquittal
+from aggregator.chains.admission.membership import Admission, Ended, Revocation
+from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.correcting import deltas_of
 from aggregator.regulator.rehearsal import rehearse

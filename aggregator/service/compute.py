@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from aggregator.chains.analysis import Recompute
-from aggregator.chains.carbon import factor_leaf
-from aggregator.chains.clearing_record import ClearingResult
-from aggregator.chains.deeds import deeds_of
 from aggregator.chains.five import Five
-from aggregator.chains.interval_energy import energies_root
-from aggregator.chains.restatement import PeriodAdjustment, Restatement
-from aggregator.chains.results import IntervalResult, PeriodFactors, PeriodSettlement
+from aggregator.chains.intervals.restatement import PeriodAdjustment, Restatement
+from aggregator.chains.intervals.results import IntervalResult, PeriodFactors, PeriodSettlement
+from aggregator.chains.market.clearing import ClearingResult
+from aggregator.chains.metering.interval_energy import energies_root
+from aggregator.chains.periods.carbon import factor_leaf
+from aggregator.chains.periods.deeds import deeds_of
 from aggregator.economy.market.clearing import Auction, Clearing
 from aggregator.service.auctions import AuctionClearing
 from aggregator.service.stated import LeafSource, flows_of, known_of

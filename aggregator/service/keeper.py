@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from aggregator.chains.admission.genesis import open_genesis
 from aggregator.chains.five import Five, wire
-from aggregator.chains.genesis import open_genesis
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.intervals.results import IntervalResult
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block, Outcome
 from aggregator.ledger.ledger import Refusal as NotProposed

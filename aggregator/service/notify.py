@@ -1,7 +1,7 @@
 """What gateways and operators are told about a block: receipts, refusals, statements, and the region at a glance.
 
 Receipts and refusals answer records, and are worked out again whenever a record comes again. What a statement says
-follows from the chains (`aggregator.chains.statements`); here it is signed.
+follows from the chains (`aggregator.chains.statements.statements`); here it is signed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aggregator.chains.five import Five
-from aggregator.chains.origin import clean_wh
-from aggregator.chains.results import IntervalResult
-from aggregator.chains.statements import Made
+from aggregator.chains.intervals.origin import clean_wh
+from aggregator.chains.intervals.results import IntervalResult
+from aggregator.chains.statements.statements import Made
 from config.carriers import Carrier
 from protocol.crypto import SigningKey
 from protocol.energy_register import MS_PER_HOUR

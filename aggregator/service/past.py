@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aggregator.chains.asset import Region
-from aggregator.chains.carbon import FactorRow, PeriodSums, row_of
-from aggregator.chains.deeds import Response
-from aggregator.chains.flows import Flows
-from aggregator.chains.interval_energy import LEAF_BYTES_MAX, Energies, read_metered_leaf
-from aggregator.chains.known import Known, read_inherited_leaf
-from aggregator.chains.relief import DueRelief
-from aggregator.chains.restatement import Restatement
-from aggregator.chains.results import IntervalResult, PeriodFactors
+from aggregator.chains.congestion.relief import DueRelief
+from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.intervals.known import Known, read_inherited_leaf
+from aggregator.chains.intervals.restatement import Restatement
+from aggregator.chains.intervals.results import IntervalResult, PeriodFactors
+from aggregator.chains.metering.interval_energy import LEAF_BYTES_MAX, Energies, read_metered_leaf
+from aggregator.chains.periods.carbon import FactorRow, PeriodSums, row_of
+from aggregator.chains.periods.deeds import Response
 from aggregator.economy.accounts import Movement, MovementKind
 from aggregator.economy.periods import Period
 from aggregator.ledger.record import RECORD_BYTES_MAX

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aggregator.chains.accounts.rows import ACCOUNTS_TABLE
+from aggregator.chains.admission.membership import ENDED_TABLE, KEYS_TABLE, Cause
 from aggregator.chains.five import Five
-from aggregator.chains.membership import ENDED_TABLE, KEYS_TABLE, Cause
-from aggregator.chains.payment_rows import ACCOUNTS_TABLE
 from aggregator.ledger.record import Role
 from aggregator.ledger.state_tree import RowProof
 from aggregator.ledger.table import Change

@@ -12,8 +12,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from aggregator.chains.admission.genesis import open_genesis
 from aggregator.chains.five import Five, wire
-from aggregator.chains.genesis import open_genesis
 from aggregator.engine.order import broken_order
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.block import Block

@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.data import DataChain
-from aggregator.chains.flows import Flows
-from aggregator.chains.interval_energy import Energies, read_metered_leaf
-from aggregator.chains.known import NOTHING_INHERITED, Known, read_inherited_leaf
-from aggregator.chains.restatement import Restatement
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.intervals.known import NOTHING_INHERITED, Known, read_inherited_leaf
+from aggregator.chains.intervals.restatement import Restatement
+from aggregator.chains.intervals.results import IntervalResult
+from aggregator.chains.metering.interval_energy import Energies, read_metered_leaf
 from aggregator.ledger.record import RECORD_BYTES_MAX
 from protocol.envelope import Envelope
 from protocol.errors import EncodingError

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from aggregator.chains.asset import Region
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import StorageContent
-from aggregator.chains.origin import net_electricity_wh
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import StorageContent
+from aggregator.chains.intervals.origin import net_electricity_wh
 from aggregator.economy.baseline import LIKE_DAYS, slot_of
 from aggregator.service.past import Past, Place, StatedInterval
 from aggregator.views.charging import turned

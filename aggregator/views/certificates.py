@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aggregator.chains.asset import Region
-from aggregator.chains.findings import FindingKind
-from aggregator.chains.flows import SOURCES
-from aggregator.chains.interval_energy import Energies
+from aggregator.chains.intervals.findings import FindingKind
+from aggregator.chains.intervals.flows import SOURCES
+from aggregator.chains.metering.interval_energy import Energies
 from aggregator.service.past import StatedInterval
 from aggregator.views.charging import Charging, StorageTurn, shared
 from config.carriers import Carrier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aggregator.chains.deeds import Response
+from aggregator.chains.periods.deeds import Response
 from aggregator.service.past import SignedReadings
 from aggregator.views.explanation import ExplainedInterval, MeterLine
 from aggregator.views.findings import found

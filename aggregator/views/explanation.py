@@ -12,14 +12,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Self
 
 from aggregator.chains.asset import Region
-from aggregator.chains.carbon import PeriodSums
-from aggregator.chains.deeds import Response, deeds_of
-from aggregator.chains.findings import Finding
-from aggregator.chains.flows import BranchFlow, ConverterFlow, ParticipantFlow, StorageContent
-from aggregator.chains.interval_energy import IntervalEnergy
-from aggregator.chains.known import Known
-from aggregator.chains.origin import clean_wh
-from aggregator.chains.relief import DueRelief
+from aggregator.chains.congestion.relief import DueRelief
+from aggregator.chains.intervals.findings import Finding
+from aggregator.chains.intervals.flows import BranchFlow, ConverterFlow, ParticipantFlow, StorageContent
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.intervals.origin import clean_wh
+from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.periods.carbon import PeriodSums
+from aggregator.chains.periods.deeds import Response, deeds_of
 from aggregator.service.past import NotInTheLogError, Past, Place, Posting, SignedReadings, StatedInterval
 from aggregator.service.query import LedgerFile
 from aggregator.views.behind import LIKE_DAYS_WITHIN, Charge, LikeDay, before, charges, like_days, witnesses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.intervals.findings import Finding, FindingKind
 
 FOUND: Final[Mapping[FindingKind, str]] = {
     FindingKind.NO_PATH: "no line leads there from where the region is fed",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from aggregator.chains.deeds import Response
-from aggregator.chains.findings import FindingKind
+from aggregator.chains.intervals.findings import FindingKind
+from aggregator.chains.periods.deeds import Response
 from aggregator.economy.accounts import effect_of
 from aggregator.service.past import Posting
 from aggregator.views.closely import tell_closely

@@ -9,17 +9,17 @@ from dataclasses import fields
 
 import pytest
 
-from aggregator.chains.carbon import FactorRow, PeriodSums
-from aggregator.chains.congestions import LineLoad
-from aggregator.chains.correction import Correction, Delta
-from aggregator.chains.curtailing import limit_leaf
-from aggregator.chains.events import Cancellation, ResponseEvent
-from aggregator.chains.findings import FindingKind
-from aggregator.chains.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
-from aggregator.chains.interval_energy import IntervalEnergy
-from aggregator.chains.membership import Admission, Cause, Ended, Revocation
-from aggregator.chains.relief import DueRelief
-from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
+from aggregator.chains.admission.membership import Admission, Cause, Ended, Revocation
+from aggregator.chains.admission.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
+from aggregator.chains.congestion.congestions import LineLoad
+from aggregator.chains.congestion.curtailing import limit_leaf
+from aggregator.chains.congestion.events import Cancellation, ResponseEvent
+from aggregator.chains.congestion.relief import DueRelief
+from aggregator.chains.intervals.findings import FindingKind
+from aggregator.chains.intervals.flows import SOURCES, Balance, BranchFlow, ConverterFlow, ParticipantFlow
+from aggregator.chains.metering.correction import Correction, Delta
+from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.periods.carbon import FactorRow, PeriodSums
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Author, Role
 from aggregator.service.history import PastBlock, PastEntry

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.economy.contracts.bill import Bill, Party
 from aggregator.economy.contracts.delivery import Amounts
 from aggregator.economy.contracts.states import State

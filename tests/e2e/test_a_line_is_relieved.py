@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.intervals.results import IntervalResult
 from aggregator.service.store import Store
 from protocol.checkpoint import ChainName
 from protocol.envelope import Envelope

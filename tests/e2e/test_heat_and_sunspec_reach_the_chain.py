@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.intervals.results import IntervalResult
 from aggregator.service.store import Store
 from config.load import load_profiles
 from config.meter_profile import MeterProfile

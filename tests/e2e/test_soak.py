@@ -15,8 +15,8 @@ from typing import Final
 import pytest
 import yaml
 
-from aggregator.chains.flows import ParticipantFlow
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.intervals.flows import ParticipantFlow
+from aggregator.chains.intervals.results import IntervalResult
 from aggregator.service.store import Store
 from firmware_sim.control_port import order
 from firmware_sim.demo.stage import TIME

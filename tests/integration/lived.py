@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from aggregator.chains.membership import Admission
+from aggregator.chains.admission.membership import Admission
 from aggregator.ledger.record import Author, Role
 from aggregator.service.portable import export
 from aggregator.service.store import Store

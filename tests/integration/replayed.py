@@ -17,8 +17,8 @@ if "--pure-decimal" in sys.argv:
 
 import decimal
 
+from aggregator.chains.admission.genesis import open_genesis
 from aggregator.chains.five import wire
-from aggregator.chains.genesis import open_genesis
 from aggregator.service.history import PastBlock, PastEntry
 from aggregator.service.portable import PortableLedger
 from protocol.checkpoint import BlockHead

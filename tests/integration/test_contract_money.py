@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aggregator.chains.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.exchanges import Payout, RateRecord
 from aggregator.economy.contracts.states import State
 from aggregator.economy.exchange import Rate
 from aggregator.regulator.money.bank_file import read_csv

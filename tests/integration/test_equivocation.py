@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.chains.membership import Admission, Cause
+from aggregator.chains.admission.membership import Admission, Cause
 from aggregator.ledger.record import Author, Role
 from aggregator.service import watch
 from aggregator.service.audit import audit

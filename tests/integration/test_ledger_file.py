@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from aggregator.chains.results import IntervalResult
+from aggregator.chains.intervals.results import IntervalResult
 from aggregator.cli import app
 from aggregator.service.audit import AuditError, audit
 from aggregator.service.keeper import begin

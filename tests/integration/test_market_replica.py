@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from aggregator.chains.clearing_record import ClearingResult
-from aggregator.chains.market import Market
+from aggregator.chains.market.clearing import ClearingResult
+from aggregator.chains.market.market import Market
 from protocol.envelope import Envelope, seal
 from protocol.messages import MessageType
 from tests.integration.test_replica import Played

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.chains.membership import Admission, Revocation
+from aggregator.chains.admission.membership import Admission, Revocation
 from aggregator.ledger.record import Author, Role
 from aggregator.service.audit import audit
 from aggregator.service.proof import prove_reading, verify

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregator.chains.membership import Admission
+from aggregator.chains.admission.membership import Admission
 from aggregator.ledger.record import Author, Record, Role
 from aggregator.service.audit import AuditError, audit
 from aggregator.service.store import Store

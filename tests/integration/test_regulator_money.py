@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from aggregator.chains.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.exchanges import Payout, RateRecord
 from aggregator.cli import app
 from aggregator.economy.exchange import Rate
 from aggregator.founding.region import found

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from aggregator.chains.validators import POWER_TOTAL_MAX, Validator
+from aggregator.chains.admission.validators import POWER_TOTAL_MAX, Validator
 from aggregator.regulator import runner
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed, State
 from aggregator.regulator.files import read_envelope

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aggregator.chains.membership import Cause, Revocation
-from aggregator.chains.results import IntervalResult
-from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.chains.admission.membership import Cause, Revocation
+from aggregator.chains.admission.validators import Validator, ValidatorChange
+from aggregator.chains.intervals.results import IntervalResult
 from aggregator.engine.cometbft.application import (
     Draft,
     Finalized,

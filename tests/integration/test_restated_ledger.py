@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from aggregator.chains.interval_energy import metered_leaf, read_metered_leaf
+from aggregator.chains.metering.interval_energy import metered_leaf, read_metered_leaf
 from aggregator.ledger.record import RECORD_BYTES_MAX
 from aggregator.regulator import cli
 from aggregator.regulator.desk import Sealed
@@ -211,8 +211,8 @@ def test_every_wrong_input_of_correct_is_one_sentence(
 
 def test_a_correction_of_the_longest_span_fits_through_the_broker() -> None:
     """1,500 intervals of a region of a hundred thousand meters, every row shown."""
-    from aggregator.chains.correction import INTERVALS_MAX, Correction, Delta
-    from aggregator.chains.interval_energy import IntervalEnergy, ProvenRow
+    from aggregator.chains.metering.correction import INTERVALS_MAX, Correction, Delta
+    from aggregator.chains.metering.interval_energy import IntervalEnergy, ProvenRow
     from protocol.envelope import ENVELOPE_BYTES_MAX
     from protocol.link import Link
 

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aggregator.chains.contract_limits import limits_of
-from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.admission.genesis import open_genesis
+from aggregator.chains.contracts.limits import limits_of
 from aggregator.chains.five import wire
-from aggregator.chains.genesis import open_genesis
+from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.feasibility import Plan
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.chains.energy import credit, per_interval
+from aggregator.chains.metering.registers import credit, per_interval
 from aggregator.economy.accounts import effect_of, settle
 from aggregator.economy.periods import Period, period_of
 from aggregator.economy.tokens import tokens_for

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from aggregator.chains.admission.genesis import open_genesis
+from aggregator.chains.admission.membership import Admission, Revocation
+from aggregator.chains.admission.validators import Validator, ValidatorChange, changed_powers
 from aggregator.chains.five import wire
-from aggregator.chains.genesis import open_genesis
-from aggregator.chains.membership import Admission, Revocation
-from aggregator.chains.validators import Validator, ValidatorChange, changed_powers
 from aggregator.ledger.record import Author, Record, Role
 from protocol.crypto import SoftwareKey
 from protocol.envelope import Envelope

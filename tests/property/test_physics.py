@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.chains.asset import Region
-from aggregator.chains.flows import Flows
-from aggregator.chains.interval_energy import IntervalEnergy
-from aggregator.chains.origin import participant_energy
+from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.intervals.origin import participant_energy
+from aggregator.chains.metering.interval_energy import IntervalEnergy
 from config.carriers import Carrier
 from tests.energy_village import (
     HOUR_MS,

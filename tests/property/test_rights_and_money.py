@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from aggregator.chains.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.exchanges import Payout, RateRecord
 from aggregator.chains.payment import PaymentChain
 from aggregator.economy.accounts import Movement, MovementKind, effect_of
 from aggregator.economy.channels import Channel, sold_w

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from aggregator.chains.flows import SOURCES, Parcel, PipeParcel
+from aggregator.chains.intervals.flows import SOURCES, Parcel, PipeParcel
 from aggregator.grid.network import PipeNetwork
 from aggregator.grid.pipe_flow import PipeFlowSolver
 from aggregator.grid.quantize import NUMBERS, OTHER, contents_of, split, split_many

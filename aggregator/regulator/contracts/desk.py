@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final
 
-from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
-from aggregator.chains.contract_rows import Contract
+from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts.rows import Contract
 from aggregator.chains.five import Five
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import MAKER, steps_from

@@ -53,7 +53,7 @@ def cancel(
     wait_s: WaitOption = 30.0,
 ) -> None:
     """Take back an event that has not begun."""
-    from aggregator.chains.events import REASON_MAX
+    from aggregator.chains.congestion.events import REASON_MAX
     from aggregator.regulator.events import desk
     from config.key_files import load
 

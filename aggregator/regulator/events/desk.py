@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aggregator.chains.events import Cancellation, ResponseEvent
+from aggregator.chains.congestion.events import Cancellation, ResponseEvent
 from aggregator.chains.five import Five
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
 from protocol.crypto import SigningKey

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 from xml.etree import ElementTree
 
-from aggregator.chains.exchanges import REFERENCE_MAX
+from aggregator.chains.accounts.exchanges import REFERENCE_MAX
 from config.bank_accounts import BankAccount, BankAccounts
 from protocol.errors import EsteError
 from protocol.fields import is_name

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aggregator.chains.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.money import CLEARING
 from aggregator.chains.five import Five
-from aggregator.chains.money import CLEARING
 from aggregator.economy.exchange import Rate
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
 from protocol.crypto import SigningKey

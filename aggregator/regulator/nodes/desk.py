@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from aggregator.chains.admission.validators import Validator, ValidatorChange, quorum_of
 from aggregator.chains.asset import AssetChain
-from aggregator.chains.validators import Validator, ValidatorChange, quorum_of
 from aggregator.ledger.record import Author, Role
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
 from protocol.crypto import SigningKey

@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from aggregator.chains.validators import Validator as Voter
-from aggregator.chains.validators import changed_powers
+from aggregator.chains.admission.validators import Validator as Voter
+from aggregator.chains.admission.validators import changed_powers
 from aggregator.engine.cometbft.application import (
     ChunkApplied,
     Draft,

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle, Wedge
 
 from aggregator.chains.asset import Region
-from aggregator.chains.flows import BranchFlow
+from aggregator.chains.intervals.flows import BranchFlow
 from aggregator.service.past import StatedInterval
 from aggregator.views.pictures.layout import Place, places_of
 from aggregator.views.pictures.style import (

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from aggregator.chains.asset import Region
-from aggregator.chains.flows import Mix
-from aggregator.chains.origin import clean_wh
+from aggregator.chains.intervals.flows import Mix
+from aggregator.chains.intervals.origin import clean_wh
 from aggregator.service.past import StatedInterval
 from aggregator.views.pictures.style import (
     INK,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aggregator.chains.clearing_record import ClearingResult
-from aggregator.chains.quoting import is_gate_closed
+from aggregator.chains.market.clearing import ClearingResult
+from aggregator.chains.market.quoting import is_gate_closed
 from aggregator.economy.market.clearing import PRICE_SCALE
 from aggregator.economy.market.network import traded_network
 from aggregator.ledger.record import RECORD_BYTES_MAX

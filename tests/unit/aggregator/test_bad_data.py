@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.grid.bad_data import Examiner
 from aggregator.grid.estimation import Estimate, Estimator
 from aggregator.grid.power_flow import StateSolver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.views.behind import witnesses
 from config.grid_model import Grid
 from config.rules import TimeRule

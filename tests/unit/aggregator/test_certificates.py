@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from aggregator.chains import asset
 from aggregator.chains.asset import Region
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import Flows, Mix, Parcel, ParticipantFlow, StorageContent
-from aggregator.chains.interval_energy import IntervalEnergy
-from aggregator.chains.known import Known
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import Flows, Mix, Parcel, ParticipantFlow, StorageContent
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.metering.interval_energy import IntervalEnergy
 from aggregator.service.past import Place, StatedInterval
 from aggregator.views.certificate_file import rows, to_csv, to_json, uncertified_rows
 from aggregator.views.certificates import Bundle, CertificateError, CertifiedInterval, Kind, Use, certify, check

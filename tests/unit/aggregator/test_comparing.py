@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from aggregator.chains.comparing import QUANTUM_MG, QUANTUM_PPM, QUANTUM_W, QUANTUM_WH, first_difference
-from aggregator.chains.congestions import Congestion, LineLoad
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import (
+from aggregator.chains.congestion.congestions import Congestion, LineLoad
+from aggregator.chains.intervals.comparing import QUANTUM_MG, QUANTUM_PPM, QUANTUM_W, QUANTUM_WH, first_difference
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import (
     Balance,
     BranchFlow,
     ConverterFlow,

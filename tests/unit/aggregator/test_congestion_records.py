@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.congestions import Congestion, LineLoad, read_congestions, spell_congestions
+from aggregator.chains.congestion.congestions import Congestion, LineLoad, read_congestions, spell_congestions
 from protocol.errors import EncodingError
 
 CONGESTIONS = (

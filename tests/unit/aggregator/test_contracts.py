@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains import contract_book
-from aggregator.chains.contract_parties import AHEAD_MAX_MS
-from aggregator.chains.correction import Correction, Delta
+from aggregator.chains.contracts import book as contract_book
+from aggregator.chains.contracts.parties import AHEAD_MAX_MS
 from aggregator.chains.five import wire
+from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.economy.accounts import MovementKind
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.delivery import Amounts

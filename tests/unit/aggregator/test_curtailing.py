@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.congestions import Congestion, LineLoad
-from aggregator.chains.curtailing import Curtailed, Curtailments
-from aggregator.chains.flows import BranchFlow, Flows
+from aggregator.chains.congestion.congestions import Congestion, LineLoad
+from aggregator.chains.congestion.curtailing import Curtailed, Curtailments
+from aggregator.chains.intervals.flows import BranchFlow, Flows
 from aggregator.ledger.table import Journal
 from aggregator.service.notify import summary
 from protocol.canonical import decode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aggregator.chains.energy import Curve, credit, per_interval
+from aggregator.chains.metering.registers import Curve, credit, per_interval
 from protocol.energy_register import EnergyRegister, Place, RegisterLimit
 
 LIMIT = RegisterLimit(power_max_w=36_000, resolution_wh=1)  # 10 Wh a second

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.interval_energy import IntervalEnergy
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.metering.interval_energy import IntervalEnergy
 from aggregator.grid.congestion import PlannedLoad, forecast
 from aggregator.grid.estimation import Estimate, Estimator
 from aggregator.grid.limits import voltage_findings

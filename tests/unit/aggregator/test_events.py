@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aggregator.chains import operation
-from aggregator.chains.events import Cancellation, ResponseEvent
+from aggregator.chains.congestion.events import Cancellation, ResponseEvent
 from aggregator.chains.operation import Event
 from config.grid_model import Grid
 from config.load import check

@@ -9,9 +9,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from aggregator.chains.membership import Admission, Cause, Ended, Revocation
-from aggregator.chains.results import PeriodFactors
-from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.chains.admission.membership import Admission, Cause, Ended, Revocation
+from aggregator.chains.admission.validators import Validator, ValidatorChange
+from aggregator.chains.intervals.results import PeriodFactors
 from aggregator.ledger.record import Author, Record, Role
 from protocol.canonical import decode, encode
 from protocol.crypto import P256_ORDER, SoftwareKey

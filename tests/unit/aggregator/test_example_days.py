@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.chains.findings import FindingKind
-from aggregator.chains.known import Known
+from aggregator.chains.intervals.findings import FindingKind
+from aggregator.chains.intervals.known import Known
 from aggregator.grid.interval import IntervalPhysics
 from protocol.units import Interval, UnixMs
 from tests.example_days import DAY_START_MS, INTERVAL_MS, example_region, feeder_day

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.exchanges import Payout, RateRecord
-from aggregator.chains.money import CLEARING
+from aggregator.chains.accounts.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.money import CLEARING
 from aggregator.economy.accounts import MovementKind
 from aggregator.economy.exchange import Rate
 from aggregator.ledger.block import Block

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.exchanges import PAYOUTS_MAX, Payout, RateRecord
+from aggregator.chains.accounts.exchanges import PAYOUTS_MAX, Payout, RateRecord
 from aggregator.economy.exchange import Rate
 from protocol.errors import EncodingError
 from tests.builders import a_link

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aggregator.chains.carbon import FactorRow, factor_leaf, with_factors
+from aggregator.chains.periods.carbon import FactorRow, factor_leaf, with_factors
 from aggregator.economy.factors import Demand, Supply, demand_factor, supply_factor
 from aggregator.economy.settlement import Factors, tokens_of
 from aggregator.economy.tokens import FACTOR_MIN, tokens_for

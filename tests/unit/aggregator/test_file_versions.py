@@ -10,10 +10,10 @@ import sqlite3
 from contextlib import closing
 from typing import Final
 
-from aggregator.chains.contract_book import CONTRACTS_TABLE
-from aggregator.chains.events import ResponseEvent
-from aggregator.chains.exchanges import RateRecord
-from aggregator.chains.validators import Validator, ValidatorChange
+from aggregator.chains.accounts.exchanges import RateRecord
+from aggregator.chains.admission.validators import Validator, ValidatorChange
+from aggregator.chains.congestion.events import ResponseEvent
+from aggregator.chains.contracts.book import CONTRACTS_TABLE
 from aggregator.economy.baseline import LIKE_DAYS
 from aggregator.economy.exchange import Rate
 from aggregator.service.schema import SCHEMA_VERSION, create_schema

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.flows import Flows
+from aggregator.chains.intervals.flows import Flows
 from protocol.messages import MessageType
 from protocol.units import PPM
 from tests.village import Village, a_grid, a_grid_document

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.clearing_record import ClearingResult
+from aggregator.chains.market.clearing import ClearingResult
 from aggregator.ledger.block import Block
 from protocol.contract import price_of
 from protocol.errors import EncodingError

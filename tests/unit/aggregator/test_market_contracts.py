@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aggregator.chains.contract_rows import Contract
-from aggregator.chains.money import CLEARING
+from aggregator.chains.accounts.money import CLEARING
+from aggregator.chains.contracts.rows import Contract
 from aggregator.economy.contracts.states import State
 from config.grid_model import Grid
 from config.load import check

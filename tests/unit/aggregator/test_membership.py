@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains import membership
-from aggregator.chains.membership import Admission, Cause, Ended, Revocation
+from aggregator.chains.admission import membership
+from aggregator.chains.admission.membership import Admission, Cause, Ended, Revocation
 from aggregator.ledger.record import Author, Record, Role
 from protocol.canonical import encode
 from protocol.crypto import P256_ORDER, SoftwareKey

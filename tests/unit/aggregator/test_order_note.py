@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from aggregator.chains.payment_rows import Account
+from aggregator.chains.accounts.rows import Account
 from aggregator.engine.cometbft.application import Draft, LastCommit, OrderedBlock, size_in_block
 from aggregator.engine.order import STARVED_AFTER
 from aggregator.engine.order_note import NOTE_TAG, is_note, spell_note, split_note

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.membership import Revocation
+from aggregator.chains.admission.membership import Revocation
 from aggregator.service.mqtt_port import Incoming
 from aggregator.service.notify import Outgoing
 from aggregator.service.post_room import AT_ONCE_MAX, ONE_EVERY_MS, PostRoom

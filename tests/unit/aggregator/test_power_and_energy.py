@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.chains.interval_energy import IntervalEnergy
+from aggregator.chains.metering.interval_energy import IntervalEnergy
 from aggregator.grid.believing import as_metered
 from aggregator.grid.estimation import estimated
 from aggregator.grid.interval import IntervalPhysics

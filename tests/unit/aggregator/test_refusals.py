@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.flows import Flows, ParticipantFlow
-from aggregator.chains.results import IntervalResult, PeriodFactors
+from aggregator.chains.intervals.flows import Flows, ParticipantFlow
+from aggregator.chains.intervals.results import IntervalResult, PeriodFactors
 from aggregator.ledger.record import RECORD_BYTES_MAX, Record
 from config.carriers import Carrier
 from config.grid_model import Grid, Source

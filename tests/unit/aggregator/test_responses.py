@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.correction import Correction, Delta
-from aggregator.chains.events import ResponseEvent
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.restatement import Restatement
+from aggregator.chains.congestion.events import ResponseEvent
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.restatement import Restatement
+from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.economy.accounts import MovementKind
 from config.grid_model import Grid
 from config.load import check

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.correction import Correction, Delta
-from aggregator.chains.flows import Carried, Parcel
-from aggregator.chains.interval_energy import IntervalEnergy, ProvenRow, prove_row
-from aggregator.chains.known import Known
-from aggregator.chains.restatement import PeriodAdjustment, Restatement
+from aggregator.chains.intervals.flows import Carried, Parcel
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.intervals.restatement import PeriodAdjustment, Restatement
+from aggregator.chains.metering.correction import Correction, Delta
+from aggregator.chains.metering.interval_energy import IntervalEnergy, ProvenRow, prove_row
 from aggregator.economy.accounts import MovementKind
 from aggregator.ledger.record import Record
 from aggregator.service.stated import energies_of

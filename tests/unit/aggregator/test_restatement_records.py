@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.carbon import PeriodSums
-from aggregator.chains.correction import DELTA_MAX_WH, INTERVALS_MAX, Correction, Delta
-from aggregator.chains.findings import Finding, FindingKind
-from aggregator.chains.flows import (
+from aggregator.chains.intervals.findings import Finding, FindingKind
+from aggregator.chains.intervals.flows import (
     Balance,
     BranchFlow,
     CalledEvent,
@@ -23,7 +21,10 @@ from aggregator.chains.flows import (
     PipeParcel,
     StorageContent,
 )
-from aggregator.chains.interval_energy import (
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.intervals.restatement import PeriodAdjustment, Restatement
+from aggregator.chains.metering.correction import DELTA_MAX_WH, INTERVALS_MAX, Correction, Delta
+from aggregator.chains.metering.interval_energy import (
     IntervalEnergy,
     energies_root,
     metered_leaf,
@@ -32,8 +33,7 @@ from aggregator.chains.interval_energy import (
     row_hash,
     together,
 )
-from aggregator.chains.known import Known
-from aggregator.chains.restatement import PeriodAdjustment, Restatement
+from aggregator.chains.periods.carbon import PeriodSums
 from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.canonical import decode, encode

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.membership import Admission, Revocation
+from aggregator.chains.admission.membership import Admission, Revocation
 from aggregator.ledger.record import Author, Role
 from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType

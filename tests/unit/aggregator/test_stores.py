@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from aggregator.chains.asset import RESTATED_ROWS_MAX, Region
-from aggregator.chains.correction import Correction, Delta
 from aggregator.chains.five import wire
-from aggregator.chains.flows import Carried, Flows, Parcel, PipeParcel
-from aggregator.chains.known import Known
-from aggregator.chains.restatement import Restatement
-from aggregator.chains.results import IntervalResult
-from aggregator.chains.stores import PARCELS_MAX, Stores, parcels_max
+from aggregator.chains.intervals.flows import Carried, Flows, Parcel, PipeParcel
+from aggregator.chains.intervals.known import Known
+from aggregator.chains.intervals.restatement import Restatement
+from aggregator.chains.intervals.results import IntervalResult
+from aggregator.chains.intervals.stores import PARCELS_MAX, Stores, parcels_max
+from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.table import Journal
 from config.grid_model import Grid, Source
@@ -280,7 +280,7 @@ def test_parcels_of_all_pipes_together_fit_into_a_restatement() -> None:
 
 
 def test_a_pipe_keeps_its_youngest_parcels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.chains.stores.PARCELS_MAX", 4)
+    monkeypatch.setattr("aggregator.chains.intervals.stores.PARCELS_MAX", 4)
     grid, stores = pipes_grid(content_wh=25), Stores(Journal())
     for number in range(10):
         sent = PipeParcel("pipe", number % 2 == 0, Parcel(((Source.WIND, 20),)))

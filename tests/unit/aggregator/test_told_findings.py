@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from aggregator.chains.findings import Finding, FindingKind
+from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.views.findings import FOUND, found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from aggregator.chains.flows import SOURCES
+from aggregator.chains.intervals.flows import SOURCES
 from aggregator.grid.network import Network, network_of
 from aggregator.grid.power_flow import PowerFlowSolver
 from aggregator.grid.quantize import NUMBERS, OTHER, evenly, split

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.genesis import Genesis
-from aggregator.chains.membership import Admission, Revocation
-from aggregator.chains.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, changed_powers
+from aggregator.chains.admission.genesis import Genesis
+from aggregator.chains.admission.membership import Admission, Revocation
+from aggregator.chains.admission.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, changed_powers
 from aggregator.ledger.record import Author, Record, Role
 from protocol.canonical import decode, encode
 from protocol.crypto import SoftwareKey

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from aggregator.chains.voltage import voltage_sums
+from aggregator.chains.metering.voltage import voltage_sums
 from protocol.batch import MeterBlock
 from protocol.messages import MessageType
 from protocol.readings import Readings

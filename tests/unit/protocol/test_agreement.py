@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.contract_orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.economy.contracts.bill import Party
 from protocol.agreement import (
     AGREEMENT_BYTES_MAX,

@@ -1,0 +1,1 @@
+"""Everybody's tokens, money and rights, and what participants order with them."""

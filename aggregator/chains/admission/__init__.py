@@ -1,0 +1,1 @@
+"""Who may sign, and what a region begins with."""

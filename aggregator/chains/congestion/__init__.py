@@ -1,0 +1,1 @@
+"""Lines that carry too much: who is called, who helped, and who is limited."""

@@ -1,0 +1,1 @@
+"""Contracts between participants: agreed, judged, confirmed, delivered, settled."""

@@ -1,0 +1,97 @@
+"""What an interval does to contracts: each gets what meters say, is judged when its time is over, and settled.
+
+One `Closing` is made for an interval that analysis closes, or states once more. It is handed contracts and collects
+what becomes of them: their new rows, the leaves that say so, and what everybody owes for it. It writes nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from aggregator.chains.accounts.money import CLEARING
+from aggregator.chains.contracts.rows import Contract, delivered_leaf
+from aggregator.economy.contracts.bill import NO_BILL, Bill, Prices
+from aggregator.economy.contracts.delivery import Amounts
+from aggregator.economy.contracts.states import NEXT_STATE, State, Step
+from config.rules import ContractRule
+from protocol.canonical import encode
+from protocol.units import Interval
+
+
+@dataclass(slots=True)
+class Closing:
+    """One interval's work on contracts."""
+
+    rule: ContractRule
+    interval: Interval
+    prices: Prices = field(init=False)
+    changed: dict[bytes, Contract] = field(default_factory=dict)
+    """New rows, by the contract's number."""
+    leaves: list[bytes] = field(default_factory=list)
+    owed: dict[str, int] = field(default_factory=dict)
+    """What it brings to every account, in minor money units."""
+    breached: int = 0
+    settled: int = 0
+
+    def __post_init__(self) -> None:
+        """Prices are those of the rules."""
+        self.prices = Prices(self.rule.imbalance_per_mwh, self.rule.tolerance_ppm)
+
+    def credit(self, contract: Contract, amounts: Amounts) -> None:
+        """Let a contract have more, or less; where that was judged or booked before, it is so anew."""
+        self.leaves.append(delivered_leaf(contract.digest, self.interval.start_ms, amounts))
+        contract = replace(contract, amounts=contract.amounts.plus(amounts))
+        if contract.state is State.SETTLED:
+            contract = self._booked(contract)
+        elif contract.state in (State.FULFILLED, State.BREACHED):
+            step = self._outcome(contract)
+            if (contract.state, step) in NEXT_STATE:
+                contract = self._after(contract, step)
+        self.changed[contract.digest] = contract
+
+    def conclude(self, contract: Contract) -> None:
+        """Do what is due because intervals have been closed until the end of this one."""
+        until_ms = self.interval.end_ms
+        if contract.ended_ms > until_ms:
+            return
+        before = contract = self.changed.get(contract.digest, contract)
+        if contract.state is State.DELIVERING:
+            step = self._outcome(contract)
+            self.breached += step is Step.BREACH
+            contract = self._after(contract, step)
+        is_over = contract.state is State.ARBITRATED or contract.ended_ms + self.rule.dispute_ms <= until_ms
+        if is_over and (contract.state, Step.SETTLE) in NEXT_STATE:
+            self.settled += 1
+            contract = self._booked(self._after(contract, Step.SETTLE))
+        if contract is not before:
+            self.changed[contract.digest] = contract
+
+    def _outcome(self, contract: Contract) -> Step:
+        return Step.FULFIL if self.prices.is_fulfilled(contract.settled_amounts) else Step.BREACH
+
+    def _after(self, contract: Contract, step: Step) -> Contract:
+        contract = contract.after(step, self.interval.end_ms)
+        self.leaves.append(contract.leaf())
+        return contract
+
+    def _booked(self, contract: Contract) -> Contract:
+        """See that what a contract comes to is in the books, whatever was in them before."""
+        bill = contract.bill(self.prices)
+        change = bill.minus(contract.booked)
+        if change == NO_BILL:
+            return contract
+        self.leaves.append(bill_leaf(contract.digest, change))
+        terms = contract.terms
+        for account, amount in (
+            (terms.seller, change.seller),
+            (terms.buyer, change.buyer),
+            (CLEARING, change.clearing),
+        ):
+            self.owed[account] = self.owed.get(account, 0) + amount
+        return replace(contract, booked=bill)
+
+
+def bill_leaf(contract: bytes, change: Bill) -> bytes:
+    """The leaf that states what comes into the books for a contract."""
+    lines = [change.price, change.penalty, change.termination, change.surplus, change.extra]
+    return encode(["bill", contract, *lines])

@@ -1,0 +1,1 @@
+"""What compute nodes say about an interval, what it rests on, and what it leaves behind."""

@@ -1,0 +1,1 @@
+"""Quotes that meet on the chain, and the clearing of call auctions."""

@@ -1,0 +1,292 @@
+"""The market's part of the operation chain: quotes stand, meet, and become the terms of contracts.
+
+In continuous trading a quote meets those that stand when its block takes effect, in the order of the block. In call
+auctions quotes wait until the gate of their interval closes; then a compute node signs a clearing, which every node
+verifies by duality (`aggregator.economy.market.clearing`). Each match leaves a leaf with the terms of its contract; the
+signatures under the two quotes, which the leaf names, stand in for those under an offer and its agreement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from aggregator.chains.asset import Region
+from aggregator.chains.market.clearing import ClearingResult
+from aggregator.chains.market.quoting import connection_wh, is_gate_closed, market_of, open_quote
+from aggregator.chains.market.rows import Deal, MarketTotals, Traded, read_quote, spell_quote
+from aggregator.economy.market.book import Books, trade
+from aggregator.economy.market.clearing import Auction, verify
+from aggregator.economy.market.network import TradedNetwork, traded_network
+from aggregator.economy.market.pairing import pair
+from aggregator.economy.market.quotes import MarketKey, Match, OpenQuote
+from aggregator.ledger.chain import BlockTime
+from aggregator.ledger.record import Record
+from aggregator.ledger.table import Journal, Table, WatchedTable, flat
+from config.rules import Mechanism
+from protocol.canonical import encode
+from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
+from protocol.crypto import digest_of
+from protocol.quote import Quote, QuoteCancel, Side, TimeInForce
+from protocol.refusals import RefusalCode, Refused
+
+K = TypeVar("K")
+
+QUOTES_TABLE: Final = 45
+MARKET_TOTALS_TABLE: Final = 46
+TRADED_TABLE: Final = 47
+
+
+Agreed = Callable[[Deal, BlockTime], Iterable[bytes]]
+"""What is to be done with a contract that quotes have come to; further leaves."""
+
+
+class Market:
+    """Quotes that stand, and what became of the others."""
+
+    def __init__(self, journal: Journal, region: Callable[[], Region], agreed: Agreed = lambda deal, block: ()) -> None:
+        """Nobody has quoted."""
+        self._region = region
+        self._agreed = agreed
+        self._books = Books()
+        self._offered: dict[tuple[str, Side, int], int] = {}
+        """By meter, side and interval: watt-hours of all quotes that stand."""
+        self._standing: dict[str, int] = {}
+        """By participant: how many stand."""
+        self.quotes: WatchedTable[OpenQuote] = WatchedTable(
+            QUOTES_TABLE, journal, spell=spell_quote, read=read_quote, watch=self._keep_in_books
+        )
+        """By digest."""
+        spell, read = flat(MarketTotals)
+        self._totals: Table[int, MarketTotals] = Table(MARKET_TOTALS_TABLE, journal, spell=spell, read=read)
+        spell_traded, read_traded = flat(Traded)
+        self.traded: Table[tuple[str, int], Traded] = Table(TRADED_TABLE, journal, spell=spell_traded, read=read_traded)
+        self.tables: Mapping[int, Table[Any, Any]] = {
+            QUOTES_TABLE: self.quotes,
+            MARKET_TOTALS_TABLE: self._totals,
+            TRADED_TABLE: self.traded,
+        }
+        self._network: tuple[Region, TradedNetwork] | None = None
+
+    @property
+    def totals(self) -> MarketTotals:
+        """Counts since genesis."""
+        return self._totals.get(0) or MarketTotals()
+
+    @property
+    def books(self) -> Books:
+        """What stands, by carrier and interval, the best first."""
+        return self._books
+
+    def begin_block(self, block: BlockTime) -> None:
+        """Let quotes lapse whose time is over."""
+        rule = self._region().rules.market if self.quotes else None
+        if rule is None:
+            return
+        interval_ms = self._region().rules.time.interval_ms
+        for carrier, start_ms in self._books.markets():
+            is_call = rule.mechanism is Mechanism.CALL
+            if block.time_ms >= start_ms + interval_ms if is_call else is_gate_closed(start_ms, rule, block.time_ms):
+                self._drop((carrier, start_ms))
+
+    def close_interval(self, end_ms: int) -> None:
+        """Forget what was traded for intervals that analysis has closed."""
+        for key in [key for key in self.traded if key[1] < end_ms]:
+            self.traded.remove(key)
+
+    def quote(self, record: Record, block: BlockTime) -> Iterable[bytes]:
+        """Let a quote trade what it can at once, and stand with the rest, if it is one that stands.
+
+        Raises:
+            Refused: see the codes 50, 51 and 150 to 159.
+        """
+        asked: Quote = record.message
+        region, rule = self._region(), market_of(self._region())
+        quote = open_quote(asked, record.author.name, region, block.time_ms)
+        quote = replace(quote, number=self.totals.quotes + 1, digest=record.envelope.digest)
+        offered_wh = self._offered.get((quote.meter, quote.side, quote.start_ms), 0) + quote.quantity_wh
+        if offered_wh > connection_wh(region, quote.meter):
+            detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries less"
+            raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
+        share = max(1, rule.quotes_max // len(region.participants))
+        if self._standing.get(quote.participant, 0) >= share:
+            raise Refused(RefusalCode.BOOK_FULL, f"{share} quotes of {quote.participant} stand already")
+        if rule.mechanism is Mechanism.CALL:
+            self._see_one_side(quote)
+            self._count(quotes=1)
+            self.quotes.put(quote.digest, quote)
+            return ()
+        matches = trade(self._books.of(quote.market), quote, asked.time_in_force)
+        self._count(quotes=1)
+        left_wh = quote.quantity_wh - sum(match.quantity_wh for match in matches)
+        for match in matches:
+            self._fill(match.buy if quote.side is Side.SELL else match.sell, match.quantity_wh)
+        if left_wh and asked.time_in_force is TimeInForce.GOOD_TILL_CANCELLED:
+            self.quotes.put(quote.digest, replace(quote, quantity_wh=left_wh))
+        return self._settle(matches, block)
+
+    def cancel(self, record: Record, block: BlockTime) -> Iterable[bytes]:
+        """Take back what is left of a quote.
+
+        Raises:
+            Refused: it does not stand, is another's, or waits for an auction whose gate has closed.
+        """
+        cancel: QuoteCancel = record.message
+        rule, quote = market_of(self._region()), self.quotes.get(cancel.quote)
+        if quote is None:
+            raise Refused(RefusalCode.NO_SUCH_QUOTE, f"no quote {cancel.quote.hex()[:16]}… stands")
+        if quote.gateway != record.author.name:
+            raise Refused(RefusalCode.NOT_THEIR_QUOTE, f"quote {quote.number} is signed by {quote.gateway}")
+        if is_gate_closed(quote.start_ms, rule, block.time_ms):
+            raise Refused(RefusalCode.GATE_CLOSED, f"quote {quote.number} is in the auction that is cleared next")
+        self.quotes.remove(cancel.quote)
+        self._count(cancelled=1)
+        return ()
+
+    def due_clearing(self, time_ms: int) -> int | None:
+        """Start of the interval whose auction is to be cleared next, if a gate has closed by then."""
+        rule = self._region().rules.market if self.quotes else None
+        if rule is None or rule.mechanism is not Mechanism.CALL:
+            return None
+        starts = [start_ms for _, start_ms in self._books.markets() if is_gate_closed(start_ms, rule, time_ms)]
+        return min(starts, default=None)
+
+    def next_gate_ms(self) -> int | None:
+        """When the next gate closes behind quotes that wait, which a block has to see."""
+        rule = self._region().rules.market if self.quotes else None
+        starts = [start_ms for _, start_ms in self._books.markets()]
+        return min(starts) - rule.gate_ms if rule is not None and starts else None
+
+    def auction(self, start_ms: int) -> Auction:
+        """All that stands for an interval, and the network that it has to pass through."""
+        region = self._region()
+        if self._network is None or self._network[0] is not region:
+            self._network = region, traded_network(region.grid)
+        markets = [market for market in self._books.markets() if market[1] == start_ms]
+        quotes = [quote for market in markets for side in Side for quote in self._books.of(market).side(side)]
+        ordered = tuple(sorted(quotes, key=lambda quote: quote.number))
+        return Auction(self._network[1], region.rules.time.interval_ms, ordered)
+
+    def vet(self, result: ClearingResult, time_ms: int | None = None) -> Auction:
+        """See that a clearing is the one that comes next, and right.
+
+        Args:
+            result: what a compute node has signed.
+            time_ms: by which the auction's gate has to be closed; none where only the rest is asked.
+
+        Raises:
+            Refused: it is not.
+        """
+        market_of(self._region())
+        due = self.due_clearing(result.start_ms if time_ms is None else time_ms)
+        if due != result.start_ms:
+            raise Refused(RefusalCode.OUT_OF_TURN, f"the auction due is {due}, not the one for {result.start_ms}")
+        auction = self.auction(due)
+        verify(auction, result.clearing)
+        return auction
+
+    def clear(self, record: Record, block: BlockTime) -> Iterable[bytes]:
+        """Let the quotes of an interval trade as a clearing says; what is left of them lapses.
+
+        Raises:
+            Refused: it is not due, or not right: see the codes 70 and 162 to 164.
+        """
+        result: ClearingResult = record.message
+        auction = self.vet(result, block.time_ms)
+        matches = list(pair(auction, result.clearing, market_of(self._region()).pricing))
+        fills = zip(auction.quotes, result.clearing.fills_wh, strict=True)
+        filled = sum(fill == quote.quantity_wh for quote, fill in fills)
+        for quote in auction.quotes:
+            self.quotes.remove(quote.digest)
+        self._count(cleared=1, lapsed=len(auction.quotes) - filled)
+        return self._settle(matches, block)
+
+    def broken_invariants(self) -> Iterable[str]:
+        """What stands is worth standing, and is in the books once."""
+        for digest, quote in self.quotes.items():
+            if quote.digest != digest or not 0 < quote.number <= self.totals.quotes or quote.quantity_wh <= 0:
+                yield f"quote {quote.number} stands with {quote.quantity_wh} Wh"
+        standing = sum(len(self._books.of(market)) for market in self._books.markets())
+        if standing != len(self.quotes):
+            yield f"{standing} quotes are in the books, {len(self.quotes)} stand"
+
+    def _settle(self, matches: Iterable[Match], block: BlockTime) -> list[bytes]:
+        leaves = list[bytes]()
+        for match in matches:
+            deal = Deal(self.totals.matches + 1, match, self._terms_of(match))
+            self._count(matches=1, traded_wh=match.quantity_wh, rent=match.rent)
+            self._note(match, block)
+            leaves.append(deal.leaf)
+            leaves += self._agreed(deal, block)
+        return leaves
+
+    def _terms_of(self, match: Match) -> Terms:
+        region, rule = self._region(), market_of(self._region())
+        if not 0 <= match.sell_price <= PRICE_MAX:
+            raise Refused(RefusalCode.CLEARING_BREAKS_LIMIT, f"no contract can be at {match.sell_price}")
+        number = self.totals.matches + 1
+        return Terms(
+            region=region.grid.region,
+            seller=match.sell.participant,
+            buyer=match.buy.participant,
+            carrier=match.sell.carrier,
+            quantity_wh=match.quantity_wh,
+            price_per_mwh=match.sell_price,
+            start_ms=match.sell.start_ms,
+            end_ms=match.sell.start_ms + region.rules.time.interval_ms,
+            clean_only=match.buy.clean_only,
+            penalty_ppm=rule.penalty_ppm,
+            termination_ppm=rule.termination_ppm,
+            expires_ms=match.sell.start_ms,
+            nonce=digest_of(encode([number, match.sell.digest, match.buy.digest]))[:NONCE_BYTES],
+        )
+
+    def _note(self, match: Match, block: BlockTime) -> None:
+        key, price = match.sell.market, match.sell_price
+        before = self.traded.get(key) or Traded(0, 0, price, price, price, 0)
+        count, quantity_wh = before.matches + 1, before.quantity_wh + match.quantity_wh
+        row = Traded(count, quantity_wh, min(before.low, price), max(before.high, price), price, block.height)
+        self.traded.put(key, row)
+
+    def _fill(self, stood: OpenQuote, quantity_wh: int) -> None:
+        left = replace(stood, quantity_wh=stood.quantity_wh - quantity_wh)
+        self.quotes.put_or_drop(stood.digest, left, is_kept=left.quantity_wh > 0)
+
+    def _see_one_side(self, quote: OpenQuote) -> None:
+        """See that nobody is on both sides of an auction, where they could come to trade with themselves."""
+        for other in self._books.of(quote.market).side(quote.side.other):
+            if other.participant == quote.participant:
+                raise Refused(
+                    RefusalCode.CROSSES_ITSELF, f"{quote.participant} is on the other side, by {other.number}"
+                )
+
+    def _drop(self, market: MarketKey) -> None:
+        book = self._books.of(market)
+        gone = [quote for side in Side for quote in book.side(side)]
+        for quote in gone:
+            self.quotes.remove(quote.digest)
+        self._count(lapsed=len(gone))
+
+    def _count(self, **more: int) -> None:
+        totals = self.totals
+        self._totals.put(0, replace(totals, **{name: getattr(totals, name) + count for name, count in more.items()}))
+
+    def _keep_in_books(self, _: bytes, before: OpenQuote | None, now: OpenQuote | None) -> None:
+        """Follow what stands, also when a block is taken back."""
+        for quote, sign in ((before, -1), (now, 1)):
+            if quote is not None:
+                _add(self._offered, (quote.meter, quote.side, quote.start_ms), sign * quote.quantity_wh)
+                _add(self._standing, quote.participant, sign)
+        if now is not None:
+            self._books.put(now)
+        elif before is not None:
+            self._books.remove(before)
+
+
+def _add(counts: dict[K, int], key: K, more: int) -> None:
+    """Change a count; what comes to nothing is left out."""
+    if (left := counts.get(key, 0) + more) != 0:
+        counts[key] = left
+    else:
+        counts.pop(key, None)

@@ -1,0 +1,83 @@
+"""Whether a quote may stand: the rules that need no other quote, and what the market makes of its words."""
+
+from __future__ import annotations
+
+from aggregator.chains.accounts.deals import see_who_speaks
+from aggregator.chains.asset import MeterAsset, Region
+from aggregator.economy.market.quotes import OpenQuote
+from config.rules import MarketRule, Mechanism
+from protocol.energy_register import MS_PER_HOUR
+from protocol.quote import Quote, Side, TimeInForce
+from protocol.refusals import RefusalCode, Refused
+from protocol.units import PPM
+
+
+def market_of(region: Region) -> MarketRule:
+    """How energy is traded in a region.
+
+    Raises:
+        Refused: it is not.
+    """
+    if region.rules.market is None:
+        raise Refused(RefusalCode.NO_MARKET, f"nothing is quoted in {region.grid.region}: make an offer to a partner")
+    return region.rules.market
+
+
+def is_gate_closed(start_ms: int, rule: MarketRule, time_ms: int) -> bool:
+    """Whether nothing is traded any more for the interval that starts at `start_ms`."""
+    return time_ms >= start_ms - rule.gate_ms
+
+
+def open_quote(quote: Quote, gateway: str, region: Region, time_ms: int) -> OpenQuote:
+    """See that a quote is one that may stand, and put it as the market does; without number and digest.
+
+    Raises:
+        Refused: with the first rule that it breaks.
+    """
+    rule, interval_ms = market_of(region), region.rules.time.interval_ms
+    see_who_speaks(gateway, quote.participant, region)
+    if quote.start_ms % interval_ms or quote.start_ms > time_ms + rule.ahead_ms:
+        detail = f"{quote.start_ms} is no interval's start within the next {rule.ahead_ms} ms"
+        raise Refused(RefusalCode.NO_SUCH_INTERVAL, detail)
+    if is_gate_closed(quote.start_ms, rule, time_ms):
+        detail = f"the gate for {quote.start_ms} closed at {quote.start_ms - rule.gate_ms}, and it is {time_ms}"
+        raise Refused(RefusalCode.GATE_CLOSED, detail)
+    asset = region.meters.get(quote.meter)
+    if asset is None or asset.meter.participant != quote.participant or asset.meter.branch:
+        raise Refused(RefusalCode.NOT_THEIR_CONNECTION, f"{quote.participant} has no meter {quote.meter} to trade by")
+    if quote.quantity_wh > connection_wh(region, quote.meter):
+        detail = f"{quote.quantity_wh} Wh, where {quote.meter} carries {connection_wh(region, quote.meter)} Wh at most"
+        raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
+    if quote.price_per_mwh > rule.price_max:
+        raise Refused(RefusalCode.PRICE_ABOVE_CAP, f"{quote.price_per_mwh}, where {rule.price_max} is the most")
+    if quote.partner and (quote.partner == quote.participant or quote.partner not in region.gateways_of):
+        raise Refused(RefusalCode.UNKNOWN_PARTNER, f"{quote.participant} cannot trade with {quote.partner}")
+    is_plain = quote.time_in_force is TimeInForce.GOOD_TILL_CANCELLED and not quote.partner and not quote.is_local
+    if rule.mechanism is Mechanism.CALL and not is_plain:
+        raise Refused(RefusalCode.NOT_IN_AUCTION, "no partner, not only local, and good till cancelled")
+    return OpenQuote(
+        number=0,
+        participant=quote.participant,
+        meter=quote.meter,
+        node=asset.meter.node,
+        carrier=region.carriers[asset.meter.node].value,
+        side=quote.side,
+        start_ms=quote.start_ms,
+        quantity_wh=quote.quantity_wh,
+        limit=quote.price_per_mwh,
+        is_clean=quote.side is Side.SELL and _feeds_in_clean(asset),
+        clean_only=quote.clean_only,
+        is_inside=quote.participant not in region.outside,
+        is_local=quote.is_local,
+        partner=quote.partner,
+        gateway=gateway,
+    )
+
+
+def connection_wh(region: Region, meter: str) -> int:
+    """What a meter's connection can carry in an interval, by its fuses."""
+    return region.meters[meter].meter.power_max_w * region.rules.time.interval_ms // MS_PER_HOUR
+
+
+def _feeds_in_clean(asset: MeterAsset) -> bool:
+    return asset.generator is not None and asset.generator.clean_share_ppm == PPM

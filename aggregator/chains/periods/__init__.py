@@ -1,0 +1,1 @@
+"""What intervals add up to in a settlement period, and what a restatement makes of it."""

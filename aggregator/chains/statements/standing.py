@@ -1,0 +1,81 @@
+"""How everybody stands, as a gateway is told: drawn from the chains, and kept nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import cached_property
+
+from aggregator.chains.analysis import AnalysisChain
+from aggregator.chains.asset import AssetChain
+from aggregator.chains.contracts.book import ContractBook
+from aggregator.chains.contracts.rows import Contract
+from aggregator.chains.payment import PaymentChain
+from protocol.contract_news import NEWS_MAX, NEWS_PER_STATEMENT_MAX, ContractNews
+from protocol.messages import Limit, Right, Standing
+from protocol.units import PPM
+
+
+class Standings:
+    """How everybody stands after one block. Rights are sorted out once, for all who are asked about."""
+
+    def __init__(
+        self, asset: AssetChain, analysis: AnalysisChain, payment: PaymentChain, contracts: ContractBook
+    ) -> None:
+        self._contracts = contracts
+        self._asset = asset
+        self._analysis = analysis
+        self._payment = payment
+
+    @cached_property
+    def _rights(self) -> Mapping[str, Sequence[Right]]:
+        return self._payment.rights.by_holder()
+
+    @cached_property
+    def _of_parties(self) -> Mapping[str, Sequence[Contract]]:
+        return self._contracts.of_parties()
+
+    def behind(self, gateway: str) -> tuple[Standing, ...]:
+        """The standing of every participant behind a gateway, in the order of their names."""
+        participants = self._asset.region.participants_of.get(gateway, ())
+        return tuple(self.of(participant, gateway) for participant in participants)
+
+    def of(self, participant: str, gateway: str = "") -> Standing:
+        """The standing of one participant; if a gateway is named, with what it is to do: limits, and contracts."""
+        row = self._analysis.factors.get(participant)
+        rank = self._payment.ranks.get(participant)
+        balance = self._payment.balance(participant)
+        return Standing(
+            participant=participant,
+            balance=balance,
+            supply_factor_ppm=_ppm(row.factors.supply) if row else None,
+            demand_factor_ppm=_ppm(row.factors.demand) if row else None,
+            rank=rank.place if rank else len(self._asset.region.participants),
+            limits=self._limits(participant, gateway, is_restricted=balance < 0),
+            rights=tuple(self._rights.get(participant, ())),
+            contracts=self._news(participant, gateway) if gateway else (),
+        )
+
+    def _news(self, participant: str, gateway: str) -> tuple[ContractNews, ...]:
+        """What a gateway is told of a participant's contracts: as much as fits, whatever all the others have."""
+        others = len(self._asset.region.participants_of.get(gateway, ())) or 1
+        count = min(NEWS_MAX, NEWS_PER_STATEMENT_MAX // others)
+        return tuple(one.news_for(participant) for one in self._of_parties.get(participant, ())[:count])
+
+    def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> tuple[Limit, ...]:
+        """What is left to the devices of somebody who owes tokens, or loads a congested line: the less of the two."""
+        region = self._asset.region
+        row = self._analysis.curtailments.curtailed.get(participant)
+        limits = []
+        for device in region.devices_of.get((gateway, participant), ()):
+            left_w = (device.rated_w * region.rules.accounts.restricted_ppm // PPM, "")
+            shared_w = (device.rated_w * row.allowed_w // region.limitable_w[participant], row.branch) if row else None
+            found = [one for one in (left_w if is_restricted else None, shared_w) if one is not None]
+            if found:
+                limits.append(Limit(device.id, *min(found)))
+        return tuple(limits)
+
+
+def _ppm(factor: Fraction | None) -> int | None:
+    """A factor in millionths, rounded down; the exact one stands on the analysis chain."""
+    return None if factor is None else factor.numerator * PPM // factor.denominator
