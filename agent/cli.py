@@ -9,12 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from agent.exits import EXIT_INTERRUPTED, expected_errors
-
-DRAIN_S: Final = 2.0
-"""At the end, how long to wait for receipts, if nothing else is said."""
+from agent import start
+from agent.exits import EXIT_INTERRUPTED
 
 
 def main() -> None:
@@ -22,7 +19,7 @@ def main() -> None:
     try:
         settings = plain_run(sys.argv[1:])
         if settings is not None:
-            run(settings)
+            start.run(settings)
         else:
             from agent.commands.cli import app
 
@@ -40,24 +37,6 @@ def plain_run(words: Sequence[str]) -> Path | None:
             return Path(option.removeprefix("--settings="))
         case _:
             return None
-
-
-def run(settings: Path, drain_s: float = DRAIN_S) -> None:
-    """Read meters, sign and publish, until a signal ends it. What is wrong ends the program with one sentence."""
-    import asyncio
-
-    from agent import log, runner
-    from agent.clock_port import SystemClocks
-    from agent.keys import enrolment
-    from config.load import load
-    from config.settings.agent import AgentSettings
-
-    with expected_errors():
-        log.configure()
-        read = load(settings, AgentSettings)
-        enrolment.settle(read)
-        plan = runner.plan_of(read)
-        asyncio.run(runner.run(plan, drain_s=drain_s, clocks=SystemClocks()))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agent import cli
+from agent import start
 from agent.commands.orders import channel, exchange
 from agent.exits import expected_errors
 from agent.library.cli import doctor, profiles, read, sunspec
@@ -81,10 +81,12 @@ def init(
 @app.command()
 def run(
     settings: SettingsOption,
-    drain_s: Annotated[float, typer.Option(min=0, help="At the end, wait so many seconds for receipts.")] = cli.DRAIN_S,
+    drain_s: Annotated[
+        float, typer.Option(min=0, help="At the end, wait so many seconds for receipts.")
+    ] = start.DRAIN_S,
 ) -> None:
     """Read meters, sign and publish, until a signal ends it."""
-    cli.run(settings, drain_s)
+    start.run(settings, drain_s)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent import cli
+from agent import cli, start
 from agent.commands.cli import app
 
 PLAIN = [["run", "--settings", "agent.yaml"], ["run", "--settings=agent.yaml"]]
@@ -50,18 +50,18 @@ def test_an_agent_that_runs_has_no_command_parser_in_memory(tmp_path: Path, word
 
 def test_both_ways_start_the_same_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
-    monkeypatch.setattr(cli, "run", lambda settings, drain_s=cli.DRAIN_S: started.append((settings, drain_s)))
+    monkeypatch.setattr(start, "run", lambda settings, drain_s=start.DRAIN_S: started.append((settings, drain_s)))
     monkeypatch.setattr(sys, "argv", ["este-agent", "run", "--settings", "agent.yaml"])
     cli.main()
     assert CliRunner().invoke(app, ["run", "--settings", "agent.yaml"]).exit_code == 0
-    assert started == [(Path("agent.yaml"), cli.DRAIN_S)] * 2
+    assert started == [(Path("agent.yaml"), start.DRAIN_S)] * 2
 
 
 def test_ctrl_c_ends_it_with_the_status_that_shells_know(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run", interrupted)
+    monkeypatch.setattr(start, "run", interrupted)
     monkeypatch.setattr(sys, "argv", ["este-agent", "run", "--settings", "agent.yaml"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
