@@ -20,9 +20,9 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from aggregator.chains.admission.genesis import Genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.region import Region
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.measurements import Electrics
 from aggregator.grid.network import Floats, network_of

@@ -25,6 +25,7 @@ class MessageType(StrEnum):
     """The protected ``typ`` of an envelope. A signature for one type is worthless for another."""
 
     GENESIS = "genesis"
+    AMENDMENT = "amendment"
     ADMISSION = "admission"
     REVOCATION = "revocation"
     ROTATION = "rotation"

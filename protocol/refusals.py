@@ -108,6 +108,13 @@ class RefusalCode(IntEnum):
     """The only validator: without it no block would ever be decided again."""
     NO_CONTRADICTION = 92
     """The two envelopes can both be true, or are not what one admitted key signed for this region."""
+    # -- What the regulator lays down anew.
+    RULES_NOT_AHEAD = 93
+    """No settlement period that is yet to come begins at the instant from which on they are to hold."""
+    PERMIT_OF_NOBODY = 94
+    """A permit for a participant that the region does not have."""
+    LAW_STAYS = 95
+    """What no amendment may change: how time is cut, or what was promised or is held under the rules of now."""
     # -- What an agreement says. Whoever agrees is told.
     NO_CONTRACTS = 110
     """The region's rules say nothing of contracts."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aggregator.chains.admission.genesis import Genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import FindingKind
 from aggregator.chains.intervals.flows import CalledEvent, Carried, Flows, PipeParcel
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.region import Region
 from aggregator.grid.believing import as_metered
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.solved import Solved

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from aggregator.chains.admission.genesis import Genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.region import Region
 from aggregator.grid.network import network_of
 from aggregator.grid.power_flow import PowerFlowSolver
 from config.grid_model import Grid

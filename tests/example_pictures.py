@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.intervals.stores import Stores
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.table import Journal
 from aggregator.service.past import Place, StatedInterval

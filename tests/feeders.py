@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from aggregator.chains.admission.genesis import open_genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.region import Region
 from aggregator.grid.measurements import Electrics, Measured
 from aggregator.grid.network import Floats, Network, network_of
 from aggregator.grid.power_flow import PowerFlow, PowerFlowSolver

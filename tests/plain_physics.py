@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.congestions import Congestion, LineLoad
 from aggregator.chains.intervals.findings import Finding
 from aggregator.chains.intervals.flows import (
@@ -26,6 +25,7 @@ from aggregator.chains.intervals.flows import (
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.intervals.origin import participant_energy
 from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.region import Region
 from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.energy_register import MS_PER_HOUR

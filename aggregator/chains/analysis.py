@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.baselines import Baselines
 from aggregator.chains.congestion.curtailing import Curtailments
 from aggregator.chains.data import DataChain
@@ -28,6 +27,7 @@ from aggregator.chains.operation import OperationChain
 from aggregator.chains.periods.carbon import FactorRow, PeriodSums, RestatedDeeds, factor_leaf, row_of
 from aggregator.chains.periods.deeds import deeds_of, not_measured
 from aggregator.chains.periods.factor_rows import FactorRows
+from aggregator.chains.region import Region
 from aggregator.economy.periods import Period
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record
@@ -307,9 +307,7 @@ class AnalysisChain:
         return restated.leaf
 
     def _row(self, participant: str, sums: PeriodSums, period: Period) -> FactorRow:
-        region = self._region()
-        permit_mg, rule = region.permits_mg.get(participant, 0), region.rules_at(period.span.start_ms).carbon
-        return row_of(participant, sums, period, permit_mg, rule)
+        return row_of(participant, sums, period, self._region().laws_at(period.span.start_ms))
 
     def _put_sums(self, participant: str, sums: PeriodSums) -> None:
         """Keep what somebody did so far; of somebody who did nothing at all there is no row."""

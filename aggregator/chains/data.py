@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
-from aggregator.chains.asset import MeterAsset, Region
 from aggregator.chains.metering.correction import Correction
 from aggregator.chains.metering.interval_energy import FIELDS, Energies, IntervalEnergy, together
 from aggregator.chains.metering.late import LateEnergy
 from aggregator.chains.metering.meter_state import MeterState, read_meter, spell_meter
 from aggregator.chains.metering.registers import Curve, credit, per_interval, power_sums
 from aggregator.chains.metering.voltage import voltage_sums
+from aggregator.chains.region import MeterAsset, Region
 from aggregator.economy.periods import interval_start
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Decoders, Record

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.accounts.money import CLEARING
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.events import Cancellation, ResponseEvent
 from aggregator.chains.contracts.contracts import Contracts, Purse, Stated
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
@@ -23,6 +22,7 @@ from aggregator.chains.intervals.flows import EVENTS_MAX
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.market import Market
 from aggregator.chains.market.rows import Deal
+from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.contracts.states import State
 from aggregator.ledger.chain import BlockTime

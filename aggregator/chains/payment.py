@@ -20,11 +20,11 @@ from aggregator.chains.accounts.orders import ORDERS, deal_of
 from aggregator.chains.accounts.rights import Rights
 from aggregator.chains.accounts.rows import ACCOUNTS_TABLE, RANKS_TABLE, Account, PaymentTotals, Rank
 from aggregator.chains.analysis import AnalysisChain
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.relief import DueRelief, Relief
 from aggregator.chains.intervals.restatement import PeriodAdjustment
 from aggregator.chains.intervals.results import PeriodSettlement
 from aggregator.chains.periods.adjusting import DueAdjustment, SettledPeriods, movement_leaf
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid

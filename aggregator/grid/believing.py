@@ -13,9 +13,9 @@ from typing import Protocol
 
 import numpy as np
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Floats, Network, Networks, summed
 from aggregator.grid.power_flow import PowerFlow, PowerFlowError, PowerFlowSolver

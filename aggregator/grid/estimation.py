@@ -18,9 +18,9 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.grid.bad_data import Examiner, Suspect, Verdict
 from aggregator.grid.believing import Believe
 from aggregator.grid.limits import voltage_findings

@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.intervals.flows import CARRIERS, SOURCES, Carried, Flows
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.grid import rows
 from aggregator.grid.believing import Believe, Estimate
 from aggregator.grid.converters import ConverterPlan

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.congestions import Congestion, LineLoad
 from aggregator.chains.intervals.flows import CARRIERS
+from aggregator.chains.region import Region
 from aggregator.grid.metering import Metered, MeterPlan
 from aggregator.grid.network import Network
 from aggregator.grid.power_flow import PowerFlow

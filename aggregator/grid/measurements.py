@@ -17,9 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.chains.asset import MeterAsset, Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.interval_energy import FIELDS, Energies
+from aggregator.chains.region import MeterAsset, Region
 from aggregator.grid.network import Floats, Ints, Network, summed
 from aggregator.grid.observability import Flags
 from aggregator.grid.power_flow import Sensors

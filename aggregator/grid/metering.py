@@ -16,9 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import CARRIERS, SOURCES
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.grid.measurements import step_wh
 from aggregator.grid.network import Bools, Floats, Ints, Networks, summed
 from aggregator.grid.quantize import NUMBERS, OTHER

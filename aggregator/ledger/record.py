@@ -43,6 +43,7 @@ MAY_SIGN: Final[Mapping[Role, frozenset[MessageType]]] = {
     Role.REGULATOR: frozenset(
         {
             MessageType.GENESIS,
+            MessageType.AMENDMENT,
             MessageType.ADMISSION,
             MessageType.REVOCATION,
             MessageType.VALIDATOR,

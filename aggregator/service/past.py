@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.relief import DueRelief
 from aggregator.chains.intervals.flows import Flows
 from aggregator.chains.intervals.known import Known, read_inherited_leaf
@@ -18,6 +17,7 @@ from aggregator.chains.intervals.results import IntervalResult, PeriodFactors
 from aggregator.chains.metering.interval_energy import LEAF_BYTES_MAX, Energies, read_metered_leaf
 from aggregator.chains.periods.carbon import FactorRow, PeriodSums, row_of
 from aggregator.chains.periods.deeds import Response
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import Movement, MovementKind
 from aggregator.economy.periods import Period
 from aggregator.ledger.record import RECORD_BYTES_MAX
@@ -174,8 +174,7 @@ class Past:
                     start_ms,
                     True,
                 ):
-                    permit_mg, rule = region.permits_mg.get(participant, 0), region.rules_at(start_ms).carbon
-                    row = row_of(participant, PeriodSums(*after), period, permit_mg, rule)
+                    row = row_of(participant, PeriodSums(*after), period, region.laws_at(start_ms))
                     restatements += 1
                     stated = StatedFactors(row, _place(leaf), restatements)
         return stated

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.intervals.flows import StorageContent
 from aggregator.chains.intervals.origin import net_electricity_wh
+from aggregator.chains.region import Region
 from aggregator.economy.baseline import LIKE_DAYS, slot_of
 from aggregator.service.past import Past, Place, StatedInterval
 from aggregator.views.charging import turned

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import FindingKind
 from aggregator.chains.intervals.flows import SOURCES
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.service.past import StatedInterval
 from aggregator.views.charging import Charging, StorageTurn, shared
 from config.carriers import Carrier

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import SOURCES, StorageContent
+from aggregator.chains.region import Region
 from aggregator.service.past import StatedInterval
 from config.carriers import Carrier, Storage
 from config.grid_model import Source

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Self
 
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.relief import DueRelief
 from aggregator.chains.intervals.findings import Finding
 from aggregator.chains.intervals.flows import BranchFlow, ConverterFlow, ParticipantFlow, StorageContent
@@ -20,6 +19,7 @@ from aggregator.chains.intervals.origin import clean_wh
 from aggregator.chains.metering.interval_energy import IntervalEnergy
 from aggregator.chains.periods.carbon import PeriodSums
 from aggregator.chains.periods.deeds import Response, deeds_of
+from aggregator.chains.region import Region
 from aggregator.service.past import NotInTheLogError, Past, Place, Posting, SignedReadings, StatedInterval
 from aggregator.service.query import LedgerFile
 from aggregator.views.behind import LIKE_DAYS_WITHIN, Charge, LikeDay, before, charges, like_days, witnesses

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.five import Five
+from aggregator.chains.region import Region
 from aggregator.economy.periods import interval_start
 from config.time_zone import zone_of
 from protocol.errors import EsteError

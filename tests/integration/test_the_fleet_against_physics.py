@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from aggregator.chains.admission.genesis import Genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.region import Region
 from aggregator.grid.estimation import estimating
 from aggregator.grid.network import network_of
 from config.load import load_profiles

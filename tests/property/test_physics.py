@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import Flows
 from aggregator.chains.intervals.origin import participant_energy
 from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.region import Region
 from config.carriers import Carrier
 from tests.energy_village import (
     HOUR_MS,

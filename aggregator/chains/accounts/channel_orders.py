@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.chains.accounts.deals import Books, Deal, see_that_covered, see_who_speaks
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import MovementKind, pay
 from aggregator.economy.bids import Bid
 from aggregator.economy.channels import AHEAD_MAX_MS, HELD_MAX, LENGTH_MAX_MS, Channel, price_of, sold_w

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aggregator.chains.accounts.rights import Rights
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import Movement
 from aggregator.economy.bids import Bid
 from aggregator.economy.channels import Channel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.chains.accounts.deals import Books, Deal, see_that_covered, see_who_speaks
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import Movement, MovementKind, effect_of, pay
 from aggregator.economy.bids import Bid
 from aggregator.economy.exchange import Changed, Rate

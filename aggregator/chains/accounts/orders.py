@@ -12,7 +12,7 @@ from typing import Final
 from aggregator.chains.accounts.channel_orders import channel_deal
 from aggregator.chains.accounts.deals import Books, Deal, see_that_covered, see_who_speaks
 from aggregator.chains.accounts.exchange_orders import exchange_deal
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import MovementKind, pay, receive
 from aggregator.economy.bids import Bid
 from aggregator.economy.rights import HeldRight, price_of

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import CalledEvent
 from aggregator.chains.intervals.origin import net_electricity_wh
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.operation import CalledFor
+from aggregator.chains.region import Region
 from aggregator.economy.baseline import Values, baseline_wh, slot_of, with_value
 from aggregator.ledger.table import Journal, Table
 from protocol.energy_register import MS_PER_HOUR

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from aggregator.chains.asset import Region
 from aggregator.chains.congestion.congestions import Congestion
 from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.region import Region
 from aggregator.economy.curtailment import Load, Tier, curtail, excess_w, release, room_w, tiers_of
 from aggregator.ledger.table import Journal, Table, flat
 from config.rules import CurtailmentRule

@@ -11,9 +11,9 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any, Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.contracts.limits import limits_of
 from aggregator.chains.contracts.rows import Contract, read_contract, spell_contract
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise
 from aggregator.economy.contracts.states import FINAL, NEXT_STATE, PROMISING, State, Step
 from aggregator.ledger.table import Journal, Table, WatchedTable

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from aggregator.chains.asset import Region
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.contracts.closing import Closing
 from aggregator.chains.contracts.metering import metered_in
@@ -21,6 +20,7 @@ from aggregator.chains.contracts.parties import check_agreement, party_of, rule_
 from aggregator.chains.contracts.rows import Contract, Ruling
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
+from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.contracts.delivery import NOTHING, share_out
 from aggregator.economy.contracts.feasibility import Objection, Plan

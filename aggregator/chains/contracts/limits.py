@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.feasibility import NO_SITE, Limits, Site, SiteKey
 from aggregator.economy.contracts.sensitivity import Line, Sensitivity
 from config.grid_model import Grid

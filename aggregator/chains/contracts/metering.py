@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aggregator.chains.asset import Region
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.delivery import Metered
 from config.carriers import Carrier
 from protocol.units import PPM

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.bill import Party
 from aggregator.ledger.record import Author, AuthorOf, Role
 from config.rules import ContractRule

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import CARRIERS, Flows, Mix, ParticipantFlow
 from aggregator.chains.metering.interval_energy import Energies, IntervalEnergy
+from aggregator.chains.region import Region
 from config.carriers import Carrier
 from protocol.units import PPM
 

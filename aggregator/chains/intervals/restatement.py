@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
-from aggregator.chains.asset import RESTATED_ROWS_MAX, Region
 from aggregator.chains.intervals.flows import FIELDS as FLOWS_FIELDS
 from aggregator.chains.intervals.flows import Flows
 from aggregator.chains.intervals.known import Known, read_inherited
 from aggregator.chains.intervals.results import RESULT_BYTES_MAX
 from aggregator.chains.metering.interval_energy import Energies, read_energies, spell_energies
 from aggregator.chains.periods.carbon import PeriodSums
+from aggregator.chains.region import RESTATED_ROWS_MAX, Region
 from aggregator.economy.periods import Period
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.crypto import digest_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from aggregator.chains.asset import DELAYED_MAX, RESTATED_ROWS_MAX
 from aggregator.chains.intervals.flows import Carried, Flows, Parcel, PipeParcel, read_parcel, spell_parcel
+from aggregator.chains.region import DELAYED_MAX, RESTATED_ROWS_MAX
 from aggregator.ledger.table import Journal, Table
 from config.carriers import Pipe
 from config.grid_model import Grid

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from aggregator.chains.asset import Region
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.quoting import connection_wh, is_gate_closed, market_of, open_quote
 from aggregator.chains.market.rows import Deal, MarketTotals, Traded, read_quote, spell_quote
+from aggregator.chains.region import Region
 from aggregator.economy.market.book import Books, trade
 from aggregator.economy.market.clearing import Auction, verify
 from aggregator.economy.market.network import TradedNetwork, traded_network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aggregator.chains.accounts.deals import see_who_speaks
-from aggregator.chains.asset import MeterAsset, Region
+from aggregator.chains.region import MeterAsset, Region
 from aggregator.economy.market.quotes import OpenQuote
 from config.rules import MarketRule, Mechanism
 from protocol.energy_register import MS_PER_HOUR

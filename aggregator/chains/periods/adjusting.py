@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aggregator.chains.analysis import AnalysisChain
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.economy.accounts import Movement, MovementKind
 from aggregator.economy.adjustment import Settled, adjust, settle_again
 from aggregator.economy.tokens_many import tokens_of_all

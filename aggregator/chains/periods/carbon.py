@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from operator import add, attrgetter, neg
 
+from aggregator.chains.admission.laws import Laws
 from aggregator.economy.factors import Demand, Supply
 from aggregator.economy.periods import Period
 from aggregator.economy.settlement import Deeds, Factors, factors_of
@@ -117,13 +118,13 @@ def with_factors(row: FactorRow, rule: CarbonRule) -> FactorRow:
     return replace(row, supply_factor=spell_fraction(factors.supply), demand_factor=spell_fraction(factors.demand))
 
 
-def row_of(participant: str, sums: PeriodSums, period: Period, permit_mg: int, rule: CarbonRule) -> FactorRow:
-    """One participant's factors of a period. `permit_mg` is permitted in a whole one."""
+def row_of(participant: str, sums: PeriodSums, period: Period, laws: Laws) -> FactorRow:
+    """One participant's factors of a period, by what is laid down for it."""
     row = FactorRow(
         participant=participant,
         start_ms=period.span.start_ms,
         emitted_mg=sums.emitted_mg,
-        permitted_mg=period.part_of(permit_mg),
+        permitted_mg=period.part_of(laws.permits_mg.get(participant, 0)),
         fed_in_wh=sums.fed_in_wh,
         used_wh=sums.used_wh,
         clean_wh=sums.clean_wh,
@@ -132,7 +133,7 @@ def row_of(participant: str, sums: PeriodSums, period: Period, permit_mg: int, r
         response_wh=sums.response_wh,
         relief_ppm=sums.relief_ppm,
     )
-    return with_factors(row, rule)
+    return with_factors(row, laws.rules.carbon)
 
 
 @dataclass(frozen=True, slots=True)

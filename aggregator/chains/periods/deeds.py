@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import FindingKind
 from aggregator.chains.intervals.flows import CalledEvent, Flows, ParticipantFlow
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.intervals.origin import clean_wh, net_electricity_wh, unheard
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
+from aggregator.chains.region import Region
 from aggregator.economy.congestion import relief_w
 from config.carriers import Carrier
 from protocol.canonical import encode

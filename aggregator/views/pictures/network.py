@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle, Wedge
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import BranchFlow
+from aggregator.chains.region import Region
 from aggregator.service.past import StatedInterval
 from aggregator.views.pictures.layout import Place, places_of
 from aggregator.views.pictures.style import (

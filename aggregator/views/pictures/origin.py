@@ -11,9 +11,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import Mix
 from aggregator.chains.intervals.origin import clean_wh
+from aggregator.chains.region import Region
 from aggregator.service.past import StatedInterval
 from aggregator.views.pictures.style import (
     INK,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 
-from aggregator.chains.asset import Region
+from aggregator.chains.region import Region
 from aggregator.service.past import StatedInterval
 from aggregator.views.pictures.style import (
     CARRIER_COLOURS,

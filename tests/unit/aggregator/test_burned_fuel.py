@@ -5,9 +5,9 @@ The plant makes 0.4 of electricity and 0.5 of heat from its gas, and gas bears 2
 
 from __future__ import annotations
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import FindingKind
 from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.region import Region
 from config.carriers import Carrier
 from config.grid_model import Source
 from tests.energy_village import (

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.chains import asset
-from aggregator.chains.asset import Region
+from aggregator.chains import region as region_room
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.intervals.flows import Flows, Mix, Parcel, ParticipantFlow, StorageContent
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.metering.interval_energy import IntervalEnergy
+from aggregator.chains.region import Region
 from aggregator.service.past import Place, StatedInterval
 from aggregator.views.certificate_file import rows, to_csv, to_json, uncertified_rows
 from aggregator.views.certificates import Bundle, CertificateError, CertifiedInterval, Kind, Use, certify, check
@@ -189,7 +189,7 @@ def test_a_certificate_that_is_claimed_twice_is_found(region: Region) -> None:
 
 
 def test_a_region_without_rows_of_its_meters_gets_none(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asset, "RESTATED_ROWS_MAX", len(region.grid.meters) - 1)
+    monkeypatch.setattr(region_room, "RESTATED_ROWS_MAX", len(region.grid.meters) - 1)
     too_large = Region(region.genesis)
     with pytest.raises(CertificateError, match="keeps no row of each meter"):
         certify(too_large, [replace(an_interval(fed_in={}, used={}), known=None)])

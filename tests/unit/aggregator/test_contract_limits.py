@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from aggregator.chains.admission.genesis import open_genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.contracts.limits import limits_of
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.delivery import Amounts
 from aggregator.economy.contracts.feasibility import Limits, Site
 from aggregator.economy.contracts.states import State

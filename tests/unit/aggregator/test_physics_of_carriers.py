@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.intervals.flows import CalledEvent, Carried, Flows
 from aggregator.chains.intervals.known import Known
 from aggregator.chains.intervals.origin import participant_energy
 from aggregator.chains.metering.interval_energy import Energies
+from aggregator.chains.region import Region
 from aggregator.grid.believing import AsMetered, Believe, as_metered
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.metering import Metered, MeterPlan

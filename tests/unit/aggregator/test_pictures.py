@@ -11,9 +11,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import Balance, BranchFlow, Flows, Parcel, ParticipantFlow, StorageContent
 from aggregator.chains.intervals.known import Known
+from aggregator.chains.region import Region
 from aggregator.service.past import Place, StatedInterval
 from aggregator.views.pictures.branch import draw_branch
 from aggregator.views.pictures.layout import places_of

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.asset import Region
 from aggregator.chains.intervals.flows import CalledEvent, EventFlow
+from aggregator.chains.region import Region
 from aggregator.grid.believing import AsMetered, Believe, as_metered
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.grid.metering import MeterPlan

@@ -144,7 +144,7 @@ def test_what_comes_after_the_horizon_is_booked_to_the_open_interval_and_counted
 
 
 def test_a_region_too_large_for_one_record_books_late_energy_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aggregator.chains.asset.RESTATED_ROWS_MAX", 3)
+    monkeypatch.setattr("aggregator.chains.region.RESTATED_ROWS_MAX", 3)
     village = the_wind_comes_late(START_MS + 250_000)
     assert village.five.analysis.totals.restatements == 0
     assert leaves(village, "metered") == []

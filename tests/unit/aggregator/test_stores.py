@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.asset import RESTATED_ROWS_MAX, Region
 from aggregator.chains.five import wire
 from aggregator.chains.intervals.flows import Carried, Flows, Parcel, PipeParcel
 from aggregator.chains.intervals.known import Known
@@ -21,6 +20,7 @@ from aggregator.chains.intervals.restatement import Restatement
 from aggregator.chains.intervals.results import IntervalResult
 from aggregator.chains.intervals.stores import PARCELS_MAX, Stores, parcels_max
 from aggregator.chains.metering.correction import Correction, Delta
+from aggregator.chains.region import RESTATED_ROWS_MAX, Region
 from aggregator.grid.interval import IntervalPhysics
 from aggregator.ledger.table import Journal
 from config.grid_model import Grid, Source
