@@ -20,6 +20,7 @@ from aggregator.proving.cli import cosign, prove, verify
 from aggregator.regulator.cli import app as regulator
 from aggregator.regulator.contracts.cli import contracts
 from aggregator.regulator.events.cli import events
+from aggregator.regulator.laws.cli import rules
 from aggregator.regulator.money.cli import bank_file, money
 from aggregator.regulator.nodes.cli import validators
 from aggregator.terminal import AsJson, DataFolder, err, instant, out, plain
@@ -41,7 +42,7 @@ app.add_typer(grid, name="grid")
 app.add_typer(plot, name="plot")
 app.add_typer(market, name="market")
 VERBS: Final = (
-    *(init, invite, join, validators, events, contracts, money, bank_file),
+    *(init, invite, join, validators, rules, events, contracts, money, bank_file),
     *(explain, certificates, prove, verify, audit, cosign, export, publish),
 )
 for verb in VERBS:

@@ -64,6 +64,11 @@ class Region:
         self._begins = tuple(self._laws)
         self.rules = self._laws[in_force_ms or 0].rules
 
+    @property
+    def amended_ms(self) -> tuple[int, ...]:
+        """The instants at which something else was, or will be, laid down."""
+        return self._begins[1:]
+
     def laws_at(self, instant_ms: int) -> Laws:
         """What is laid down for an instant: rules and permits."""
         return self._laws[self._begins[bisect_right(self._begins, instant_ms) - 1]]

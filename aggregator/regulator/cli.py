@@ -18,6 +18,7 @@ import typer
 
 from aggregator.regulator.contracts.cli import approve, arbitrate, freeze
 from aggregator.regulator.events.cli import call, cancel
+from aggregator.regulator.laws.cli import amend
 from aggregator.regulator.money.cli import paid, rate
 from aggregator.regulator.nodes.cli import admit_node
 from aggregator.regulator.nodes.cli import app as validator
@@ -40,7 +41,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Who may sign in the region."
 )
 app.add_typer(validator, name="validator")
-for verb in (call, cancel, approve, freeze, arbitrate, rate, paid):
+for verb in (amend, call, cancel, approve, freeze, arbitrate, rate, paid):
     app.command()(verb)
 
 LISTEN_S: Final = 2.0

@@ -49,7 +49,12 @@ def rewards(village: Village) -> str:
 def permitted_mg(village: Village, participant: str) -> list[int]:
     """As stated in the factors of one settled period after the other."""
     _, read = flat(FactorRow)
-    leaves = [decode(leaf.body) for block in village.blocks for leaf in block.leaves if b"factors" in leaf.body[:10]]
+    leaves = [
+        decode(leaf.body, size_max=1 << 20)
+        for block in village.blocks
+        for leaf in block.leaves
+        if b"factors" in leaf.body[:10]
+    ]
     rows = [read(values) for kind, *values in leaves if kind == "factors" and values[0] == participant]
     return [row.permitted_mg for row in rows]
 

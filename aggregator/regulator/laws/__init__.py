@@ -1,0 +1,1 @@
+"""What the regulator lays down anew: rules and permits."""
