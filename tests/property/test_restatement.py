@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregator.chains.admission.amendments import Amendment
+from aggregator.chains.admission.laws import Laws
 from aggregator.economy.accounts import MovementKind, effect_of, settle
 from aggregator.economy.adjustment import Settled, adjust, settle_again
+from config.grid_model import Permit
+from protocol.messages import MessageType
 from protocol.units import Quantity
 from tests.late_village import (
     BATCH_MS,
@@ -75,6 +81,25 @@ def test_any_split_into_timely_and_late_ends_as_if_all_had_come_in_time(
     tell(late, parcels(power_w, delays_ms), TOLD_UNTIL_MS)
     assert in_time.five.analysis.totals.restatements == 0
     assert not len(late.five.data.late.waiting)
+    assert what_counts(late) == what_counts(in_time)
+
+
+@settings(max_examples=5, deadline=None)
+@given(powers, delays, st.integers(0, 100), st.integers(1, 200), st.integers(150, 500))
+def test_what_comes_late_is_reckoned_by_the_rules_of_its_own_period(
+    power_w: dict[str, list[int]], delays_ms: dict[str, list[int]], reward: int, grams: int, ceiling: int
+) -> None:
+    in_time, late = (a_village() for _ in range(2))
+    for village in (in_time, late):
+        before = village.five.asset.region.laws_at(START_MS)
+        tokens = before.rules.tokens.model_copy(update={"reward": Decimal(reward)})
+        accounts = before.rules.accounts.model_copy(update={"ceiling": before.rules.accounts.ceiling + ceiling})
+        rules = before.rules.model_copy(update={"tokens": tokens, "accounts": accounts})
+        laws = Laws(rules, (Permit(participant="gas", grams=grams),))
+        amendment = Amendment(village.link("regulator"), START_MS + PERIOD_MS, laws)
+        village.close([village.record(village.sign(amendment, MessageType.AMENDMENT, "regulator"))])
+    tell(in_time, parcels(power_w, {}), TOLD_UNTIL_MS)
+    tell(late, parcels(power_w, delays_ms), TOLD_UNTIL_MS)
     assert what_counts(late) == what_counts(in_time)
 
 
