@@ -17,6 +17,9 @@ from protocol.units import PPM
 
 DAY_MS: Final = 86_400_000
 
+CREDIT_MAX: Final = 10**9
+"""Minor money units: so much of 18,000 participants together still fits an account (`aggregator.chains.accounts.money`)."""
+
 
 class CarbonRule(Model):
     """Coefficients of equations (1) and (2)."""
@@ -102,6 +105,8 @@ class AccountRule(Model):
     """Tokens above it go to the reserve: an account is not for hoarding."""
     restricted_ppm: Annotated[int, Field(ge=0, lt=PPM)]
     """Share of a device's rated power that is left to a participant with a balance below 0."""
+    credit_max: Annotated[int, Field(ge=0, le=CREDIT_MAX)] = 1_000_000
+    """Minor money units that a participant may owe, by purchases of tokens and by contracts that are not settled yet."""
 
 
 class ContractRule(Model):
@@ -116,7 +121,8 @@ class ContractRule(Model):
     tolerance_ppm: Annotated[int, Field(ge=0, lt=PPM)] = 0
     """Share of what was due that may be missing without breach."""
     approval_from_wh: Positive | None = None
-    """Contracts of so much energy and more need the regulator's approval; none: no contract does."""
+    """A contract needs the regulator's approval if the two agree on so much energy and more within a day; none: no
+    contract does."""
 
 
 class CurtailmentRule(Model):
@@ -220,8 +226,9 @@ class MarketRule(Model):
     """How far ahead of an interval's beginning quotes are taken."""
     quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
     """How many may stand at a time; each participant has an equal share, so that nobody can crowd out others."""
-    price_max: Annotated[int, Field(gt=0, le=10**9)] = 1_000_000
-    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this."""
+    price_max: Annotated[int, Field(gt=0, le=PRICE_MAX)] = 1_000_000
+    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this. No contract between two
+    costs more, either."""
     penalty_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
     """Of the contracts that quotes come to: share of the price of what is not delivered."""
     termination_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000

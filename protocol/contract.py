@@ -18,9 +18,10 @@ from protocol.units import PPM
 CARRIERS: Final = ("electricity", "heat", "gas", "hydrogen")
 """What may be delivered. Numbered on the wire in this order."""
 
-QUANTITY_MAX_WH: Final = 10**15
-PRICE_MAX: Final = 10**9
-"""Minor money units per MWh. With the most energy, its price still fits 63 bits."""
+QUANTITY_MAX_WH: Final = 10**11
+"""100 GWh, within a day at most: more than 4 GW."""
+PRICE_MAX: Final = 10**7
+"""Minor money units per MWh: 100,000 euros. The most energy at the highest price still fits 63 bits (`price_of`)."""
 WINDOW_MAX_MS: Final = 86_400_000
 """Nothing is delivered for longer than a day: a longer delivery is several contracts."""
 NONCE_BYTES: Final = 16
@@ -28,12 +29,14 @@ TERMS_BYTES_MAX: Final = 1024
 ANSWERS_NOTHING: Final = bytes(32)
 """What terms answer that begin a negotiation."""
 
-_WH_PER_MWH: Final = 1_000_000
-
 
 def price_of(energy_wh: int, price_per_mwh: int) -> int:
-    """What energy costs, in minor money units: rounded to the nearest, and half a unit to the even one."""
-    return rounded(energy_wh * price_per_mwh, _WH_PER_MWH)
+    """What energy costs, in millionths of a minor money unit: exactly, however it is sliced.
+
+    There are as many watt-hours in a MWh as millionths in a unit, so nothing is rounded. The one function for that: the
+    market forms prices by it, contracts are settled by it. `QUANTITY_MAX_WH` at `PRICE_MAX` is 10^18, below 2^63.
+    """
+    return energy_wh * price_per_mwh
 
 
 def rounded(dividend: int, divisor: int) -> int:
@@ -82,7 +85,7 @@ class Terms:
 
     @property
     def price(self) -> int:
-        """Of all of it, in minor money units."""
+        """Of all of it, in millionths of a minor money unit."""
         return price_of(self.quantity_wh, self.price_per_mwh)
 
     def encode(self) -> bytes:

@@ -166,6 +166,8 @@ class RefusalCode(IntEnum):
     """The participant is frozen already, or is not."""
     NOT_APPROVED = 136
     """Verdict: the contract needs the regulator's approval, and its window began without."""
+    BEYOND_CREDIT = 137
+    """Verdict, or of an exchange: the participant would come to owe more money than the region's rules allow."""
     # -- What a letter says, and the offer in it. No record: told to whoever sent it, and on no chain; but for 148.
     NO_LETTERBOX = 140
     """Nobody takes letters for this participant: none of their gateways has published a sealing key."""
@@ -216,7 +218,7 @@ class RefusalCode(IntEnum):
     CLEARING_BREAKS_LIMIT = 164
     """Somebody would pay more, or be paid less, than they quoted."""
     PRICE_ABOVE_CAP = 165
-    """A limit above the highest that the region's rules allow."""
+    """A limit, or a contract's price, above the highest that the region's rules allow."""
     # -- What a channel's purchase says, beside 42 and 50 to 54.
     NO_SUCH_CHANNEL = 170
     """Its window has begun, lies too far ahead, is too long, or is not of whole intervals."""

@@ -8,6 +8,7 @@ At 36 kW a meter counts exactly 50 Wh in each interval of five seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Final
 
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
@@ -20,6 +21,7 @@ from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.contract import Terms
 from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType
+from protocol.money import MILLIONTHS
 from protocol.refusals import RefusalCode
 from tests.village import GRACE_MS, INTERVAL_MS, REGION, START_MS, Village, a_grid, a_grid_document, some_keys
 
@@ -144,9 +146,14 @@ class Market(Village):
         changed = {f"m-{name}": watts for name, watts in power_w.items()}
         self.live(5 * intervals, EVEN | changed)
 
-    def owed(self) -> dict[str, int]:
-        """Everybody's obligations in money."""
-        return {account: owed.amount for account, owed in self.five.payment.money.accounts.items()}
+    def owed(self) -> dict[str, Fraction]:
+        """Everybody's obligations in money, in minor units."""
+        return {account: in_units(owed.amount) for account, owed in self.five.payment.money.accounts.items()}
+
+
+def in_units(amount: int) -> Fraction:
+    """An amount of the books in minor units, exactly."""
+    return Fraction(amount, MILLIONTHS)
 
 
 def settled(market: Market, digest: bytes, **power_w: int) -> Contract:

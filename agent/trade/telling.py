@@ -10,6 +10,7 @@ from agent.trade.offers import LIVE, Offer, Stage
 from protocol.contract import Terms
 from protocol.contract_news import ContractNews, ContractState
 from protocol.messages import Statement
+from protocol.money import said as money
 from protocol.refusals import RefusalCode
 
 NUMBER_DIGITS: Final = 12
@@ -52,7 +53,7 @@ def document_of(offer: Offer, news: ContractNews | None = None) -> dict[str, Any
         "sequence": offer.sequence,
         "detail": offer.detail,
         "reason": offer.reason,
-        "price": offer.terms.price,
+        "price_millionths": offer.terms.price,
         "terms": terms,
         "contract": None if news is None else _news_document(news),
     }
@@ -81,7 +82,7 @@ def said(terms: Terms) -> str:
     clean = ", clean only" if terms.clean_only else ""
     return (
         f"{terms.seller} delivers {terms.quantity_wh} Wh of {terms.carrier} to {terms.buyer} from"
-        f" {_utc(terms.start_ms)} until {_utc(terms.end_ms)} for {terms.price} ({terms.price_per_mwh} per MWh){clean}"
+        f" {_utc(terms.start_ms)} until {_utc(terms.end_ms)} for {money(terms.price)} ({terms.price_per_mwh} per MWh){clean}"
     )
 
 

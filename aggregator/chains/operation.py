@@ -14,17 +14,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
-from aggregator.chains.accounts.money import CLEARING
 from aggregator.chains.congestion.events import Cancellation, ResponseEvent
-from aggregator.chains.contracts.contracts import Contracts, Purse, Stated
+from aggregator.chains.contracts.contracts import Contracts, Stated
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts.purse import Purse
 from aggregator.chains.intervals.flows import EVENTS_MAX
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.market import Market
 from aggregator.chains.market.rows import Deal
 from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
-from aggregator.economy.contracts.states import State
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import AuthorOf, Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
@@ -93,7 +92,6 @@ class OperationChain:
         `author_of` tells whose key signed an offer. `purse` looks downstream, at what payment has closed before.
         """
         self._region = region
-        self._purse = purse
         self.contracts = Contracts(journal, region, author_of, purse)
         self.market = Market(journal, region, self._take_in)
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
@@ -175,13 +173,10 @@ class OperationChain:
         yield from self.market.broken_invariants()
 
     def _take_in(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
-        """Judge the contract that two quotes have come to; where it is confirmed, its buyer owes the rent of lines."""
+        """Judge the contract that two quotes have come to; the rent of full lines is a line of its bill."""
         if self._region().rules.contracts is None or self.contracts.book.is_full:
             return ()  # the match stands in its leaf, for whoever settles it elsewhere
-        leaves, terms, rent = self.contracts.take_in(deal.terms, block.time_ms), deal.terms, deal.match.rent
-        if rent and self.contracts.book.rows[terms.digest].state is State.CONFIRMED:
-            leaves += self._purse().book_money(terms.digest, {terms.buyer: -rent, CLEARING: rent})
-        return leaves
+        return self.contracts.take_in(deal.terms, block.time_ms, deal.match.rent_per_mwh)
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:
         region, event = self._region(), Event(called.start_ms, called.end_ms, called.branch, called.participants)

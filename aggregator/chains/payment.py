@@ -28,6 +28,7 @@ from aggregator.chains.region import Region
 from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.credit import credit_left
 from aggregator.economy.exchange import Changed, Rate
 from aggregator.economy.rights import priority_order
 from aggregator.economy.tokens_many import tokens_of_all
@@ -91,8 +92,18 @@ class PaymentChain:
         MessageType.PAYOUT: Payout.decode,
     }
 
-    def __init__(self, journal: Journal, region: Callable[[], Region], analysis: AnalysisChain) -> None:
-        """Everybody begins with nothing."""
+    def __init__(
+        self,
+        journal: Journal,
+        region: Callable[[], Region],
+        analysis: AnalysisChain,
+        promised: Callable[[str], int] = lambda _: 0,
+    ) -> None:
+        """Everybody begins with nothing.
+
+        `promised` tells what a participant's contracts may cost that are not settled: millionths of a minor unit.
+        """
+        self._promised = promised
         self._region = region
         self._analysis = analysis
         spell_account, read_account = flat(Account)
@@ -141,12 +152,17 @@ class PaymentChain:
         return [movement_leaf(movement, start_ms) for movement in movements]
 
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
-        """Post what contracts bring to every account, in minor money units; `about` is as in `Money.book`."""
+        """Post what contracts bring to every account, in millionths of a minor unit; `about` is as in `Money.book`."""
         return self.money.book(about, amounts)
 
     def money_owed_to(self, participant: str) -> int:
-        """Minor units of money that a participant is owed; below 0, what they owe."""
+        """What a participant is owed, in millionths of a minor unit; below 0, what they owe."""
         return self.money.owed_to(participant)
+
+    def credit_left(self, participant: str) -> int:
+        """What a participant may still come to owe, in millionths of a minor unit; below 0, nothing."""
+        credit_max = self._region().rules.accounts.credit_max
+        return credit_left(credit_max, self.money.owed_to(participant), self._promised(participant))
 
     def rate_at(self, instant_ms: int) -> Rate | None:
         """What tokens are worth at an instant, if the region says so."""

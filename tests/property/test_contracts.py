@@ -20,7 +20,7 @@ from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from aggregator.grid.interval import IntervalPhysics
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode
-from tests.contract_village import EVEN, EVEN_W, GATEWAYS, Market, a_market_grid
+from tests.contract_village import EVEN, EVEN_W, GATEWAYS, Market, a_market_grid, in_units
 from tests.village import INTERVAL_MS, REGION
 
 names = st.sampled_from(sorted(GATEWAYS))
@@ -28,7 +28,8 @@ watts = st.sampled_from([0, EVEN_W // 3, EVEN_W, EVEN_W + 7_000])
 ppm = st.sampled_from([0, 333_333, 1_000_000])
 
 VERDICTS = {code for code in RefusalCode if RefusalCode.PARTY_FROZEN <= code <= RefusalCode.LINE_FULL} | {
-    RefusalCode.NOT_APPROVED
+    RefusalCode.NOT_APPROVED,
+    RefusalCode.BEYOND_CREDIT,
 }
 
 
@@ -162,7 +163,7 @@ class Contracts(RuleBasedStateMachine):
             expected[contract.terms.seller] += contract.booked.seller
             expected[contract.terms.buyer] += contract.booked.buyer
             expected["reserve"] += contract.booked.clearing
-        assert {name: amount for name, amount in expected.items() if amount} == owed
+        assert {name: in_units(amount) for name, amount in expected.items() if amount} == owed
 
     @invariant()
     def a_rejection_has_a_reason(self) -> None:

@@ -30,7 +30,10 @@ class Books(Protocol):
         """Tokens of a participant; below 0 is owed."""
 
     def money_owed_to(self, participant: str) -> int:
-        """Minor units of money that a participant is owed; below 0, what they owe."""
+        """What a participant is owed, in millionths of a minor unit; below 0, what they owe."""
+
+    def credit_left(self, participant: str) -> int:
+        """What a participant may still come to owe, in millionths of a minor unit; below 0, nothing."""
 
     def rate_at(self, instant_ms: int) -> Rate | None:
         """What tokens are worth at an instant, if the region says so."""
@@ -51,7 +54,7 @@ class Deal:
     channel: tuple[str, Channel] | None = None
     """A power line, and what is bought of it."""
     money: int = 0
-    """Minor units that the participant is owed for it; below 0, that they owe."""
+    """What the participant is owed for it, in millionths of a minor unit; below 0, what they owe."""
     changed: Changed | None = None
     """What they have bought and sold on this day, with it; None where no tokens and money are exchanged."""
 

@@ -9,6 +9,7 @@ from aggregator.economy.bids import Bid
 from aggregator.economy.exchange import Changed, Rate
 from config.rules import ExchangeRule
 from protocol.exchange import Exchange, ExchangeKind
+from protocol.money import millionths_of, said, units_of
 from protocol.refusals import RefusalCode, Refused
 
 MOVES = {
@@ -43,11 +44,12 @@ def exchange_deal(order: Exchange, gateway: str, region: Region, books: Books, t
             raise Refused(RefusalCode.OVER_CEILING, f"an account holds {region.rules.accounts.ceiling} at most")
     cost = fee + (tokens if order.kind.gives_tokens else 0)
     period = region.period_of(time_ms).span
-    return Deal(Bid(participant, fee, cost, balance), movements, period.start_ms, money=money, changed=changed)
+    bid = Bid(participant, fee, cost, balance)
+    return Deal(bid, movements, period.start_ms, money=millionths_of(money), changed=changed)
 
 
 def _money(order: Exchange, rate: Rate) -> int:
-    """What the participant is owed for it, or owes if below 0."""
+    """What the participant is owed for it, or owes if below 0; in minor units."""
     if order.kind.gives_tokens:
         brings = rate.money_for(order.tokens)
         if brings < order.money_limit:
@@ -60,13 +62,15 @@ def _money(order: Exchange, rate: Rate) -> int:
 
 
 def _see_what_is_owed(order: Exchange, money: int, books: Books, balance: int) -> None:
-    """See that there is the debt that is to be paid."""
+    """See that there is the debt that is to be paid, and that money is not owed for it beyond the limit."""
     if order.kind is ExchangeKind.BILL_CREDIT:
-        owed = max(0, -books.money_owed_to(order.participant))
+        owed = units_of(max(0, -books.money_owed_to(order.participant)))
         if money > owed:
             raise Refused(RefusalCode.NOTHING_OWED, f"it is worth {money}, and {owed} are owed in money")
     if order.kind is ExchangeKind.FINE and order.tokens > -balance:
         raise Refused(RefusalCode.NOTHING_OWED, f"{max(0, -balance)} tokens are owed")
+    if money < 0 and (left := books.credit_left(order.participant)) < millionths_of(-money):
+        raise Refused(RefusalCode.BEYOND_CREDIT, f"it costs {-money}, and {said(max(0, left))} more may be owed")
 
 
 def _within_the_day(order: Exchange, rule: ExchangeRule, today: Changed) -> Changed:

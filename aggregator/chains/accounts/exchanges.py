@@ -16,6 +16,7 @@ from protocol.canonical import Value, decode, encode, fields_of
 from protocol.errors import EncodingError
 from protocol.fields import integer, items, name, row, text, uint
 from protocol.link import Link
+from protocol.money import millionths_of, said
 from protocol.refusals import RefusalCode, Refused
 
 RATES_TABLE: Final = 59
@@ -125,16 +126,16 @@ class Exchanges:
 
 
 def pay_out(payout: Payout, about: bytes, money: Money) -> list[bytes]:
-    """Take off the books what has moved outside; `about` is the record's digest.
+    """Take off the books what has moved outside, whole minor units; `about` is the record's digest.
 
     Raises:
         Refused: it is not what the books say.
     """
     for participant, amount in payout.amounts:
         owed = 0 if participant == CLEARING else money.owed_to(participant)  # the region pays itself nothing
-        if amount * owed <= 0 or abs(amount) > abs(owed):
-            raise Refused(RefusalCode.NOT_WHAT_IS_OWED, f"{amount} for {participant}, who is owed {owed}")
-    amounts = {participant: -amount for participant, amount in payout.amounts}
+        if amount * owed <= 0 or millionths_of(abs(amount)) > abs(owed):
+            raise Refused(RefusalCode.NOT_WHAT_IS_OWED, f"{amount} for {participant}, who is owed {said(owed)}")
+    amounts = {participant: -millionths_of(amount) for participant, amount in payout.amounts}
     return money.book(about, amounts | {CLEARING: -sum(amounts.values())})
 
 

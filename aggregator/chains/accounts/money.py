@@ -1,6 +1,8 @@
-"""Obligations in money: who owes how much to the region's clearing account, or is owed by it, in minor units.
+"""Obligations in money: who owes how much to the region's clearing account, or is owed by it.
 
-Nobody pays on a chain. What the books say here is what the regulator has a bank carry out. All accounts add up to 0,
+Amounts are millionths of a minor unit (`protocol.money`), so that what energy costs is booked exactly. A row carries
+64 bits, 1.8 · 10^13 minor units: as much as 18,000 participants owe, each up to the highest limit of credit
+(`config.rules.CREDIT_MAX`). Nobody pays on a chain. What the books say here is what the regulator has a bank carry out. All accounts add up to 0,
 the clearing account among them: what one participant gets another one, or the region, gives.
 """
 
@@ -38,7 +40,7 @@ class Money:
         self.tables: Mapping[int, Table[Any, Any]] = {MONEY_TABLE: self.accounts}
 
     def owed_to(self, account: str) -> int:
-        """What an account is owed, in minor units; below 0, what it owes."""
+        """What an account is owed, in millionths of a minor unit; below 0, what it owes."""
         return (self.accounts.get(account) or Owed(0)).amount
 
     def book(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
@@ -46,7 +48,7 @@ class Money:
 
         Args:
             about: digest of the record that brings it about, or of the terms of the contract that it is for.
-            amounts: by account; they add up to 0.
+            amounts: by account, in millionths of a minor unit; they add up to 0.
 
         Returns:
             A leaf for every account that changes.

@@ -18,6 +18,7 @@ from aggregator.economy.contracts.feasibility import Limits, Plan, Promise
 from aggregator.economy.contracts.states import FINAL, NEXT_STATE, PROMISING, State, Step
 from aggregator.ledger.table import Journal, Table, WatchedTable
 from config.rules import ContractRule
+from protocol.contract import WINDOW_MAX_MS, Terms
 
 CONTRACTS_TABLE: Final = 42
 
@@ -41,6 +42,10 @@ class ContractBook:
         self._plan: tuple[Region, Plan] | None = None
         self._uncounted: list[tuple[Promise, bool]] = []
         """Promises that were taken (true) or released since the plan was drawn up."""
+        self._costs: dict[str, int] = {}
+        """By buyer: what contracts cost that are not settled yet, if all of it is delivered."""
+        self._agreed: dict[frozenset[str], dict[bytes, Terms]] = {}
+        """By the two parties: what was not rejected."""
         self._unchecked: dict[bytes, Contract] = {}
         """That have changed since invariants were asked last."""
 
@@ -70,6 +75,15 @@ class ContractBook:
     def bound(self) -> list[Contract]:
         """Those for which devices and lines are kept free, first agreed first."""
         return sorted(self._bound.values(), key=_by_place)
+
+    def costs_of(self, buyer: str) -> int:
+        """What somebody's contracts cost that are not settled yet, if all is delivered; in millionths of a minor unit."""
+        return self._costs.get(buyer, 0)
+
+    def agreed_wh(self, terms: Terms) -> int:
+        """All that the two parties of some terms have agreed on, whichever way, for less than a day around them."""
+        others = self._agreed.get(_parties(terms), {}).values()
+        return sum(one.quantity_wh for one in others if abs(one.start_ms - terms.start_ms) < WINDOW_MAX_MS)
 
     def of_parties(self) -> Mapping[str, list[Contract]]:
         """Everybody's contracts: what something can still happen to first, and the latest first among equals."""
@@ -101,6 +115,20 @@ class ContractBook:
                 yield f"contract {name}… is confirmed, and cannot be: {reason.said}"
         self._unchecked.clear()
 
+    def _weigh(self, contract: Contract | None, sign: int) -> None:
+        """Count what a contract may cost, and how much is agreed on, or no more."""
+        if contract is None:
+            return
+        terms = contract.terms
+        if contract.state not in FINAL:
+            costs = self._costs.get(terms.buyer, 0) + sign * contract.cost_max
+            self._costs[terms.buyer] = costs
+        agreed = self._agreed.setdefault(_parties(terms), {})
+        if sign > 0 and contract.state is not State.REJECTED:
+            agreed[contract.digest] = terms
+        else:
+            agreed.pop(contract.digest, None)
+
     def _drawn_up(self, limits: Limits) -> Plan:
         plan = Plan(limits)
         for contract in self.bound():
@@ -116,6 +144,8 @@ class ContractBook:
             self._awake.pop(digest, None)
         else:
             self._awake[digest] = after
+        self._weigh(before, -1)
+        self._weigh(after, 1)
         was_bound, is_bound = (
             before is not None and before.state in PROMISING,
             after is not None and after.state in PROMISING,
@@ -128,3 +158,7 @@ class ContractBook:
             self._bound[digest] = after
             if not was_bound and self._plan is not None:
                 self._uncounted.append((after.promise, True))
+
+
+def _parties(terms: Terms) -> frozenset[str]:
+    return frozenset((terms.seller, terms.buyer))

@@ -6,6 +6,7 @@ what becomes of them: their new rows, the leaves that say so, and what everybody
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from aggregator.chains.accounts.money import CLEARING
@@ -18,24 +19,23 @@ from protocol.canonical import encode
 from protocol.units import Interval
 
 
+RuleOf = Callable[[Contract], ContractRule]
+"""The rules by which a contract is settled."""
+
+
 @dataclass(slots=True)
 class Closing:
     """One interval's work on contracts."""
 
-    rule: ContractRule
+    rule_of: RuleOf
     interval: Interval
-    prices: Prices = field(init=False)
     changed: dict[bytes, Contract] = field(default_factory=dict)
     """New rows, by the contract's number."""
     leaves: list[bytes] = field(default_factory=list)
     owed: dict[str, int] = field(default_factory=dict)
-    """What it brings to every account, in minor money units."""
+    """What it brings to every account, in millionths of a minor unit."""
     breached: int = 0
     settled: int = 0
-
-    def __post_init__(self) -> None:
-        """Prices are those of the rules."""
-        self.prices = Prices(self.rule.imbalance_per_mwh, self.rule.tolerance_ppm)
 
     def credit(self, contract: Contract, amounts: Amounts) -> None:
         """Let a contract have more, or less; where that was judged or booked before, it is so anew."""
@@ -59,7 +59,8 @@ class Closing:
             step = self._outcome(contract)
             self.breached += step is Step.BREACH
             contract = self._after(contract, step)
-        is_over = contract.state is State.ARBITRATED or contract.ended_ms + self.rule.dispute_ms <= until_ms
+        dispute_ms = self.rule_of(contract).dispute_ms
+        is_over = contract.state is State.ARBITRATED or contract.ended_ms + dispute_ms <= until_ms
         if is_over and (contract.state, Step.SETTLE) in NEXT_STATE:
             self.settled += 1
             contract = self._booked(self._after(contract, Step.SETTLE))
@@ -67,7 +68,11 @@ class Closing:
             self.changed[contract.digest] = contract
 
     def _outcome(self, contract: Contract) -> Step:
-        return Step.FULFIL if self.prices.is_fulfilled(contract.settled_amounts) else Step.BREACH
+        return Step.FULFIL if self._prices(contract).is_fulfilled(contract.settled_amounts) else Step.BREACH
+
+    def _prices(self, contract: Contract) -> Prices:
+        rule = self.rule_of(contract)
+        return Prices(rule.imbalance_per_mwh, rule.tolerance_ppm)
 
     def _after(self, contract: Contract, step: Step) -> Contract:
         contract = contract.after(step, self.interval.end_ms)
@@ -76,7 +81,7 @@ class Closing:
 
     def _booked(self, contract: Contract) -> Contract:
         """See that what a contract comes to is in the books, whatever was in them before."""
-        bill = contract.bill(self.prices)
+        bill = contract.bill(self._prices(contract))
         change = bill.minus(contract.booked)
         if change == NO_BILL:
             return contract
@@ -93,5 +98,4 @@ class Closing:
 
 def bill_leaf(contract: bytes, change: Bill) -> bytes:
     """The leaf that states what comes into the books for a contract."""
-    lines = [change.price, change.penalty, change.termination, change.surplus, change.extra]
-    return encode(["bill", contract, *lines])
+    return encode(["bill", contract, *change.lines])

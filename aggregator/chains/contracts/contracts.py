@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.contracts.closing import Closing
 from aggregator.chains.contracts.metering import metered_in
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
-from aggregator.chains.contracts.parties import check_agreement, party_of, rule_of
+from aggregator.chains.contracts.parties import check_agreement, party_of, rule_for, rule_of
+from aggregator.chains.contracts.purse import Purse
 from aggregator.chains.contracts.rows import Contract, Ruling
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
@@ -28,6 +29,7 @@ from aggregator.economy.contracts.states import State, Step
 from aggregator.ledger.record import AuthorOf, Record
 from aggregator.ledger.table import Journal, Table, flat
 from config.carriers import Carrier
+from config.rules import ContractRule
 from protocol.agreement import Agreement, Dispute, Termination
 from protocol.contract import Terms
 from protocol.refusals import RefusalCode, Refused
@@ -38,19 +40,6 @@ REGULATOR: Final = "regulator"
 
 FROZEN_TABLE: Final = 43
 TOTALS_TABLE: Final = 44
-
-
-class Purse(Protocol):
-    """What contracts ask of the payment chain."""
-
-    def balance(self, participant: str) -> int:
-        """Tokens of a participant; below 0 is owed."""
-
-    def take_fee(self, participant: str, fee: int, time_ms: int) -> Iterable[bytes]:
-        """Let a participant pay a fee that the account holds; the leaves say so."""
-
-    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
-        """Post what contracts bring to every account, in minor money units; `about` says by which record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +135,15 @@ class Contracts:
         fee = self._purse().take_fee(terms.buyer, terms.fee, time_ms) if terms.fee else ()
         return [*fee, *self.take_in(terms, time_ms)]
 
-    def take_in(self, terms: Terms, time_ms: int) -> list[bytes]:
-        """Judge terms that both sides have signed, however they came to it; they are new here, and in order."""
-        place = self._count(agreed=1).agreed
-        contract = Contract(terms.digest, terms, place, State.AGREED, ((State.AGREED, time_ms),), terms.end_ms)
+    def take_in(self, terms: Terms, time_ms: int, rent_per_mwh: int = 0) -> list[bytes]:
+        """Judge terms that both sides have signed, however they came to it; they are new here, and in order.
+
+        `rent_per_mwh` is what the buyer pays to the region beyond the price, where they have quoted for that.
+        """
+        place, history = self._count(agreed=1).agreed, ((State.AGREED, time_ms),)
+        contract = Contract(terms.digest, terms, place, State.AGREED, history, terms.end_ms, rent_per_mwh=rent_per_mwh)
         leaves = [contract.leaf()]
-        reason = self._standing(terms) or self._plan().objection(contract.promise)
+        reason = self._standing(terms) or self._plan().objection(contract.promise) or self._beyond_credit(contract)
         if reason is not None:
             self._count(rejected=1)
             contract = replace(contract.after(Step.REJECT, time_ms), objection=reason)
@@ -246,7 +238,7 @@ class Contracts:
         """
         if not len(self.book.rows):
             return []
-        closing = Closing(rule_of(self._region()), interval)
+        closing = Closing(self._rule_for, interval)
         self._measure(closing, stated, None)
         for contract in self.book.awake():
             closing.conclude(contract)
@@ -256,7 +248,7 @@ class Contracts:
         """Measure an interval once more, of which more became known; what is settled is made up for."""
         if not len(self.book.rows):
             return []
-        closing = Closing(rule_of(self._region()), interval)
+        closing = Closing(self._rule_for, interval)
         self._measure(closing, stated, former)
         return self._take_over(closing, about)
 
@@ -295,9 +287,19 @@ class Contracts:
                 return Objection(RefusalCode.PARTY_RESTRICTED, who, terms.start_ms, 0)
         return None
 
+    def _beyond_credit(self, contract: Contract) -> Objection | None:
+        """By how much the buyer could come to owe more than anybody may, if it is so."""
+        terms, cost = contract.terms, contract.cost_max
+        excess = cost - self._purse().credit_left(terms.buyer) if cost else 0
+        return Objection(RefusalCode.BEYOND_CREDIT, terms.buyer, terms.start_ms, 0, excess) if excess > 0 else None
+
     def _needs_approval(self, terms: Terms) -> bool:
+        """Whether a contract is so large that it has to be approved, with all that the two agreed on for that time."""
         from_wh = rule_of(self._region()).approval_from_wh
-        return from_wh is not None and terms.quantity_wh >= from_wh
+        return from_wh is not None and self.book.agreed_wh(terms) + terms.quantity_wh >= from_wh
+
+    def _rule_for(self, contract: Contract) -> ContractRule:
+        return rule_for(contract.terms, contract.history[0][1], self._region())
 
     def _plan(self) -> Plan:
         region = self._region()

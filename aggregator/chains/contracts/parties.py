@@ -13,7 +13,7 @@ from aggregator.economy.contracts.bill import Party
 from aggregator.ledger.record import Author, AuthorOf, Role
 from config.rules import ContractRule
 from protocol.agreement import Agreement
-from protocol.contract import Terms
+from protocol.contract import PRICE_MAX, Terms
 from protocol.errors import SignatureError
 from protocol.refusals import RefusalCode, Refused
 
@@ -33,11 +33,28 @@ def rule_of(region: Region) -> ContractRule:
     return rule
 
 
+def rule_for(terms: Terms, agreed_ms: int, region: Region) -> ContractRule:
+    """The rules by which a contract is measured, judged and settled, whenever that is: those of when its window began.
+
+    Where none were in force then any more, those under which it was agreed.
+    """
+    begun, agreed = (region.rules_at(instant_ms).contracts for instant_ms in (terms.start_ms, agreed_ms))
+    rule = begun or agreed
+    assert rule is not None, "no contract is agreed without rules for contracts"
+    return rule
+
+
+def price_max_of(region: Region) -> int:
+    """The highest price of a contract, in minor units per MWh: that of the market, where there is one."""
+    market = region.rules.market
+    return PRICE_MAX if market is None else market.price_max
+
+
 def check_agreement(agreement: Agreement, author: Author, region: Region, author_of: AuthorOf, time_ms: int) -> None:
     """See that both sides have signed, of two participants, in time.
 
     Raises:
-        Refused: with the first rule that is broken (110 to 118).
+        Refused: with the first rule that is broken (110 to 118, 165).
     """
     terms = agreement.terms
     rule_of(region)
@@ -62,6 +79,9 @@ def check_agreement(agreement: Agreement, author: Author, region: Region, author
     if terms.start_ms % interval_ms or terms.end_ms % interval_ms:
         detail = f"from {terms.start_ms} until {terms.end_ms}: whole intervals of {interval_ms} ms are asked for"
         raise Refused(RefusalCode.WINDOW_NOT_WHOLE, detail)
+    if terms.price_per_mwh > price_max_of(region):
+        detail = f"{terms.price_per_mwh} per MWh, where {price_max_of(region)} is the most"
+        raise Refused(RefusalCode.PRICE_ABOVE_CAP, detail)
 
 
 def party_of(gateway: str, participant: str, terms: Terms, region: Region) -> Party:

@@ -9,7 +9,7 @@ from aggregator.economy.contracts.delivery import NOTHING, Amounts, Due, due_wh
 from aggregator.economy.contracts.feasibility import Objection, Promise, power_w
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from protocol.canonical import Value, encode
-from protocol.contract import Terms
+from protocol.contract import Terms, price_of
 from protocol.contract_news import ContractNews
 from protocol.crypto import digest_of
 from protocol.refusals import RefusalCode, Refused
@@ -46,6 +46,8 @@ class Contract:
     """Why it was rejected."""
     booked: Bill = NO_BILL
     """What is in the books."""
+    rent_per_mwh: int = 0
+    """What the buyer pays to the region beyond the price, where the market found a line full; in minor units."""
 
     @property
     def since_ms(self) -> int:
@@ -74,6 +76,11 @@ class Contract:
         return arbitrated(self.amounts, self.ruling.delivered_wh, self.ruling.responsible)
 
     @property
+    def cost_max(self) -> int:
+        """What it costs the buyer if all of it is delivered, in millionths of a minor unit."""
+        return price_of(self.all_due_wh, max(0, self.terms.price_per_mwh + self.rent_per_mwh))
+
+    @property
     def all_due_wh(self) -> int:
         """What is due until it ends."""
         return self._due_wh(self.terms.start_ms, self.ended_ms) if self.ended_ms > self.terms.start_ms else 0
@@ -96,7 +103,7 @@ class Contract:
 
     def bill(self, prices: Prices) -> Bill:
         """What it comes to."""
-        return bill_of(self.terms, self.settled_amounts, prices, self.ended_by)
+        return bill_of(self.terms, self.settled_amounts, prices, self.ended_by, self.rent_per_mwh)
 
     def after(self, step: Step, at_ms: int) -> Contract:
         """The contract one step on.
@@ -127,9 +134,9 @@ class Contract:
     def leaf(self) -> bytes:
         """The leaf that states where it stands now."""
         reason = self.objection
-        why: list[Value] = [None, None, None, None]
+        why: list[Value] = [None] * 5
         if reason is not None:
-            why = [reason.rule.value, reason.subject, reason.start_ms, reason.excess_w]
+            why = _spell_objection(reason)
         return encode(["contract", self.digest, self.state.value, self.since_ms, *why])
 
     def _due_wh(self, start_ms: int, end_ms: int) -> int:
@@ -153,14 +160,19 @@ def spell_contract(contract: Contract) -> Value:
         contract.ended_by.value,
         list(contract.amounts.columns),
         [ruling.delivered_wh, ruling.responsible.value] if ruling else None,
-        [reason.rule.value, reason.subject, reason.start_ms, reason.excess_w] if reason else None,
-        [bill.price, bill.penalty, bill.termination, bill.surplus, bill.extra],
+        _spell_objection(reason) if reason else None,
+        list(bill.lines),
+        contract.rent_per_mwh,
     ]
+
+
+def _spell_objection(reason: Objection) -> list[Value]:
+    return [reason.rule.value, reason.subject, reason.start_ms, reason.excess_w, reason.excess_money]
 
 
 def read_contract(value: Value) -> Contract:
     """Read what `spell_contract` spells."""
-    terms, place, history, ended_ms, ended_by, amounts, ruling, reason, bill = value
+    terms, place, history, ended_ms, ended_by, amounts, ruling, reason, bill, rent_per_mwh = value
     states = tuple((State(state), at_ms) for state, at_ms in history)
     return Contract(
         digest=digest_of(terms),
@@ -174,4 +186,5 @@ def read_contract(value: Value) -> Contract:
         ruling=Ruling(ruling[0], Party(ruling[1])) if ruling else None,
         objection=Objection(RefusalCode(reason[0]), *reason[1:]) if reason else None,
         booked=Bill(*bill),
+        rent_per_mwh=rent_per_mwh,
     )

@@ -25,7 +25,7 @@ class MarketTotals:
     """Call auctions."""
     traded_wh: int = 0
     rent: int = 0
-    """Minor money units that buyers paid beyond what sellers were paid."""
+    """What buyers pay beyond what sellers are paid, if all is delivered; in millionths of a minor unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final
 from aggregator.economy.contracts.profile import Peak, Profile
 from aggregator.economy.contracts.sensitivity import Sensitivity
 from protocol.energy_register import MS_PER_HOUR
+from protocol.money import said
 from protocol.refusals import RefusalCode
 from protocol.units import PPM
 
@@ -70,11 +71,14 @@ class Objection:
     """Of the first interval in which it is so."""
     excess_w: int
     """By how much it is too much; 0 where that is not the reason."""
+    excess_money: int = 0
+    """By how much a buyer would owe too much, in millionths of a minor unit; 0 where that is not the reason."""
 
     @property
     def said(self) -> str:
         """For people."""
         excess = f" by {self.excess_w} W" if self.excess_w else ""
+        excess += f" by {said(self.excess_money)} of money" if self.excess_money else ""
         return f"{self.subject}, in the interval from {self.start_ms}{excess}"
 
 

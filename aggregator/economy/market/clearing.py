@@ -22,7 +22,7 @@ from typing import Final
 
 from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
 from aggregator.economy.market.quotes import OpenQuote
-from protocol.contract import rounded
+from protocol.contract import price_of, rounded
 from protocol.quote import Side
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import PPM
@@ -124,7 +124,7 @@ def welfare_of(auction: Auction, clearing: Clearing) -> Welfare:
     reached = bound = 0
     for quote, fill_wh, worth in zip(auction.quotes, clearing.fills_wh, auction.worth(clearing), strict=True):
         sign = 1 if quote.side is Side.BUY else -1
-        reached += sign * quote.limit * fill_wh
+        reached += sign * price_of(fill_wh, quote.limit)
         gain = sign * (quote.limit * PRICE_SCALE - worth)
         if gain > 0:
             bound += quote.quantity_wh * gain

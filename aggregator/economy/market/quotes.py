@@ -69,6 +69,11 @@ class Match:
     """That the buyer pays. Where a line is full it differs; the region's clearing account has the difference."""
 
     @property
+    def rent_per_mwh(self) -> int:
+        """What the buyer pays beyond the seller's price, to the region, per MWh delivered; below 0 the region pays."""
+        return self.buy_price - self.sell_price
+
+    @property
     def rent(self) -> int:
-        """What the buyer pays beyond the seller's price, to the region; below 0 the region pays."""
-        return price_of(self.quantity_wh, self.buy_price) - price_of(self.quantity_wh, self.sell_price)
+        """The same of all of it, in millionths of a minor unit."""
+        return price_of(self.quantity_wh, self.rent_per_mwh)

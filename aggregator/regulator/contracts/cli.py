@@ -148,6 +148,8 @@ def _row(one: ContractView) -> list[Cell]:
 
 
 def _tell(one: ContractView) -> None:
+    from protocol.money import said
+
     clean = ", clean only" if one.clean_only else ""
     lines = [
         ("contract", one.contract),
@@ -155,6 +157,7 @@ def _tell(one: ContractView) -> None:
         ("buyer", one.buyer),
         ("energy", f"{one.quantity_wh} Wh of {one.carrier}{clean}"),
         ("price", f"{one.price_per_mwh} per MWh; penalty {_percent(one.penalty_ppm)} of what is not delivered"),
+        *([("rent", f"{one.rent_per_mwh} per MWh to the region")] if one.rent_per_mwh else []),
         ("ending early", f"{_percent(one.termination_ppm)} of the price of the rest"),
         ("fee", f"{one.fee} tokens"),
         ("window (UTC)", f"{_second(one.start_ms)} to {_second(one.end_ms)}"),
@@ -169,7 +172,7 @@ def _tell(one: ContractView) -> None:
     ]
     if one.ruling is not None:
         lines.append(("ruling", ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in one.ruling.items())))
-    lines += [(f"{name} (booked)", str(value)) for name, value in one.booked.items() if value]
+    lines += [(f"{name} (booked)", said(value)) for name, value in one.booked.items() if value]
     lines += [("next", step) for step in one.next_steps]
     room = max(len(name) for name, _ in lines) + 2
     for name, said in lines:

@@ -32,7 +32,10 @@ class ContractError(EsteError):
 
 @dataclass(frozen=True, slots=True)
 class ContractView:
-    """One contract, with all that became of it. Energy in watt-hours, money in minor units, instants in ms UTC."""
+    """One contract, with all that became of it. Energy in watt-hours, instants in ms UTC.
+
+    Prices are minor money units per MWh, amounts of money millionths of a minor unit.
+    """
 
     contract: str
     """Its number, in hexadecimal digits."""
@@ -51,6 +54,8 @@ class ContractView:
     penalty_ppm: int
     termination_ppm: int
     fee: int
+    rent_per_mwh: int
+    """What the buyer pays to the region beyond the price, where the market found a line full."""
     place: int
     history: tuple[tuple[str, int], ...]
     rejected_because: str
@@ -160,6 +165,7 @@ def _view(contract: Contract) -> ContractView:
         penalty_ppm=terms.penalty_ppm,
         termination_ppm=terms.termination_ppm,
         fee=terms.fee,
+        rent_per_mwh=contract.rent_per_mwh,
         place=contract.place,
         history=tuple((_name(state), at_ms) for state, at_ms in contract.history),
         rejected_because=f"{reason.rule.name}: {reason.said}" if reason else "",

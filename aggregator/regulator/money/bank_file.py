@@ -19,6 +19,7 @@ from aggregator.chains.accounts.exchanges import REFERENCE_MAX
 from config.bank_accounts import BankAccount, BankAccounts
 from protocol.errors import EsteError
 from protocol.fields import is_name
+from protocol.money import units_of
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 COLUMNS: Final = ("reference", "participant", "name", "iban", "direction", "amount", "currency", "minor_units")
@@ -75,7 +76,8 @@ def settlement_file(
     """Draw up what is to be moved.
 
     Args:
-        owed: minor units by participant; below 0, they owe.
+        owed: millionths of a minor unit by participant; below 0, they owe. What is less than a minor unit of it stays
+            on the books.
         bank: whose account is whose.
         region: of the ledger.
         height: of the block that it is as of.
@@ -85,7 +87,7 @@ def settlement_file(
         BankFileError: somebody has no account in the file, or there is more than a bank can be told.
     """
     accounts = {account.participant: account for account in bank.accounts}
-    open_items = {participant: amount for participant, amount in sorted(owed.items()) if amount}
+    open_items = {participant: units for participant, amount in sorted(owed.items()) if (units := units_of(amount))}
     if missing := sorted(set(open_items) - set(accounts)):
         raise BankFileError(f"no bank account is known of {', '.join(missing)}")
     if sum(map(abs, open_items.values())) > AMOUNT_MAX:

@@ -82,6 +82,7 @@ def money(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
     """Show what tokens are worth in money, and who is owed how much. In minor units; instants are UTC."""
     from aggregator.regulator.money.desk import money_of
     from aggregator.service.query import LedgerFile
+    from protocol.money import said
 
     with closing(LedgerFile(data)) as ledger:
         view = money_of(ledger.five)
@@ -100,7 +101,7 @@ def money(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
         out.print("Nobody is owed money, and nobody owes any.")
         return
     owed = [
-        [name, str(amount) if amount > 0 else "", str(-amount) if amount < 0 else ""]
+        [name, said(amount) if amount > 0 else "", said(-amount) if amount < 0 else ""]
         for name, amount in view.owed.items()
     ]
     show(Table(OWED, owed), out)

@@ -32,7 +32,7 @@ class MoneyView:
 
     rates: tuple[RateView, ...]
     owed: Mapping[str, int]
-    """Minor units by participant; below 0, they owe."""
+    """By participant, in millionths of a minor unit; below 0, they owe."""
     clearing: int
     """The other side of it."""
 

@@ -23,6 +23,7 @@ from aggregator.regulator.money.bank_file import (
 )
 from config.bank_accounts import BankAccounts
 from config.load import SettingsError, check
+from protocol.money import MILLIONTHS, millionths_of
 from tests.vector_files import read_vectors
 
 SCHEMA = read_vectors("iso20022/pain_001_001_09.yaml")
@@ -41,7 +42,8 @@ def a_bank(**changes: Any) -> BankAccounts:
 def a_settlement(owed: dict[str, int] | None = None, **changes: Any) -> SettlementFile:
     where: dict[str, Any] = {"region": "village", "height": 42, "made_ms": 1_790_000_000_123}
     amounts = {"wind": 12_345, "home": 1, "gas": -250} if owed is None else owed
-    return settlement_file(amounts, changes.pop("bank", a_bank()), **where | changes)
+    owed_in_full = {name: millionths_of(units) for name, units in amounts.items()}
+    return settlement_file(owed_in_full, changes.pop("bank", a_bank()), **where | changes)
 
 
 def faults(element: ElementTree.Element, path: str) -> Iterator[str]:
@@ -98,6 +100,13 @@ def test_the_same_block_gives_the_same_bytes_and_another_one_another_reference()
 def test_where_nobody_is_owed_there_is_nothing_to_tell_a_bank() -> None:
     with pytest.raises(BankFileError, match="nobody is owed"):
         to_pain_001(a_settlement({"gas": -1}), DAY)
+
+
+def test_no_more_is_moved_than_is_owed_and_less_than_a_unit_stays_on_the_books() -> None:
+    owed = {"wind": 2 * MILLIONTHS - 1, "gas": -2 * MILLIONTHS + 1, "home": MILLIONTHS - 1, "nobody": -1}
+    settlement = settlement_file(owed, a_bank(), region="village", height=42, made_ms=0)
+    moved = {payment.account.participant: payment.amount for payment in settlement.payments}
+    assert moved == {"wind": 1, "gas": -1}
 
 
 def test_whose_account_is_not_known_is_not_passed_over() -> None:

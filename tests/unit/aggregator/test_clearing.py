@@ -12,6 +12,7 @@ from aggregator.economy.market.network import TradedNetwork, traded_network
 from aggregator.economy.market.pairing import pair
 from aggregator.grid.clearing import Clearer
 from config.rules import Pricing
+from protocol.money import millionths_of
 from protocol.quote import Side
 from protocol.refusals import RefusalCode, Refused
 from tests.market import a_buy, a_network, a_sell, an_auction, most_welfare
@@ -81,7 +82,7 @@ def test_what_is_paid_for_a_full_line_goes_to_the_region() -> None:
     matches = list(pair(auction, cleared(auction), Pricing.UNIFORM))
     assert [(m.sell.number, m.quantity_wh, m.sell_price, m.buy_price, m.rent) for m in matches] == [
         (2, 300, 30_000, 30_000, 0),
-        (1, 600, 10_000, 30_000, 12),
+        (1, 600, 10_000, 30_000, millionths_of(12)),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 
 from aggregator.economy.contracts.bill import NO_BILL, Party, Prices, arbitrated, bill_of
 from aggregator.economy.contracts.delivery import NOTHING, Amounts, Due, Metered, due_wh, share_out
-from protocol.contract import Terms
+from protocol.contract import PRICE_MAX, QUANTITY_MAX_WH, Terms
+from protocol.fields import UINT_MAX
+from protocol.money import MILLIONTHS
+from protocol.units import PPM
 from tests.unit.protocol.test_contract import some_terms
 
 PER_WH = 1_000_000
@@ -101,6 +105,13 @@ def test_every_watt_hour_is_delivered_once_and_nothing_is_left_over(
 
 # -- Bills
 
+ANY_AMOUNTS = st.builds(Amounts, *[st.integers(0, 10**12)] * 6)
+
+
+def in_units(*amounts: int) -> list[Fraction]:
+    """Amounts of money in minor units, exactly."""
+    return [Fraction(amount, MILLIONTHS) for amount in amounts]
+
 
 def terms(**changes: Any) -> Terms:
     plain = {"quantity_wh": 100, "price_per_mwh": PER_WH, "penalty_ppm": 200_000, "termination_ppm": 100_000}
@@ -109,46 +120,79 @@ def terms(**changes: Any) -> Terms:
 
 def test_what_is_delivered_is_paid() -> None:
     bill = bill_of(terms(), Amounts(100, 100), PRICES)
-    assert (bill.seller, bill.buyer, bill.clearing) == (100, -100, 0)
+    assert in_units(bill.seller, bill.buyer, bill.clearing) == [100, -100, 0]
 
 
 def test_a_seller_who_falls_short_pays_a_penalty_and_the_rest_is_bought_at_the_imbalance_price() -> None:
     bill = bill_of(terms(), Amounts(100, 70, seller_short_wh=30, extra_wh=30), PRICES)
-    assert (bill.price, bill.penalty, bill.extra) == (70, 6, 90)
-    assert (bill.seller, bill.buyer, bill.clearing) == (64, 6 - 70 - 90, 90)
+    assert in_units(bill.price, bill.penalty, bill.extra) == [70, 6, 90]
+    assert in_units(bill.seller, bill.buyer, bill.clearing) == [64, 6 - 70 - 90, 90]
 
 
 def test_a_buyer_who_falls_short_pays_it_the_other_way() -> None:
     bill = bill_of(terms(), Amounts(100, 70, buyer_short_wh=30, surplus_wh=30), PRICES)
-    assert (bill.seller, bill.buyer, bill.clearing) == (70 + 6 + 90, -76, -90)
+    assert in_units(bill.seller, bill.buyer, bill.clearing) == [70 + 6 + 90, -76, -90]
 
 
 def test_what_may_be_missing_costs_no_penalty() -> None:
     amounts, tolerant = Amounts(100, 95, seller_short_wh=5), Prices(0, 50_000)
     assert tolerant.is_fulfilled(amounts) and bill_of(terms(), amounts, tolerant).penalty == 0
-    assert not PRICES.is_fulfilled(amounts) and bill_of(terms(), amounts, PRICES).penalty == 1
+    assert not PRICES.is_fulfilled(amounts) and bill_of(terms(), amounts, PRICES).penalty == MILLIONTHS
 
 
 @pytest.mark.parametrize(("party", "seller"), [(Party.SELLER, 40 - 6), (Party.BUYER, 40 + 6)])
 def test_whoever_ends_it_early_pays_for_the_rest(party: Party, seller: int) -> None:
     bill = bill_of(terms(), Amounts(40, 40), PRICES, party)
-    assert (bill.seller, bill.buyer) == (seller, -seller)
+    assert in_units(bill.seller, bill.buyer) == [seller, -seller]
 
 
-def test_the_regulator_s_word_stands_instead_of_what_was_measured() -> None:
+def test_the_rent_of_a_full_line_follows_what_is_delivered() -> None:
+    bill = bill_of(terms(), Amounts(100, 70, buyer_short_wh=30), PRICES, rent_per_mwh=PER_WH // 2)
+    assert in_units(bill.price, bill.penalty, bill.rent) == [70, -6, 35]
+    assert in_units(bill.seller, bill.buyer, bill.clearing) == [76, -76 - 35, 35]
+
+
+def test_a_contract_costs_what_its_slices_cost() -> None:
+    agreed = terms(price_per_mwh=25_000, penalty_ppm=0)
+    sliced = [bill_of(agreed, Amounts(19, 19), PRICES) for _ in range(1_000)]
+    whole = bill_of(agreed, Amounts(19_000, 19_000), PRICES)
+    assert sum(one.price for one in sliced) == whole.price == 475 * MILLIONTHS
+
+
+def test_the_regulator_s_word_stands_and_every_watt_hour_is_still_paid_once() -> None:
+    """The home took 100 Wh: 80 from the turbine, by the ruling, and 20 beyond it. The turbine fed in 10 of its 80."""
     measured = Amounts(100, 10, seller_short_wh=90, extra_wh=90)
-    assert arbitrated(measured, 80, Party.BUYER) == Amounts(100, 80, buyer_short_wh=20, extra_wh=90)
-    assert arbitrated(measured, 80, Party.NOBODY) == Amounts(100, 80, extra_wh=90)
+    beyond = {"surplus_wh": -70, "extra_wh": 20}
+    assert arbitrated(measured, 80, Party.BUYER) == Amounts(100, 80, buyer_short_wh=20, **beyond)
+    assert arbitrated(measured, 80, Party.NOBODY) == Amounts(100, 80, **beyond)
+    assert arbitrated(measured, 0, Party.SELLER) == Amounts(100, 0, seller_short_wh=100, surplus_wh=10, extra_wh=100)
 
 
-ANY_AMOUNTS = st.builds(Amounts, *[st.integers(0, 10**12)] * 6)
+@given(ANY_AMOUNTS, st.integers(0, 10**12), st.sampled_from(Party))
+def test_no_ruling_changes_what_the_meters_measured(measured: Amounts, delivered_wh: int, responsible: Party) -> None:
+    ruled = arbitrated(measured, delivered_wh, responsible)
+    assert ruled.delivered_wh + ruled.surplus_wh == measured.delivered_wh + measured.surplus_wh
+    assert ruled.delivered_wh + ruled.extra_wh == measured.delivered_wh + measured.extra_wh
 
 
-@given(ANY_AMOUNTS, ANY_AMOUNTS, st.sampled_from(Party), st.integers(0, 10**9), st.integers(0, 1_000_000))
+@given(ANY_AMOUNTS, ANY_AMOUNTS, st.sampled_from(Party), st.integers(0, PRICE_MAX), st.integers(0, PPM))
 def test_a_bill_adds_up_to_nothing(now: Amounts, before: Amounts, party: Party, price: int, ppm: int) -> None:
-    agreed = terms(price_per_mwh=price, penalty_ppm=ppm, termination_ppm=ppm, quantity_wh=10**13)
-    bill, former = (bill_of(agreed, amounts, PRICES, party) for amounts in (now, before))
+    agreed = terms(price_per_mwh=price, penalty_ppm=ppm, termination_ppm=ppm, quantity_wh=QUANTITY_MAX_WH)
+    bill, former = (bill_of(agreed, amounts, PRICES, party, price // 3) for amounts in (now, before))
     change = bill.minus(former)
     assert bill.seller + bill.buyer + bill.clearing == change.seller + change.buyer + change.clearing == 0
     assert bill.minus(bill) == NO_BILL
     assert now.minus(now) == NOTHING
+
+
+@given(st.data(), st.sampled_from(Party), st.integers(0, PPM))
+def test_price_penalty_and_termination_of_the_largest_contract_fit_63_bits(
+    data: st.DataObject, party: Party, ppm: int
+) -> None:
+    """What is delivered, what is missing of what was due, and what was not due yet are the quantity, all together."""
+    due_wh = data.draw(st.integers(0, QUANTITY_MAX_WH))
+    delivered_wh = data.draw(st.integers(0, due_wh))
+    amounts = Amounts(due_wh, delivered_wh, seller_short_wh=due_wh - delivered_wh)
+    agreed = terms(price_per_mwh=PRICE_MAX, penalty_ppm=ppm, termination_ppm=ppm, quantity_wh=QUANTITY_MAX_WH)
+    bill = bill_of(agreed, amounts, PRICES, party)
+    assert bill.price + abs(bill.penalty) + abs(bill.termination) <= QUANTITY_MAX_WH * PRICE_MAX < UINT_MAX

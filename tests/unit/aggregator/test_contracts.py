@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from protocol.canonical import decode
 from protocol.contract_news import NEWS_MAX, ContractNews
 from protocol.errors import EncodingError
 from protocol.messages import MessageType, Statement
+from protocol.money import millionths_of
 from protocol.refusals import RefusalCode, Refused
 from tests.builders import a_key
 from tests.contract_village import DISPUTE_MS, EVEN_W, EVEN_WH, IMBALANCE, Market, a_market_grid, settled
@@ -60,7 +62,7 @@ def test_every_state_that_a_contract_passes_is_a_leaf(market: Market) -> None:
     digest = market.made()
     leaves = [decode(leaf.body, size_max=1 << 10) for leaf in market.blocks[-1].leaves]
     passed = [State.AGREED, State.VERIFIED, State.CONFIRMED]
-    assert leaves == [["contract", digest, state.value, market.now_ms, *[None] * 4] for state in passed]
+    assert leaves == [["contract", digest, state.value, market.now_ms, *[None] * 5] for state in passed]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def rejected(market: Market, **changes: Any) -> tuple[RefusalCode, str, int]:
     assert contract.objection is not None
     leaf = decode(market.blocks[-1].leaves[-1].body, size_max=1 << 10)
     reason = contract.objection
-    assert leaf[4:] == [reason.rule.value, reason.subject, reason.start_ms, reason.excess_w]
+    assert leaf[4:] == [reason.rule.value, reason.subject, reason.start_ms, reason.excess_w, reason.excess_money]
     return reason.rule, reason.subject, reason.excess_w
 
 
@@ -230,7 +232,7 @@ def test_a_freeze_needs_somebody_and_changes_something(market: Market) -> None:
 def test_a_freeze_does_not_end_what_was_agreed_before(market: Market) -> None:
     digest = market.made()
     market.freeze("wind")
-    assert settled(market, digest).booked.price == PRICE
+    assert settled(market, digest).booked.price == millionths_of(PRICE)
 
 
 def test_the_network_is_not_asked_again_for_what_was_released(market: Market) -> None:
@@ -256,7 +258,7 @@ def test_a_large_contract_waits_for_the_regulator_and_its_lines_and_devices_with
     assert rejected(watched, nonce=bytes([1] * 16), quantity_wh=60)[0] is RefusalCode.SOLD_ALREADY
     assert watched.approve(digest) is None
     assert watched.state(digest) is State.CONFIRMED
-    assert settled(watched, digest).booked.price == PRICE
+    assert settled(watched, digest).booked.price == millionths_of(PRICE)
 
 
 def test_what_nobody_has_approved_when_its_window_begins_is_rejected(watched: Market) -> None:
@@ -344,7 +346,7 @@ def test_a_seller_who_falls_short_pays_the_penalty_and_the_region_makes_up_for_t
     assert missing > 80  # all but what the turbine gave while it stopped
     assert State.BREACHED in dict(contract.history)
     assert contract.amounts == Amounts(PRICE, delivered, seller_short_wh=missing, extra_wh=missing)
-    penalty = round(missing / 5)
+    penalty = Fraction(missing, 5)
     assert market.owed() == {
         "wind": delivered - penalty,
         "home": penalty - delivered - IMBALANCE * missing,
@@ -449,14 +451,20 @@ def test_a_disputed_contract_waits_for_the_regulator(market: Market, disputed: b
 
 
 def test_the_regulator_says_what_counts_and_who_answers_for_the_rest(market: Market, disputed: bytes) -> None:
-    extra_wh = market.contract(disputed).amounts.extra_wh
+    measured = market.contract(disputed).amounts
+    delivered_wh, extra_wh = measured.delivered_wh, measured.extra_wh
     assert market.arbitrate(disputed, 90, Party.BUYER) is None
     assert market.state(disputed) is State.ARBITRATED
     market.live_even(3)
     contract = market.contract(disputed)
     assert contract.state is State.SETTLED
-    assert (contract.booked.price, contract.booked.penalty) == (90, -2)
-    assert market.owed() == {"wind": 92, "home": -92 - IMBALANCE * extra_wh, "reserve": IMBALANCE * extra_wh}
+    assert (contract.booked.price, contract.booked.penalty) == (millionths_of(90), millionths_of(-2))
+    beyond_wh = 90 - delivered_wh  # that the turbine did not feed in: it buys them, so that the home does not pay twice
+    assert market.owed() == {
+        "wind": 92 - IMBALANCE * beyond_wh,
+        "home": -92 - IMBALANCE * (extra_wh - beyond_wh),
+        "reserve": IMBALANCE * extra_wh,
+    }
 
 
 def test_no_more_is_awarded_than_was_due_and_only_what_is_disputed_is_arbitrated(
@@ -560,7 +568,7 @@ def test_what_comes_late_is_settled_after_all(silent: tuple[Market, bytes, list[
         if decode(leaf.body, size_max=1 << 20)[:2] == ["bill", digest]
     ]
     assert len(bills) > 1
-    assert [sum(column) for column in zip(*bills, strict=True)] == [delivered, 0, 0, 0, 0]
+    assert [sum(column) for column in zip(*bills, strict=True)] == [millionths_of(delivered), 0, 0, 0, 0, 0]
 
 
 def test_the_regulator_s_word_outlasts_what_comes_late(silent: tuple[Market, bytes, list[bytes]]) -> None:
@@ -581,8 +589,9 @@ def test_the_regulator_s_word_outlasts_what_comes_late(silent: tuple[Market, byt
     market.live_even(2)
     after = market.contract(digest)
     assert after.amounts.delivered_wh == before.amounts.delivered_wh + 5
-    assert (after.booked.price, after.booked.penalty) == (80, 0)
-    assert after.booked.extra == before.booked.extra - 5 * IMBALANCE
+    assert (after.booked.price, after.booked.penalty) == (millionths_of(80), 0)
+    assert after.booked.surplus == before.booked.surplus + millionths_of(5 * IMBALANCE)
+    assert after.booked.extra == before.booked.extra
 
 
 def test_a_breach_that_was_none_is_fulfilled_before_it_is_settled() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from aggregator.ledger.block import Block
 from protocol.canonical import decode
 from protocol.exchange import Exchange, ExchangeKind
 from protocol.messages import MessageType
+from protocol.money import MILLIONTHS, millionths_of
 from protocol.refusals import RefusalCode
 from tests.village import INTERVAL_MS, Village, a_grid, a_grid_document
 
@@ -60,8 +62,9 @@ def outcome(block: Block) -> RefusalCode | None:
     return block.outcomes[0].refusal
 
 
-def owed_to(village: Village, participant: str) -> int:
-    return village.five.payment.money.owed_to(participant)
+def owed_to(village: Village, participant: str) -> Fraction:
+    """In minor units."""
+    return Fraction(village.five.payment.money.owed_to(participant), MILLIONTHS)
 
 
 def test_who_sells_tokens_is_owed_what_they_bring(village: Village) -> None:
@@ -252,7 +255,8 @@ def test_every_token_and_every_unit_of_money_is_a_leaf(village: Village) -> None
         [MovementKind.FEE, "wind", 1, 170],
         [MovementKind.REDEEMED, "wind", 10, 160],
     ]
-    assert rows[2:] == [["money", about, CLEARING, -20, -20], ["money", about, "wind", 20, 20]]
+    owed = millionths_of(20)
+    assert rows[2:] == [["money", about, CLEARING, -owed, -owed], ["money", about, "wind", owed, owed]]
 
 
 def test_a_fee_for_an_exchange_counts_for_its_place(village: Village) -> None:

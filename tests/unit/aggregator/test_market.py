@@ -10,7 +10,7 @@ import pytest
 
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.ledger.block import Block
-from protocol.contract import price_of
+from protocol.contract import PRICE_MAX, QUANTITY_MAX_WH, price_of
 from protocol.errors import EncodingError
 from protocol.messages import MessageType
 from protocol.quote import Quote, QuoteCancel, TimeInForce
@@ -134,7 +134,7 @@ def test_a_quote_lapses_when_its_gate_closes(village: Village) -> None:
         ({"meter": "m-home"}, RefusalCode.NOT_THEIR_CONNECTION),
         ({"meter": "m-nothing"}, RefusalCode.NOT_THEIR_CONNECTION),
         ({"quantity_wh": 70}, RefusalCode.ABOVE_CONNECTION),
-        ({"quantity_wh": 10**15}, RefusalCode.ABOVE_CONNECTION),
+        ({"quantity_wh": QUANTITY_MAX_WH}, RefusalCode.ABOVE_CONNECTION),
         ({"price_per_mwh": 1_000_001}, RefusalCode.PRICE_ABOVE_CAP),
         ({"partner": "wind"}, RefusalCode.UNKNOWN_PARTNER),
         ({"partner": "nobody"}, RefusalCode.UNKNOWN_PARTNER),
@@ -201,7 +201,7 @@ def test_what_was_traded_is_told_by_carrier_and_interval_until_it_is_closed(vill
 
 @pytest.mark.parametrize(
     "changes",
-    [{"quantity_wh": 0}, {"clean_only": True}, {"price_per_mwh": 10**9 + 1}, {"quantity_wh": 10**15 + 1}],
+    [{"quantity_wh": 0}, {"clean_only": True}, {"price_per_mwh": PRICE_MAX + 1}, {"quantity_wh": QUANTITY_MAX_WH + 1}],
     ids=["of nothing", "a seller who asks for clean energy", "price", "quantity"],
 )
 def test_what_is_no_quote_is_not_decoded(village: Village, changes: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The terms of a contract have one spelling, whose digest is its number; prices are whole, and halves go to even."""
+"""The terms of a contract have one spelling, whose digest is its number; prices are exact, to the millionth."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from protocol.contract import (
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, OversizedError
 from protocol.fields import UINT_MAX
+from protocol.money import millionths_of
 from protocol.units import PPM
 from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
 
@@ -126,13 +127,19 @@ def test_carriers_are_those_of_networks_in_their_order() -> None:
 
 
 def test_a_price_is_per_megawatt_hour() -> None:
-    assert price_of(1000, 25_000) == 25  # ct for a kilowatt-hour
-    assert some_terms().price == 50
+    assert price_of(1000, 25_000) == millionths_of(25)  # ct for a kilowatt-hour
+    assert some_terms().price == millionths_of(50)
 
 
-@pytest.mark.parametrize(("energy_wh", "price"), [(20, 0), (21, 1), (59, 1), (60, 2), (100, 2), (101, 3), (140, 4)])
-def test_half_a_unit_goes_to_the_even_one(energy_wh: int, price: int) -> None:
-    assert price_of(energy_wh, 25_000) == price
+@given(st.lists(st.integers(1, 1_000), min_size=1), st.integers(0, PRICE_MAX))
+def test_slices_cost_what_the_whole_costs(slices: list[int], price_per_mwh: int) -> None:
+    """At 25 ct/kWh, 19 Wh are 0.475 ct: a contract of so much used to be free."""
+    assert sum(price_of(energy_wh, price_per_mwh) for energy_wh in slices) == price_of(sum(slices), price_per_mwh)
+    assert price_of(19, 25_000) * 1_000 == price_of(19_000, 25_000) == millionths_of(475)
+
+
+def test_the_dearest_contract_fits_63_bits() -> None:
+    assert price_of(QUANTITY_MAX_WH, PRICE_MAX) == 10**18 <= UINT_MAX
 
 
 @given(st.integers(-(10**24), 10**24), st.integers(1, 10**12))

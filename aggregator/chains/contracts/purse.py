@@ -1,0 +1,22 @@
+"""What contracts ask of the payment chain, which lies downstream: only what it has closed before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+
+class Purse(Protocol):
+    """What contracts ask of the payment chain."""
+
+    def balance(self, participant: str) -> int:
+        """Tokens of a participant; below 0 is owed."""
+
+    def take_fee(self, participant: str, fee: int, time_ms: int) -> Iterable[bytes]:
+        """Let a participant pay a fee that the account holds; the leaves say so."""
+
+    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
+        """Post what contracts bring to every account, in millionths of a minor unit; `about` says by which record."""
+
+    def credit_left(self, participant: str) -> int:
+        """What a participant may still come to owe, in millionths of a minor unit; below 0, nothing."""
