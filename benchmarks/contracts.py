@@ -85,7 +85,7 @@ class Settling:
 
     def __call__(self) -> None:
         """Settle all of them."""
-        closing = Closing(self._rule, self._interval)
+        closing = Closing(lambda _: self._rule, self._interval)
         for contract in self._contracts:
             closing.conclude(contract)
         assert closing.settled == CONTRACTS

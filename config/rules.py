@@ -18,7 +18,7 @@ from protocol.units import PPM
 DAY_MS: Final = 86_400_000
 
 CREDIT_MAX: Final = 10**9
-"""Minor money units: so much of 18,000 participants together still fits an account (`aggregator.chains.accounts.money`)."""
+"""Minor money units: so much from each of 18,000 participants still fits one account of the books."""
 
 
 class CarbonRule(Model):
@@ -106,7 +106,7 @@ class AccountRule(Model):
     restricted_ppm: Annotated[int, Field(ge=0, lt=PPM)]
     """Share of a device's rated power that is left to a participant with a balance below 0."""
     credit_max: Annotated[int, Field(ge=0, le=CREDIT_MAX)] = 1_000_000
-    """Minor money units that a participant may owe, by purchases of tokens and by contracts that are not settled yet."""
+    """Minor money units that a participant may owe, with what unsettled contracts may still cost them."""
 
 
 class ContractRule(Model):
@@ -227,8 +227,8 @@ class MarketRule(Model):
     quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
     """How many may stand at a time; each participant has an equal share, so that nobody can crowd out others."""
     price_max: Annotated[int, Field(gt=0, le=PRICE_MAX)] = 1_000_000
-    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this. No contract between two
-    costs more, either."""
+    """The highest limit, in minor money units per MWh: a buyer who would pay anything says this. No contract that two
+    agree on between them may be dearer."""
     penalty_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
     """Of the contracts that quotes come to: share of the price of what is not delivered."""
     termination_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000

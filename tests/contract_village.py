@@ -39,9 +39,15 @@ EVEN: Final = {"m-wind": -EVEN_W, "m-home": EVEN_W, "m-gas": 0, "m-grid": 0}
 """The turbine feeds in what the home takes."""
 
 
-def a_market_document(rating_ma: int = 200_000, time: dict[str, Any] | None = None, **contracts: Any) -> dict[str, Any]:
+def a_market_document(
+    rating_ma: int = 200_000,
+    time: dict[str, Any] | None = None,
+    accounts: dict[str, Any] | None = None,
+    **contracts: Any,
+) -> dict[str, Any]:
     """The grid file of a village with contracts. Nobody earns or owes tokens that nothing says so of."""
     document = a_grid_document()
+    document["rules"]["accounts"] |= accounts or {}
     document["rules"]["contracts"] = BOOKED | contracts
     document["rules"]["time"] |= {"period_ms": 600_000, "grace_ms": INTERVAL_MS + GRACE_MS} | (time or {})
     document["branches"][0]["rating_ma"] = rating_ma

@@ -80,9 +80,10 @@ def sentence(offer: Offer) -> str:
 def said(terms: Terms) -> str:
     """What terms say, in words."""
     clean = ", clean only" if terms.clean_only else ""
+    price = f"{money(terms.price)} ({terms.price_per_mwh} per MWh)"
     return (
         f"{terms.seller} delivers {terms.quantity_wh} Wh of {terms.carrier} to {terms.buyer} from"
-        f" {_utc(terms.start_ms)} until {_utc(terms.end_ms)} for {money(terms.price)} ({terms.price_per_mwh} per MWh){clean}"
+        f" {_utc(terms.start_ms)} until {_utc(terms.end_ms)} for {price}{clean}"
     )
 
 

@@ -10,21 +10,25 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aggregator.chains.accounts.exchanges import Payout
 from aggregator.chains.admission.genesis import open_genesis
 from aggregator.chains.contracts.limits import limits_of
 from aggregator.chains.five import wire
 from aggregator.chains.metering.correction import Correction, Delta
-from aggregator.economy.contracts.bill import Party
+from aggregator.economy.contracts.bill import Bill, Party
 from aggregator.economy.contracts.feasibility import Plan
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from aggregator.grid.interval import IntervalPhysics
 from protocol.messages import MessageType
+from protocol.money import millionths_of, units_of
 from protocol.refusals import RefusalCode
 from tests.contract_village import EVEN, EVEN_W, GATEWAYS, Market, a_market_grid, in_units
 from tests.village import INTERVAL_MS, REGION
 
 names = st.sampled_from(sorted(GATEWAYS))
 watts = st.sampled_from([0, EVEN_W // 3, EVEN_W, EVEN_W + 7_000])
+CREDIT_MAX = 1_000
+"""Minor units: less than some contracts cost here."""
 ppm = st.sampled_from([0, 333_333, 1_000_000])
 
 VERDICTS = {code for code in RefusalCode if RefusalCode.PARTY_FROZEN <= code <= RefusalCode.LINE_FULL} | {
@@ -38,10 +42,14 @@ class Contracts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        grid = a_market_grid(rating_ma=80_000, time={"restate_after_ms": 0}, tolerance_ppm=100_000, approval_from_wh=90)
+        grid = a_market_grid(rating_ma=80_000, time={"restate_after_ms": 0}, tolerance_ppm=100_000, approval_from_wh=90,
+            accounts={"credit_max": CREDIT_MAX})  # fmt: skip
         self.market = Market(grid=grid)
         self.market.live_even(1)
         self.numbers: list[bytes] = []
+        self.moved = dict.fromkeys([*GATEWAYS, "reserve"], 0)
+        """By a bank: what each account was paid, less what it has paid."""
+        self.first_booked: dict[bytes, Bill] = {}
         self.late: list[bytes] = []
 
     @rule(
@@ -131,6 +139,16 @@ class Contracts(RuleBasedStateMachine):
             self.market.put(correction, MessageType.CORRECTION, "regulator")
             self.market.close_due()
 
+    @rule()
+    def pay(self) -> None:
+        """A bank moves what is owed, in whole units."""
+        owed = {name: units for name in GATEWAYS if (units := units_of(self.market.five.payment.money_owed_to(name)))}
+        if owed:
+            payout = Payout(self.market.link("regulator"), "este-1", tuple(sorted(owed.items())))
+            assert self.market.put(payout, MessageType.PAYOUT, "regulator").refusal is None
+            for name, units in (owed | {"reserve": -sum(owed.values())}).items():
+                self.moved[name] += millionths_of(units)
+
     def hear(self) -> None:
         """What was held back comes, while the village waits."""
         self.market.now_ms += 3 * INTERVAL_MS
@@ -158,12 +176,27 @@ class Contracts(RuleBasedStateMachine):
         """The books hold what contracts came to, and that is nothing all in all."""
         book, owed = self.market.five.operation.contracts.book, self.market.owed()
         assert sum(owed.values()) == 0
-        expected = dict.fromkeys([*GATEWAYS, "reserve"], 0)
+        expected = {name: -moved for name, moved in self.moved.items()}
         for contract in book.in_order():
             expected[contract.terms.seller] += contract.booked.seller
             expected[contract.terms.buyer] += contract.booked.buyer
             expected["reserve"] += contract.booked.clearing
         assert {name: in_units(amount) for name, amount in expected.items() if amount} == owed
+
+    @invariant()
+    def nobody_owes_beyond_the_limit_of_credit(self) -> None:
+        """But by what meters and rulings bring: penalties, ends, imbalance, and what comes late."""
+        beyond = dict.fromkeys(GATEWAYS, 0)
+        for contract in self.market.five.operation.contracts.book.in_order():
+            bill, terms = contract.booked, contract.terms
+            first = self.first_booked.setdefault(contract.digest, bill) if contract.state is State.SETTLED else bill
+            shares = (bill.penalty, bill.termination)
+            beyond[terms.seller] += sum(max(0, share) for share in (*shares, -bill.surplus, first.price - bill.price))
+            beyond[terms.seller] += max(0, first.surplus - bill.surplus)
+            beyond[terms.buyer] += sum(max(0, -share) for share in (*shares, -bill.extra, first.price - bill.price))
+        for name in GATEWAYS:
+            owes = -self.market.five.payment.money_owed_to(name)
+            assert owes <= millionths_of(CREDIT_MAX) + beyond[name]
 
     @invariant()
     def a_rejection_has_a_reason(self) -> None:

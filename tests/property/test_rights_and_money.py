@@ -22,7 +22,7 @@ from aggregator.ledger.table import Journal, spell_rows
 from protocol.channel import ChannelPurchase
 from protocol.exchange import Exchange, ExchangeKind
 from protocol.link import NO_RECORD, Link
-from protocol.money import MILLIONTHS, units_of
+from protocol.money import MILLIONTHS, millionths_of, units_of
 from protocol.refusals import Refused
 from protocol.transfer import Transfer
 from tests.village import INTERVAL_MS, START_MS, Village, a_grid, a_grid_document
@@ -35,6 +35,8 @@ rates = st.tuples(st.integers(0, 5_000), st.integers(0, 5_000)).map(lambda two: 
 
 RULES = a_grid_document()["rules"] | {"exchange": {"bought_per_day": 150, "sold_per_day": 150}}
 RULES["rights"] = [{"right": "channel_use", "price": 1_000}]
+CREDIT_MAX = 200
+RULES["accounts"] |= {"credit_max": CREDIT_MAX}
 REGION = Village(grid=a_grid(rules=RULES)).five.asset.region
 RATING_W = REGION.ratings_w["b1"]
 
@@ -168,6 +170,11 @@ class Payments(RuleBasedStateMachine):
     def nothing_is_lost(self) -> None:
         """Tokens and money are conserved to the unit, accounts within their bounds, no line oversold."""
         assert list(self.payment.broken_invariants()) == []
+
+    @invariant()
+    def nobody_owes_beyond_the_limit_of_credit(self) -> None:
+        """Whatever is bought, and whatever a bank has moved."""
+        assert all(-self.payment.money_owed_to(name) <= millionths_of(CREDIT_MAX) for name in NAMES)
 
     @invariant()
     def nobody_uses_more_of_the_line_than_it_has(self) -> None:

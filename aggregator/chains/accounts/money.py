@@ -2,8 +2,8 @@
 
 Amounts are millionths of a minor unit (`protocol.money`), so that what energy costs is booked exactly. A row carries
 64 bits, 1.8 · 10^13 minor units: as much as 18,000 participants owe, each up to the highest limit of credit
-(`config.rules.CREDIT_MAX`). Nobody pays on a chain. What the books say here is what the regulator has a bank carry out. All accounts add up to 0,
-the clearing account among them: what one participant gets another one, or the region, gives.
+(`config.rules.CREDIT_MAX`). Nobody pays on a chain. What the books say here is what the regulator has a bank carry out.
+All accounts add up to 0, the clearing account among them: what one participant gets another one, or the region, gives.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class ContractBook:
         return sorted(self._bound.values(), key=_by_place)
 
     def costs_of(self, buyer: str) -> int:
-        """What somebody's contracts cost that are not settled yet, if all is delivered; in millionths of a minor unit."""
+        """What somebody's contracts that are not settled cost if all is delivered, in millionths of a minor unit."""
         return self._costs.get(buyer, 0)
 
     def agreed_wh(self, terms: Terms) -> int:

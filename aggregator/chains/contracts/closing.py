@@ -18,7 +18,6 @@ from config.rules import ContractRule
 from protocol.canonical import encode
 from protocol.units import Interval
 
-
 RuleOf = Callable[[Contract], ContractRule]
 """The rules by which a contract is settled."""
 

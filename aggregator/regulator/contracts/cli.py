@@ -148,7 +148,7 @@ def _row(one: ContractView) -> list[Cell]:
 
 
 def _tell(one: ContractView) -> None:
-    from protocol.money import said
+    from protocol.money import said as money
 
     clean = ", clean only" if one.clean_only else ""
     lines = [
@@ -172,7 +172,7 @@ def _tell(one: ContractView) -> None:
     ]
     if one.ruling is not None:
         lines.append(("ruling", ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in one.ruling.items())))
-    lines += [(f"{name} (booked)", said(value)) for name, value in one.booked.items() if value]
+    lines += [(f"{name} (booked)", money(value)) for name, value in one.booked.items() if value]
     lines += [("next", step) for step in one.next_steps]
     room = max(len(name) for name, _ in lines) + 2
     for name, said in lines:

@@ -85,6 +85,24 @@ def test_who_buys_tokens_owes_what_they_cost_and_the_reserve_gives_them(village:
     assert owed_to(village, "home") == -78  # 77.5, rounded against whoever changes
 
 
+def test_nobody_buys_or_pays_a_fine_on_credit_beyond_the_limit() -> None:
+    village = a_village(credit_max=50)
+    assert exchange(village, ExchangeKind.SELL, "wind", 50) is None
+    assert exchange(village, ExchangeKind.BUY, "home", 21) is RefusalCode.BEYOND_CREDIT
+    assert exchange(village, ExchangeKind.BUY, "home", 20) is None
+    assert exchange(village, ExchangeKind.BUY, "home", 1) is RefusalCode.BEYOND_CREDIT
+    assert village.five.payment.balance("gas") < -21
+    assert exchange(village, ExchangeKind.FINE, "gas", 21) is RefusalCode.BEYOND_CREDIT
+    assert exchange(village, ExchangeKind.FINE, "gas", 20) is None
+    assert exchange(village, ExchangeKind.BUY, "wind", 21) is RefusalCode.BEYOND_CREDIT  # what it is owed is no credit
+
+
+def test_a_bill_is_credited_with_whole_units_at_most(village: Village) -> None:
+    assert exchange(village, ExchangeKind.SELL, "wind", 50) is None
+    village.five.payment.money.book(bytes(32), {"home": -2 * MILLIONTHS + 1, CLEARING: 2 * MILLIONTHS - 1})
+    assert exchange(village, ExchangeKind.BILL_CREDIT, "home", 1) is RefusalCode.NOTHING_OWED  # it is worth 2
+
+
 def test_what_exceeded_a_ceiling_is_not_for_sale() -> None:
     """A restatement may find that it would not have, and give it back."""
     village = a_village(ceiling=160)
