@@ -65,7 +65,7 @@ def test_a_channel_is_bought_and_tokens_become_money_that_a_bank_moves(tmp_path:
         window = (f"--from={minute(soon(120))}", f"--until={minute(soon(180))}")
         run("este-agent", "channel", LINE, "5000", f"--for={WIND}", *window, "--price-max=20", agent)
         run("este-agent", "exchange", "sell", "10", f"--for={WIND}", "--money=20", agent)
-        wait_until("money is owed", lambda: money(region)["owed"] == {WIND: 20}, log)
+        wait_until("money is owed", lambda: money(region)["owed_millionths"] == {WIND: 20_000_000}, log)
         (channel,) = balances(region)[WIND]["rights"]
         assert (channel["branch"], channel["power_w"]) == (LINE, 5000)
         accounts = [{"participant": WIND, "name": "Wind GmbH", "iban": IBAN}]
@@ -77,7 +77,7 @@ def test_a_channel_is_bought_and_tokens_become_money_that_a_bank_moves(tmp_path:
         assert (row["direction"], row["amount"], row["iban"]) == ("pay", "0.20", IBAN)
         assert '<InstdAmt Ccy="EUR">0.20' in run("este-aggregator", "bank-file", *files, "--format=pain.001").stdout
         assert "1 amounts are off the books" in regulator(region, "paid", str(tmp_path / "paid.csv"))
-        assert money(region)["owed"] == {}
+        assert money(region)["owed_millionths"] == {}
         again = regulator(region, "paid", str(tmp_path / "paid.csv"), status=1)
         assert "NOT_WHAT_IS_OWED" in again
         region.stop("aggregator")

@@ -110,7 +110,13 @@ def test_an_offer_is_left_for_the_agent(opened: Path) -> None:
     assert (wish.verb, wish.partner, wish.terms) == (Verb.OFFER, "carla", wish.terms)
     terms = wish.terms
     assert terms is not None
-    assert (terms.quantity_wh, terms.price, terms.carrier, terms.clean_only, terms.fee) == (5000, 1250, "heat", True, 3)
+    assert (terms.quantity_wh, terms.price, terms.carrier, terms.clean_only, terms.fee) == (
+        5000,
+        1_250_000_000,
+        "heat",
+        True,
+        3,
+    )
     assert (terms.end_ms - terms.start_ms, terms.penalty_ppm) == (3_600_000, 100_000)
     assert done.stdout.startswith(f"offer {terms.digest.hex()[:12]} to carla: carla delivers 5000 Wh of heat to annia")
 

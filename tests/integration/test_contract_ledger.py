@@ -149,7 +149,8 @@ def test_a_disputed_contract_is_arbitrated_from_the_desk(trading: Trading, breac
     assert trading.state(breached) is State.ARBITRATED
     trading.live_even(2)
     found = json.loads(command(trading, "contracts", breached.hex(), "--json").output)
-    assert (found["state"], found["booked"]["price"], found["booked"]["penalty"]) == ("settled", 90, 2)
+    booked = found["booked_millionths"]
+    assert (found["state"], booked["price"], booked["penalty"]) == ("settled", 90_000_000, 2_000_000)
     assert found["ruling"] == {"delivered_wh": 90, "responsible": "seller"}
     assert "delivered wh: 90, responsible: seller" in command(trading, "contracts", breached.hex()).output
 

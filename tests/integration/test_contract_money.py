@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from protocol.crypto import digest_of
 from protocol.envelope import Envelope
 from protocol.exchange import Exchange, ExchangeKind
 from protocol.messages import MessageType
+from protocol.money import MILLIONTHS, millionths_of
 from tests.contract_village import EVEN_WH, a_market_document
 from tests.integration.test_contract_ledger import Trading, audited, command
 from tests.village import a_grid
@@ -52,7 +54,8 @@ def bank(tmp_path: Path) -> Path:
 
 def money(trading: Trading) -> Any:
     """Who is owed how much, as the command tells it."""
-    return json.loads(command(trading, "money", "--json").output)["owed"]
+    owed: dict[str, int] = json.loads(command(trading, "money", "--json").output)["owed_millionths"]
+    return {name: Fraction(amount, MILLIONTHS) for name, amount in owed.items()}
 
 
 def settle(trading: Trading) -> bytes:
@@ -106,5 +109,6 @@ def test_what_is_owed_for_contracts_says_by_which_interval(trading: Trading) -> 
         (height,) = {leaf.height for leaf in spelled}
         told = [decode(leaf.body, size_max=1 << 10)[1:] for leaf in spelled]
         intervals = [one.envelope for one in store.entries(height) if Envelope.parse(one.envelope).type == "interval"]
-    assert [said[1:] for said in told] == [["home", -PRICE, -PRICE], ["wind", PRICE, PRICE]]
+    owed = millionths_of(PRICE)
+    assert [said[1:] for said in told] == [["home", -owed, -owed], ["wind", owed, owed]]
     assert {said[0] for said in told} == {digest_of(envelope) for envelope in intervals}

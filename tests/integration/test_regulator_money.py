@@ -130,7 +130,7 @@ def test_what_is_owed_goes_to_a_bank_and_off_the_books_and_audit_finds_the_same(
     running.send(village.sign(sale, MessageType.EXCHANGE))
     fine = Exchange(link=village.link(), participant="gas", kind=ExchangeKind.FINE, tokens=10, money_limit=25)
     running.send(village.sign(fine, MessageType.EXCHANGE))
-    assert json.loads(este(tmp_path, "money", "--json"))["owed"] == {"gas": -25, "wind": 100}
+    assert json.loads(este(tmp_path, "money", "--json"))["owed_millionths"] == {"gas": -25_000_000, "wind": 100_000_000}
     told = este(tmp_path, "bank-file", f"--accounts={bank}", f"--output={tmp_path / 'paid.csv'}")
     assert "2 amounts, 1 to be paid" in told
     assert '<InstdAmt Ccy="EUR">1.00</InstdAmt>' in este(

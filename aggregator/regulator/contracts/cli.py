@@ -172,7 +172,7 @@ def _tell(one: ContractView) -> None:
     ]
     if one.ruling is not None:
         lines.append(("ruling", ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in one.ruling.items())))
-    lines += [(f"{name} (booked)", money(value)) for name, value in one.booked.items() if value]
+    lines += [(f"{name} (booked)", money(value)) for name, value in one.booked_millionths.items() if value]
     lines += [("next", step) for step in one.next_steps]
     room = max(len(name) for name, _ in lines) + 2
     for name, said in lines:

@@ -63,8 +63,8 @@ class ContractView:
     measured: Mapping[str, int]
     ruling: Mapping[str, int | str] | None
     """What the regulator has said."""
-    booked: Mapping[str, int]
-    """What is in the books."""
+    booked_millionths: Mapping[str, int]
+    """What is in the books, line by line."""
     next_steps: tuple[str, ...]
     """What can happen to it, each with who makes it."""
 
@@ -171,7 +171,7 @@ def _view(contract: Contract) -> ContractView:
         rejected_because=f"{reason.rule.name}: {reason.said}" if reason else "",
         measured=asdict(contract.amounts),
         ruling=said,
-        booked=asdict(contract.booked),
+        booked_millionths=asdict(contract.booked),
         next_steps=tuple(f"{_name(step)} by {MAKER[step].said}" for step in steps_from(contract.state)),
     )
 

@@ -97,12 +97,12 @@ def money(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
         show(Table(RATES, rows), out)
     else:
         out.print("No rate was announced.")
-    if not view.owed:
+    if not view.owed_millionths:
         out.print("Nobody is owed money, and nobody owes any.")
         return
     owed = [
         [name, said(amount) if amount > 0 else "", said(-amount) if amount < 0 else ""]
-        for name, amount in view.owed.items()
+        for name, amount in view.owed_millionths.items()
     ]
     show(Table(OWED, owed), out)
 
@@ -126,7 +126,9 @@ def bank_file(
     with closing(LedgerFile(data)) as ledger:
         head, view = ledger.five.ledger.head, money_of(ledger.five)
     assert head is not None, "a restored ledger has a head"
-    settlement = settlement_file(view.owed, bank, region=head.region, height=head.height, made_ms=head.time_ms)
+    settlement = settlement_file(
+        view.owed_millionths, bank, region=head.region, height=head.height, made_ms=head.time_ms
+    )
     day = _day(on) if on else datetime.fromtimestamp(head.time_ms / 1000, tz=UTC).date()
     document = to_csv(settlement) if format_ is Format.CSV else to_pain_001(settlement, day)
     if output is None:

@@ -31,9 +31,9 @@ class MoneyView:
     """What tokens are worth, and who is owed how much."""
 
     rates: tuple[RateView, ...]
-    owed: Mapping[str, int]
+    owed_millionths: Mapping[str, int]
     """By participant, in millionths of a minor unit; below 0, they owe."""
-    clearing: int
+    clearing_millionths: int
     """The other side of it."""
 
 
