@@ -43,19 +43,21 @@ def prove(
     meter: Annotated[str | None, typer.Option(help="Prove this meter's newest reading, or the one at --at.")] = None,
     at: Annotated[str | None, typer.Option(help="Instant of the reading, such as 2026-11-20T12:00:00Z.")] = None,
     balance: Annotated[str | None, typer.Option(help="Prove this participant's balance.")] = None,
+    contract: Annotated[str | None, typer.Option(help="Write all evidence of the contract with this number.")] = None,
     cosignature: Annotated[list[Path] | None, typer.Option(help="File that `cosign` wrote; may be repeated.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="New file to write; none prints it.")] = None,
     wait_s: Annotated[
         float, typer.Option("--wait-s", min=0, help="How long to wait for the seal of the block, while a node runs.")
     ] = 10.0,
 ) -> None:
-    """Write one file that proves one reading or one balance. Who has the keys of those who signed can check it."""
-    from aggregator.service.proof import prove_balance, prove_reading, to_json
+    """Write a file that proves a reading, a balance or a contract. To whoever has the keys of those who signed."""
+    from aggregator.service.named import find
+    from aggregator.service.proof import prove_balance, prove_contract, prove_reading, to_json
     from aggregator.service.query import LedgerFile
     from config.key_files import write_new
 
-    if (meter is None) == (balance is None):
-        raise typer.BadParameter("say what to prove: either --meter or --balance")
+    if sum(asked is not None for asked in (meter, balance, contract)) != 1:
+        raise typer.BadParameter("say what to prove: either --meter, --balance or --contract")
     cosignatures = [_cosignature(path) for path in cosignature or ()]
     ledger = LedgerFile(data)
     at_ms = None if at is None else instant_ms(at, "--at")
@@ -63,6 +65,8 @@ def prove(
     def make() -> dict[str, Any]:
         if balance is not None:
             return prove_balance(ledger.five, ledger.store, balance, cosignatures)
+        if contract is not None:
+            return prove_contract(ledger.five, ledger.store, find(ledger.five, contract).digest, cosignatures)
         return prove_reading(ledger.five, ledger.store, meter or "", at_ms, cosignatures)
 
     document = _once_sealed(make, data, wait_s)

@@ -2,7 +2,8 @@
 
 A *reading* is proven by the gateway's envelope, its place in the data log, and the row of the state that admits the
 gateway's key. Where that key has ended since, a further row says when and why: the log took only what it signed before.
-A *balance* is proven by its row of the state. Both end in a block head and its *seal*: the node's checkpoint and what
+A *balance* is proven by its row of the state, and a *contract* by everything that an arbitrator needs
+(`aggregator.service.evidence`). All end in a block head and its *seal*: the node's checkpoint and what
 others cosigned, or the commit of a quorum of validators. Verification asks nobody.
 """
 
@@ -18,8 +19,8 @@ from aggregator.chains.accounts.rows import ACCOUNTS_TABLE
 from aggregator.chains.admission.membership import ENDED_TABLE, KEYS_TABLE, Cause
 from aggregator.chains.five import Five
 from aggregator.ledger.record import Role
-from aggregator.ledger.state_tree import RowProof
-from aggregator.ledger.table import Change
+from aggregator.service.evidence import EVIDENCE_FIELDS, evidence_of, verify_evidence
+from aggregator.service.proven import prove_row, row_from_json, row_json
 from aggregator.service.store import Store
 from protocol import seal
 from protocol.batch import Batch, MeterBlock
@@ -36,10 +37,12 @@ from protocol.readings import Readings
 from protocol.seal import Checkpoints, Commit, Seal
 
 FORMAT: Final = "este-proof-2"
-PROOF_BYTES_MAX: Final = 8 << 20
+PROOF_BYTES_MAX: Final = 64 << 20
+"""The evidence of a contract with very many intervals; a reading or a balance takes some kilobytes."""
 FIELDS: Final = frozenset(("format", "region", "head", "seal", "kind"))
 FIELDS_OF: Final = {
     "balance": frozenset(("row",)),
+    "contract": EVIDENCE_FIELDS,
     "reading": frozenset(("envelope", "index", "path", "key", "ended", "meter", "reading")),
 }
 """What a proof of each kind has beside those: a file with anything else in it is not as it was made."""
@@ -80,7 +83,18 @@ def prove_balance(five: Five, store: Store, participant: str, cosignatures: Sequ
             raise NothingToProveError(f"no participant {participant} on the asset chain: see este-aggregator balances")
         raise NothingToProveError(f"{participant} has no account: nothing was ever minted, charged or moved")
     row = five.payment.accounts.change(participant)
-    return _document(five, store, cosignatures) | {"kind": "balance", "row": _row_json(_prove_row(five, row))}
+    return _document(five, store, cosignatures) | {"kind": "balance", "row": row_json(prove_row(five, row))}
+
+
+def prove_contract(five: Five, store: Store, contract: bytes, cosignatures: Sequence[bytes] = ()) -> dict[str, Any]:
+    """The evidence of a contract that is not forgotten, as of the last block.
+
+    Raises:
+        EvidenceError: this ledger does not reach back to it, or it has more intervals than a file may.
+        NotSealedError: the last block has no seal yet.
+        ProofError: a cosignature is of another head.
+    """
+    return _document(five, store, cosignatures) | {"kind": "contract"} | evidence_of(five, store, contract)
 
 
 def prove_reading(
@@ -112,8 +126,8 @@ def prove_reading(
             "envelope": entry.envelope.hex(),
             "index": entry.index,
             "path": [node.hex() for node in path],
-            "key": _row_json(_prove_row(five, key)),
-            "ended": _row_json(_prove_row(five, ended)) if ended.value is not None else None,
+            "key": row_json(prove_row(five, key)),
+            "ended": row_json(prove_row(five, ended)) if ended.value is not None else None,
             "meter": meter,
             "reading": place,
         }
@@ -151,12 +165,13 @@ def _verify(document: Any, trusted: PublicKey | Quorum) -> Proven:
         raise ProofError(f"the head is one of region {head.region}, and the file says {document['region']!r:.80}")
     quorum = trusted if isinstance(trusted, Quorum) else Quorum.of_one(head.region, trusted)
     signed_by = seal.verify(_seal_from_json(document["seal"]), quorum, head)
-    claim = {"balance": _verify_balance, "reading": _verify_reading}[document["kind"]](document, head)
+    kinds = {"balance": _verify_balance, "contract": verify_evidence, "reading": _verify_reading}
+    claim = kinds[document["kind"]](document, head)
     return Proven(head.region, head.height, head.time_ms, head.digest, signed_by, claim)
 
 
 def _verify_balance(document: Any, head: BlockHead) -> dict[str, object]:
-    row = _row_from_json(document["row"])
+    row = row_from_json(document["row"])
     row.verify(head.state_root)
     table, participant = decode(row.key, size_max=1 << 10)
     if table != ACCOUNTS_TABLE:
@@ -175,7 +190,7 @@ def _verify_reading(document: Any, head: BlockHead) -> dict[str, object]:
         proof=[bytes.fromhex(node) for node in document["path"]],
         root=log.root,
     )
-    row = _row_from_json(document["key"])
+    row = row_from_json(document["key"])
     row.verify(head.state_root)
     gateway, role, point = decode(row.value, size_max=1 << 10)
     if row.key != encode([KEYS_TABLE, envelope.key_id]) or role != Role.GATEWAY:
@@ -193,7 +208,7 @@ def _verify_end(document: Any, key_id: bytes, head: BlockHead) -> dict[str, obje
     """What there is to say about a key that has ended since it signed the reading."""
     if document is None:
         return {}
-    row = _row_from_json(document)
+    row = row_from_json(document)
     row.verify(head.state_root)
     if row.key != encode([ENDED_TABLE, key_id]):
         raise ProofError("the row is proven, but it is not the end of the gateway's key")
@@ -287,28 +302,3 @@ def _seal_from_json(value: Any) -> Seal:
             return Commit(decode_light_block(bytes.fromhex(value["light_block"])))
         case other:
             raise EncodingError(f"a seal of an unknown kind, {other!r:.40}")
-
-
-def _prove_row(five: Five, row: Change) -> RowProof:
-    assert row.value is not None, "a row that is there"
-    return five.ledger.state.prove(row.key, row.value)
-
-
-def _row_json(proof: RowProof) -> dict[str, object]:
-    return {
-        "key": proof.key.hex(),
-        "value": proof.value.hex(),
-        "before": [digest.hex() for digest in proof.before],
-        "after": [digest.hex() for digest in proof.after],
-        "path": [node.hex() for node in proof.path],
-    }
-
-
-def _row_from_json(row: Any) -> RowProof:
-    return RowProof(
-        key=bytes.fromhex(row["key"]),
-        value=bytes.fromhex(row["value"]),
-        before=tuple(bytes.fromhex(digest) for digest in row["before"]),
-        after=tuple(bytes.fromhex(digest) for digest in row["after"]),
-        path=tuple(bytes.fromhex(node) for node in row["path"]),
-    )

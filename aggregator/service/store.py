@@ -199,6 +199,10 @@ class Store:
         """All leaves of a chain's log, oldest first."""
         return self._leaves("chain = ? ORDER BY idx", (chain.value,))
 
+    def leaves_with(self, chain: ChainName, part: bytes) -> Iterator[StoredLeaf]:
+        """The leaves of a chain's log that hold some bytes, oldest first. Reads the whole log."""
+        return self._leaves("chain = ? AND instr(envelope, ?) ORDER BY idx", (chain.value, part))
+
     def bodies_of_block(self, height: int) -> Iterator[bytes]:
         """All leaves that a block added to the chains: its accepted records, and what it brought about itself."""
         yield from (entry.envelope for entry in self.entries(height) if not entry.code)

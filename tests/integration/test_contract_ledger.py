@@ -16,10 +16,10 @@ from aggregator.cli import app
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import State
 from aggregator.regulator.contracts import desk
-from aggregator.regulator.contracts.desk import ContractError
 from aggregator.regulator.desk import Regulator, RegulatorError
 from aggregator.regulator.rehearsal import WouldBeRefusedError
 from aggregator.service.audit import AuditError, audit, audit_file
+from aggregator.service.named import ContractError
 from aggregator.service.query import LedgerFile
 from aggregator.service.second_opinion import verify_again
 from aggregator.service.sqlite_port import FILE_NAME

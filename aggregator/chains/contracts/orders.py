@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aggregator.economy.contracts.bill import Party
 from protocol.agreement import AGREEMENT_BYTES_MAX, REASON_MAX
 from protocol.canonical import decode, encode, fields_of
-from protocol.fields import digest, flag, name, text, uint
+from protocol.fields import digest, flag, name, optional, text, uint
 from protocol.link import Link
 
 
@@ -25,10 +25,13 @@ class Arbitration:
     responsible: Party
     reason: str
     """For people."""
+    evidence: bytes | None = None
+    """SHA-256 of the file of evidence that it rests on, as `este-aggregator prove --contract` writes it."""
 
     def encode(self) -> bytes:
         """Spell the record."""
-        body = {5: self.contract, 6: self.delivered_wh, 7: self.responsible.value, 8: self.reason}
+        responsible = self.responsible.value
+        body = {5: self.contract, 6: self.delivered_wh, 7: responsible, 8: self.reason, 9: self.evidence}
         return encode(self.link.to_fields() | body)
 
     @classmethod
@@ -38,13 +41,14 @@ class Arbitration:
         Raises:
             EncodingError: not the one spelling of one.
         """
-        fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), tuple(range(1, 9)), "arbitration")
+        fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), tuple(range(1, 10)), "arbitration")
         return cls(
             link=Link.from_fields(fields),
             contract=digest(fields[5], "contract"),
             delivered_wh=uint(fields[6], "delivered"),
             responsible=Party(uint(fields[7], "responsible", max(Party))),
             reason=text(fields[8], "reason", REASON_MAX),
+            evidence=optional(fields[9], digest, "evidence"),
         )
 
 

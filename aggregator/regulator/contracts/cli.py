@@ -75,18 +75,25 @@ def arbitrate(
     delivered_wh: Annotated[int, typer.Option(min=0, help="Energy that counts as delivered, in Wh.")],
     responsible: Annotated[Responsible, typer.Option(help="Who answers for the rest.")],
     reason: Annotated[str, typer.Option(help="For people; it stands on the operation chain for ever.")],
+    evidence: Annotated[
+        Path | None, typer.Option(help="File that `prove --contract` wrote: its digest stands in the record.")
+    ] = None,
     settings: SettingsOption = Path("aggregator.yaml"),
     wait_s: WaitOption = 30.0,
 ) -> None:
     """Say what counts of a disputed contract. It is settled by that with the next interval."""
     from aggregator.economy.contracts.bill import Party
     from aggregator.regulator.contracts import desk
+    from aggregator.service.proof import PROOF_BYTES_MAX
+    from aggregator.terminal import read_bounded
     from config.key_files import load
+    from protocol.crypto import digest_of
 
     _check_reason(reason)
     party, regulators_key = Party[responsible.name], load(key)
+    shown = digest_of(read_bounded(evidence, "evidence of the contract", PROOF_BYTES_MAX)) if evidence else None
     with open_desk(settings) as (read, regulator):
-        sealed = desk.arbitrate(regulator, contract, delivered_wh, party, reason, key=regulators_key)
+        sealed = desk.arbitrate(regulator, contract, delivered_wh, party, reason, key=regulators_key, evidence=shown)
         bring_about(sealed, read, regulator, wait_s)
     out.print(f"{delivered_wh} Wh count as delivered; {responsible} answers for the rest.")
 

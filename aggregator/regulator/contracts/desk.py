@@ -17,17 +17,12 @@ from aggregator.chains.five import Five
 from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import MAKER, steps_from
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
+from aggregator.service.named import find
 from protocol.crypto import SigningKey
-from protocol.errors import EsteError
 from protocol.messages import MessageType
 
 SHORT: Final = 16
 """Digits of a contract's number that people are shown."""
-DIGITS_MIN: Final = 4
-
-
-class ContractError(EsteError):
-    """There is no such contract, or more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +74,6 @@ def frozen_in(five: Five) -> dict[str, str]:
     return {who: frozen.reason for who, frozen in five.operation.contracts.frozen.items()}
 
 
-def find(five: Five, number: str) -> Contract:
-    """The contract whose number begins like this.
-
-    Raises:
-        ContractError: there is none, or several.
-    """
-    wanted = number.lower().rstrip("….")
-    found = [one for one in five.operation.contracts.book.in_order() if one.digest.hex().startswith(wanted)]
-    if len(wanted) < DIGITS_MIN or len(found) != 1:
-        count = "more than one contract" if len(found) > 1 else "no contract that is not forgotten"
-        raise ContractError(f"{count} has a number that begins with {number!r:.70}: see este-aggregator contracts")
-    return found[0]
-
-
 def view(five: Five, number: str) -> ContractView:
     """One contract.
 
@@ -103,9 +84,16 @@ def view(five: Five, number: str) -> ContractView:
 
 
 def arbitrate(
-    regulator: Regulator, number: str, delivered_wh: int, responsible: Party, reason: str, *, key: SigningKey
+    regulator: Regulator,
+    number: str,
+    delivered_wh: int,
+    responsible: Party,
+    reason: str,
+    *,
+    key: SigningKey,
+    evidence: bytes | None = None,
 ) -> Sealed:
-    """Sign what counts of a disputed contract.
+    """Sign what counts of a disputed contract; `evidence` is the digest of the file that it rests on.
 
     Raises:
         ContractError: there is no such contract, or several.
@@ -114,7 +102,7 @@ def arbitrate(
     """
     contract = find(regulator.five, number).digest
     return regulator.seal(
-        lambda link: Arbitration(link, contract, delivered_wh, responsible, reason).encode(),
+        lambda link: Arbitration(link, contract, delivered_wh, responsible, reason, evidence).encode(),
         MessageType.ARBITRATION,
         key,
     )

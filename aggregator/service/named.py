@@ -1,0 +1,29 @@
+"""Which contract somebody means: its number is long, and how it begins is enough."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aggregator.chains.contracts.rows import Contract
+from aggregator.chains.five import Five
+from protocol.errors import EsteError
+
+DIGITS_MIN: Final = 4
+
+
+class ContractError(EsteError):
+    """There is no such contract, or more than one."""
+
+
+def find(five: Five, number: str) -> Contract:
+    """The contract whose number begins like this.
+
+    Raises:
+        ContractError: there is none, or several.
+    """
+    wanted = number.lower().rstrip("….")
+    found = [one for one in five.operation.contracts.book.in_order() if one.digest.hex().startswith(wanted)]
+    if len(wanted) < DIGITS_MIN or len(found) != 1:
+        count = "more than one contract" if len(found) > 1 else "no contract that is not forgotten"
+        raise ContractError(f"{count} has a number that begins with {number!r:.70}: see este-aggregator contracts")
+    return found[0]
