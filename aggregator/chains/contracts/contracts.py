@@ -299,7 +299,7 @@ class Contracts:
         return from_wh is not None and self.book.agreed_wh(terms) + terms.quantity_wh >= from_wh
 
     def _rule_for(self, contract: Contract) -> ContractRule:
-        return rule_for(contract.terms, contract.history[0][1], self._region())
+        return rule_for(contract.terms, self._region())
 
     def _plan(self) -> Plan:
         region = self._region()

@@ -33,14 +33,10 @@ def rule_of(region: Region) -> ContractRule:
     return rule
 
 
-def rule_for(terms: Terms, agreed_ms: int, region: Region) -> ContractRule:
-    """The rules by which a contract is measured, judged and settled, whenever that is: those of when its window began.
-
-    Where none were in force then any more, those under which it was agreed.
-    """
-    begun, agreed = (region.rules_at(instant_ms).contracts for instant_ms in (terms.start_ms, agreed_ms))
-    rule = begun or agreed
-    assert rule is not None, "no contract is agreed without rules for contracts"
+def rule_for(terms: Terms, region: Region) -> ContractRule:
+    """The rules by which a contract is judged and settled, whenever that is: those of when its window began."""
+    rule = region.rules_at(terms.start_ms).contracts
+    assert rule is not None, "no contract is agreed without rules for contracts, and no amendment takes them away"
     return rule
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from aggregator.chains.accounts.exchanges import Payout
+from aggregator.chains.admission.amendments import Amendment
+from aggregator.chains.admission.laws import Laws
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.economy.contracts.states import State
@@ -17,7 +19,7 @@ from protocol.money import millionths_of
 from protocol.refusals import RefusalCode
 from tests.contract_village import EVEN_W, EVEN_WH, PER_WH, Market, a_market_document, a_market_grid, settled
 from tests.plain_physics import PlainPhysics
-from tests.village import INTERVAL_MS, a_grid
+from tests.village import INTERVAL_MS, START_MS, a_grid
 
 PRICE = 2 * EVEN_WH
 """Of the plain contract, in minor units."""
@@ -133,23 +135,25 @@ def test_others_and_what_was_rejected_do_not_count(watched: Market) -> None:
 # -- The rules by which a contract is settled
 
 
-def test_a_contract_is_settled_by_the_rules_of_its_window_whatever_holds_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    market = Market(grid=a_market_grid(time={"restate_after_ms": 0}))
+def test_a_contract_is_settled_by_the_rules_of_its_window_whatever_holds_later() -> None:
+    document = a_market_document(time={"restate_after_ms": 0, "period_ms": 60_000})
+    market = Market(grid=a_grid(**document))
+    document["rules"]["contracts"] |= {"imbalance_per_mwh": 9 * PER_WH}
+    dearer = Laws(a_grid(**document).rules, market.grid.permits)
+    amendment = Amendment(market.link("regulator"), START_MS + 60_000, dearer)
+    assert market.put(amendment, MessageType.AMENDMENT, "regulator").refusal is None
     market.live_even(2)
     digest = another(market, 0)
-    before = settled(market, digest, home=0).booked
-    region = market.five.asset.region
-    rule = region.rules.contracts
-    assert rule is not None
-    dearer = region.rules.model_copy(update={"contracts": rule.model_copy(update={"imbalance_per_mwh": 9 * PER_WH})})
-    of_old, end_ms = region.rules, market.contract(digest).ended_ms
-    monkeypatch.setattr(region, "rules", dearer)
-    monkeypatch.setattr(region, "rules_at", lambda instant_ms: of_old if instant_ms < end_ms else dearer)
-    start_ms = market.contract(digest).terms.start_ms
-    correction = Correction(market.link("regulator"), "m-wind", (Delta(start_ms, 0, 5),), "seals were broken")
+    before = settled(market, digest, home=0)
+    assert before.booked.surplus == millionths_of(2 * before.amounts.surplus_wh)
+    correction = Correction(market.link("regulator"), "m-wind", (Delta(before.terms.start_ms, 0, 5),), "broken seals")
     assert market.put(correction, MessageType.CORRECTION, "regulator").refusal is None
     market.live_even(2)
-    assert market.contract(digest).booked == replace(before, surplus=before.surplus + millionths_of(2 * 5))
+    assert market.five.asset.region.rules == dearer.rules
+    after = market.contract(digest).booked
+    assert after == replace(before.booked, surplus=before.booked.surplus + millionths_of(2 * 5))
+    later = settled(market, another(market, 0, nonce=bytes([1] * 16)), home=0)
+    assert later.booked.surplus == millionths_of(9 * later.amounts.surplus_wh) > 0
 
 
 # -- Meters that are caught saying what cannot be
