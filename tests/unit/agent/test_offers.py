@@ -251,6 +251,6 @@ def test_what_a_statement_tells_of_contracts_is_found_by_their_numbers() -> None
 
 def test_programs_are_told_an_offer_with_a_stable_set_of_keys() -> None:
     document = document_of(an_offer(terms=some_terms(answers=a_digest())))
-    keys = "number stage ours partner gateway sequence detail reason price terms contract"
+    keys = "number stage ours partner gateway sequence detail reason price_millionths terms contract"
     assert (list(document), document["contract"]) == (keys.split(), None)
     assert (document["terms"]["answers"], document["terms"]["nonce"]) == (a_digest().hex(), bytes(16).hex())
