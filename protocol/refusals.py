@@ -133,6 +133,7 @@ class RefusalCode(IntEnum):
     FEE_NOT_COVERED = 119
     """The buyer's account does not hold the fee."""
     TOO_MANY_CONTRACTS = 120
+    """As many contracts of a party are open as are their share."""
     # -- The verdict on a contract that is agreed: it is rejected, and both parties see why.
     PARTY_FROZEN = 121
     """By the regulator."""

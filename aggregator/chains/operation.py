@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Final
 
 from aggregator.chains.accounts.money import CLEARING
 from aggregator.chains.congestion.events import Cancellation, ResponseEvent
-from aggregator.chains.contracts.contracts import Contracts, Purse, Stated
+from aggregator.chains.contracts.contracts import Contracts, Stated
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
+from aggregator.chains.contracts.purse import Purse
 from aggregator.chains.intervals.flows import EVENTS_MAX
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.market import Market
@@ -176,7 +177,8 @@ class OperationChain:
 
     def _take_in(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
         """Judge the contract that two quotes have come to; where it is confirmed, its buyer owes the rent of lines."""
-        if self._region().rules.contracts is None or self.contracts.book.is_full:
+        parties = (deal.terms.seller, deal.terms.buyer)
+        if self._region().rules.contracts is None or not self.contracts.book.has_room_for(*parties):
             return ()  # the match stands in its leaf, for whoever settles it elsewhere
         leaves, terms, rent = self.contracts.take_in(deal.terms, block.time_ms), deal.terms, deal.match.rent
         if rent and self.contracts.book.rows[terms.digest].state is State.CONFIRMED:

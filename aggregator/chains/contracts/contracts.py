@@ -9,15 +9,16 @@ afterwards is made up for. Every step is one of the table `aggregator.economy.co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from dataclasses import replace
+from typing import Any, Final
 
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.contracts.closing import Closing
 from aggregator.chains.contracts.metering import metered_in
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts.parties import check_agreement, party_of, rule_of
-from aggregator.chains.contracts.rows import Contract, Ruling
+from aggregator.chains.contracts.purse import Purse
+from aggregator.chains.contracts.rows import Contract, ContractTotals, Frozen, Ruling
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
 from aggregator.chains.region import Region
@@ -40,41 +41,6 @@ FROZEN_TABLE: Final = 43
 TOTALS_TABLE: Final = 44
 
 
-class Purse(Protocol):
-    """What contracts ask of the payment chain."""
-
-    def balance(self, participant: str) -> int:
-        """Tokens of a participant; below 0 is owed."""
-
-    def take_fee(self, participant: str, fee: int, time_ms: int) -> Iterable[bytes]:
-        """Let a participant pay a fee that the account holds; the leaves say so."""
-
-    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
-        """Post what contracts bring to every account, in minor money units; `about` says by which record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A participant who makes no contracts, by the regulator's word."""
-
-    since_ms: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContractTotals:
-    """Counts since genesis."""
-
-    agreed: int = 0
-    """A contract's place is the count with it."""
-    rejected: int = 0
-    terminated: int = 0
-    breached: int = 0
-    """By what was measured first."""
-    disputed: int = 0
-    settled: int = 0
-
-
 Stated = tuple[Energies, Mapping[str, PeriodSums]]
 """What is known of an interval: every meter's energy, and what everybody did."""
 
@@ -89,7 +55,7 @@ class Contracts:
         self._region = region
         self._author_of = author_of
         self._purse = purse
-        self.book = ContractBook(journal)
+        self.book = ContractBook(journal, region)
         spell, read = flat(Frozen)
         self.frozen: Table[str, Frozen] = Table(FROZEN_TABLE, journal, spell=spell, read=read)
         spell_totals, read_totals = flat(ContractTotals)
@@ -106,7 +72,10 @@ class Contracts:
         return self._totals.get(0) or ContractTotals()
 
     def begin(self, time_ms: int) -> None:
-        """Let deliveries begin whose time has come; what nobody has approved by then is not to be."""
+        """Let deliveries begin whose time has come; what nobody has approved by then is not to be.
+
+        What was rejected is forgotten a day after nobody could agree to it any more.
+        """
         for contract in self.book.to_begin(time_ms):
             if contract.state is State.VERIFIED:
                 reason = Objection(RefusalCode.NOT_APPROVED, REGULATOR, contract.terms.start_ms, 0)
@@ -114,6 +83,9 @@ class Contracts:
                 self._count(rejected=1)
             else:
                 self._put(contract.after(Step.BEGIN, time_ms))
+        if len(self.book.rows):
+            for contract in self.book.rejected_before(time_ms - self._region().rules.time.day_ms):
+                self.book.rows.remove(contract.digest)
 
     def apply(self, record: Record, time_ms: int) -> Iterable[bytes]:
         """Take a step with a contract, or freeze somebody.
@@ -248,7 +220,7 @@ class Contracts:
             return []
         closing = Closing(rule_of(self._region()), interval)
         self._measure(closing, stated, None)
-        for contract in self.book.awake():
+        for contract in self.book.ended(interval.end_ms):
             closing.conclude(contract)
         return self._take_over(closing, about)
 
@@ -261,10 +233,15 @@ class Contracts:
         return self._take_over(closing, about)
 
     def forget_before(self, horizon_ms: int) -> None:
-        """Forget what is settled or rejected and can change no more."""
-        for contract in self.book.in_order():
-            if contract.state in (State.SETTLED, State.REJECTED) and contract.terms.end_ms <= horizon_ms:
-                self.book.rows.remove(contract.digest)
+        """Forget what is settled and can change no more."""
+        for contract in self.book.settled_before(horizon_ms):
+            self.book.rows.remove(contract.digest)
+
+    def barred(self, participant: str) -> RefusalCode | None:
+        """Why a participant may make no contract at all now, whatever it says, if they may not."""
+        if participant in self.frozen:
+            return RefusalCode.PARTY_FROZEN
+        return RefusalCode.PARTY_RESTRICTED if self._purse().balance(participant) < 0 else None
 
     def broken_invariants(self) -> Iterable[str]:
         """Everything that is confirmed can be, and no contract went its own way."""
@@ -282,17 +259,21 @@ class Contracts:
         balance = self._purse().balance(terms.buyer)
         if terms.fee and balance < terms.fee:
             raise Refused(RefusalCode.FEE_NOT_COVERED, f"a fee of {terms.fee}, the balance is {balance}")
-        if self.book.is_full:
-            raise Refused(RefusalCode.TOO_MANY_CONTRACTS, "too many contracts are open")
+        self._see_room(terms)
         return terms
+
+    def _see_room(self, terms: Terms) -> None:
+        book = self.book
+        for who in (terms.seller, terms.buyer):
+            if not book.has_room_for(who):
+                detail = f"{book.open_of(who)} contracts of {who} are open, their share is {book.share}"
+                raise Refused(RefusalCode.TOO_MANY_CONTRACTS, detail)
 
     def _standing(self, terms: Terms) -> Objection | None:
         """Why a party may make no contract now, if one may not."""
         for who in (terms.seller, terms.buyer):
-            if who in self.frozen:
-                return Objection(RefusalCode.PARTY_FROZEN, who, terms.start_ms, 0)
-            if self._purse().balance(who) < 0:
-                return Objection(RefusalCode.PARTY_RESTRICTED, who, terms.start_ms, 0)
+            if (rule := self.barred(who)) is not None:
+                return Objection(rule, who, terms.start_ms, 0)
         return None
 
     def _needs_approval(self, terms: Terms) -> bool:
@@ -312,7 +293,7 @@ class Contracts:
     def _measure(self, closing: Closing, stated: Stated, former: Stated | None) -> None:
         """Let contracts have what is stated of an interval, less what was stated of it before."""
         interval = closing.interval
-        on = [contract for contract in self.book.in_order() if contract.is_on(interval)]
+        on = self.book.on(interval)
         for carrier in Carrier:
             there = [contract for contract in on if contract.terms.carrier == carrier]
             if not there:

@@ -144,10 +144,41 @@ def test_where_no_rules_are_laid_down_no_contracts_are_made() -> None:
     assert village.five.bid(record).fee == 0
 
 
-def test_there_is_a_bound_to_open_contracts(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 1)
-    market.made()
-    assert market.agree(market.terms(nonce=bytes([1] * 16))) is RefusalCode.TOO_MANY_CONTRACTS
+def test_nobody_fills_the_book_for_all_others(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 4)  # of four participants, so that each may be party to two
+    book = market.five.operation.contracts.book
+    for number in range(2):
+        assert market.agree(market.terms(nonce=bytes([number] * 16), quantity_wh=1)) is None
+    assert not book.has_room_for("wind")
+    assert not book.has_room_for("home", "gas")
+    assert market.agree(market.terms(nonce=bytes([2] * 16))) is RefusalCode.TOO_MANY_CONTRACTS
+    assert book.has_room_for("gas", "grid")
+    assert market.state(market.made(seller="gas", buyer="grid", quantity_wh=1)) is State.CONFIRMED
+
+
+def test_what_is_rejected_counts_until_it_is_forgotten(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 2)
+    rejected(market, quantity_wh=200)
+    assert market.agree() is RefusalCode.TOO_MANY_CONTRACTS
+
+
+def test_what_is_settled_makes_room(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 2)
+    settled(market, market.made())
+    assert market.five.operation.contracts.book.has_room_for("wind", "home")
+
+
+def test_what_is_rejected_is_forgotten_a_day_after_its_offer_is_void() -> None:
+    market = Market(grid=a_market_grid(time={"day_ms": 20_000}))
+    market.live_even(2)
+    terms = market.terms(quantity_wh=200, expires_ms=market.now_ms + 60_000)
+    assert market.agree(terms) is None
+    assert market.agree(terms) is RefusalCode.AGREED_ALREADY
+    market.live_even(4)
+    assert market.state(terms.digest) is State.REJECTED
+    market.live_even(4)  # the window has begun, and 20 seconds are over since
+    assert terms.digest not in market.five.operation.contracts.book.rows
+    assert market.agree(terms) is RefusalCode.WINDOW_NOT_AHEAD
 
 
 # -- Verdict

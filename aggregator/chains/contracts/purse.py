@@ -1,0 +1,19 @@
+"""What contracts ask of the payment chain, which lies downstream of them: tokens and money of the parties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+
+class Purse(Protocol):
+    """What contracts ask of the payment chain."""
+
+    def balance(self, participant: str) -> int:
+        """Tokens of a participant; below 0 is owed."""
+
+    def take_fee(self, participant: str, fee: int, time_ms: int) -> Iterable[bytes]:
+        """Let a participant pay a fee that the account holds; the leaves say so."""
+
+    def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
+        """Post what contracts bring to every account, in minor money units; `about` says by which record."""
