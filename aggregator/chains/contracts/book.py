@@ -18,7 +18,11 @@ from aggregator.economy.contracts.feasibility import Limits, Plan, Promise
 from aggregator.economy.contracts.states import FINAL, NEXT_STATE, PROMISING, State, Step
 from aggregator.ledger.table import Journal, Table, WatchedTable
 from config.rules import ContractRule
+from protocol.contract import ANSWERS_NOTHING, Terms
 from protocol.units import Interval
+
+Mark = bytes | tuple[str, str, bytes]
+"""Of a negotiation: the number of an offer in it, or its parties and nonce."""
 
 CONTRACTS_TABLE: Final = 42
 
@@ -54,6 +58,8 @@ class ContractBook:
         self._in_span: dict[int, dict[int, Contract]] = {}
         """By the hour, what delivers in it, by place."""
         self._parties: dict[str, _OfParty] = {}
+        self._negotiated: dict[Mark, set[bytes]] = {}
+        """What contracts have come of; not those that were rejected."""
         self._open = 0
         """Not settled."""
         self._plan: tuple[Region, Plan] | None = None
@@ -94,6 +100,11 @@ class ContractBook:
     def rejected_before(self, time_ms: int) -> list[Contract]:
         """Those that were rejected, and whose offer nobody can agree to any more, since then or longer."""
         return self._rejected.until(time_ms)
+
+    def of_negotiation(self, terms: Terms) -> Contract | None:
+        """The contract to which the negotiation of these terms has come, if it has, and was not rejected."""
+        found = set[bytes]().union(*(self._negotiated.get(mark, ()) for mark in _marks(terms)))
+        return self.rows[min(found)] if found else None
 
     @property
     def share(self) -> int:
@@ -180,6 +191,9 @@ class ContractBook:
             self._in_span.setdefault(span, {})[contract.place] = contract
         for party in (contract.terms.seller, contract.terms.buyer):
             self._parties.setdefault(party, _OfParty()).add(contract)
+        if contract.state is not State.REJECTED:
+            for mark in _marks(contract.terms):
+                self._negotiated.setdefault(mark, set()).add(contract.digest)
         self._open += contract.state is not State.SETTLED
 
     def _leave_out(self, contract: Contract) -> None:
@@ -193,6 +207,11 @@ class ContractBook:
             self._parties[party].remove(contract)
             if not self._parties[party].is_kept:
                 del self._parties[party]
+        if contract.state is not State.REJECTED:
+            for mark in _marks(contract.terms):
+                self._negotiated[mark].discard(contract.digest)
+                if not self._negotiated[mark]:
+                    del self._negotiated[mark]
         self._open -= contract.state is not State.SETTLED
 
     def _indices(self, contract: Contract) -> Iterator[Sorted]:
@@ -245,6 +264,14 @@ class _OfParty:
 
 def _by_place(contract: Contract) -> Key:
     return (contract.place,)
+
+
+def _marks(terms: Terms) -> Iterator[Mark]:
+    """By what terms are known as those of one negotiation: two that have one mark in common are of the same."""
+    yield terms.digest
+    if terms.answers != ANSWERS_NOTHING:
+        yield terms.answers
+    yield terms.seller, terms.buyer, terms.nonce
 
 
 def _forgettable_ms(contract: Contract) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.contracts.closing import Closing
+from aggregator.chains.contracts.deposit import end_deposit, put_down
 from aggregator.chains.contracts.metering import metered_in
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts.parties import check_agreement, party_of, rule_of
@@ -79,8 +80,7 @@ class Contracts:
         for contract in self.book.to_begin(time_ms):
             if contract.state is State.VERIFIED:
                 reason = Objection(RefusalCode.NOT_APPROVED, REGULATOR, contract.terms.start_ms, 0)
-                self._put(replace(contract.after(Step.LAPSE, time_ms), objection=reason))
-                self._count(rejected=1)
+                self._reject(contract, Step.LAPSE, reason, time_ms)
             else:
                 self._put(contract.after(Step.BEGIN, time_ms))
         if len(self.book.rows):
@@ -91,7 +91,7 @@ class Contracts:
         """Take a step with a contract, or freeze somebody.
 
         Raises:
-            Refused: see the codes 110 to 139.
+            Refused: see the codes 110 to 139, and 190 to 199.
         """
         match record.message:
             case Agreement():
@@ -112,7 +112,7 @@ class Contracts:
         """Take an agreement in: its buyer pays the fee, and it is confirmed, or rejected.
 
         Raises:
-            Refused: it is not in order (110 to 120).
+            Refused: it is not in order (110 to 120, 192).
         """
         terms = self._check(record, time_ms)
         fee = self._purse().take_fee(terms.buyer, terms.fee, time_ms) if terms.fee else ()
@@ -146,12 +146,17 @@ class Contracts:
     def terminate(self, record: Record, time_ms: int) -> Iterable[bytes]:
         """Let a party end a contract: the intervals that have not begun are not delivered any more.
 
+        One that still waits for approval binds nobody: it is withdrawn, and costs nothing.
+
         Raises:
             Refused: it is not theirs, it does not bind any more, or nothing is left of it (130 to 133).
         """
         order: Termination = record.message
         contract = self._find(order.contract)
         party = party_of(record.author.name, order.participant, contract.terms, self._region())
+        if contract.state is State.VERIFIED:
+            reason = Objection(RefusalCode.WITHDRAWN, order.participant, contract.terms.start_ms, 0)
+            return self._reject(contract, Step.WITHDRAW, reason, time_ms)
         ended = contract.after(Step.TERMINATE, time_ms)
         interval_ms = self._region().rules.time.interval_ms
         ended_ms = max(-(-time_ms // interval_ms) * interval_ms, contract.terms.start_ms)
@@ -161,16 +166,19 @@ class Contracts:
         return self._note(replace(ended, ended_ms=ended_ms, ended_by=party))
 
     def dispute(self, record: Record, time_ms: int) -> Iterable[bytes]:
-        """Let a party call the regulator, as long as the contract is not settled.
+        """Let a party call the regulator, as long as the contract is not settled, and put tokens down for it.
 
         Raises:
-            Refused: it is not theirs, or there is nothing measured to be disputed, or no more (130 to 132).
+            Refused: it is not theirs, there is nothing measured to be disputed, or no more, or the deposit is not
+                covered (130 to 132, 190).
         """
         order: Dispute = record.message
-        contract = self._find(order.contract)
-        party_of(record.author.name, order.participant, contract.terms, self._region())
+        contract, who = self._find(order.contract), order.participant
+        party_of(record.author.name, who, contract.terms, self._region())
+        disputed = contract.after(Step.DISPUTE, time_ms)
+        down = put_down(contract.digest, who, rule_of(self._region()).dispute_deposit, self._purse(), time_ms)
         self._count(disputed=1)
-        return self._note(contract.after(Step.DISPUTE, time_ms))
+        return [*down, *self._note(disputed)]
 
     def arbitrate(self, order: Arbitration, time_ms: int) -> Iterable[bytes]:
         """Let the regulator say what counts of a disputed contract.
@@ -256,6 +264,8 @@ class Contracts:
         check_agreement(agreement, record.author, self._region(), self._author_of, time_ms)
         if terms.digest in self.book.rows:
             raise Refused(RefusalCode.AGREED_ALREADY, f"contract {terms.digest.hex()[:16]}… was agreed before")
+        if (other := self.book.of_negotiation(terms)) is not None:
+            raise Refused(RefusalCode.NEGOTIATED_ALREADY, f"contract {other.digest.hex()[:16]}… has come of it")
         balance = self._purse().balance(terms.buyer)
         if terms.fee and balance < terms.fee:
             raise Refused(RefusalCode.FEE_NOT_COVERED, f"a fee of {terms.fee}, the balance is {balance}")
@@ -309,6 +319,8 @@ class Contracts:
     def _take_over(self, closing: Closing, about: bytes) -> list[bytes]:
         for contract in closing.changed.values():
             self._put(contract)
+        for contract in closing.tried:
+            closing.leaves += end_deposit(contract, closing, self._purse(), self._region().rules.accounts.ceiling)
         if closing.breached or closing.settled:
             self._count(breached=closing.breached, settled=closing.settled)
         return [*closing.leaves, *self._purse().book_money(about, closing.owed)]
@@ -316,6 +328,11 @@ class Contracts:
     def _note(self, contract: Contract) -> list[bytes]:
         self._put(contract)
         return [contract.leaf()]
+
+    def _reject(self, contract: Contract, step: Step, reason: Objection, time_ms: int) -> list[bytes]:
+        """Let a contract come to nothing."""
+        self._count(rejected=1)
+        return self._note(replace(contract.after(step, time_ms), objection=reason))
 
     def _put(self, contract: Contract) -> None:
         self.book.rows.put(contract.digest, contract)

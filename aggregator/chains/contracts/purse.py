@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from aggregator.chains.accounts.deposits import Deposits
+from aggregator.economy.accounts import Movement
+
 
 class Purse(Protocol):
     """What contracts ask of the payment chain."""
@@ -17,3 +20,10 @@ class Purse(Protocol):
 
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
         """Post what contracts bring to every account, in minor money units; `about` says by which record."""
+
+    @property
+    def deposits(self) -> Deposits:
+        """What was put down with disputes that are open."""
+
+    def move(self, movements: Iterable[Movement], time_ms: int) -> Iterable[bytes]:
+        """Post movements of tokens; the leaves say so."""

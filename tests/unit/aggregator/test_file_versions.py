@@ -1,6 +1,6 @@
 """What a ledger file holds belongs to its version. Whoever changes a row raises the version, or old files are misread.
 
-No file of version 1 to 4 was ever handed out; what they held is not kept here.
+No file of version 1 to 5 was ever handed out; what they held is not kept here.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from protocol.messages import MessageType
 from protocol.partners import SealingKeyRecord
 from protocol.quote import Side
 from protocol.rotation import rotate
-from tests.contract_village import Market
+from tests.contract_village import Market, a_market_grid
 from tests.heat_village import PUMP, WARM, a_heat_document
 from tests.market_village import a_quote
 from tests.plain_physics import PlainPhysics
 from tests.village import GRACE_MS, INTERVAL_MS, Village
 
 COLUMNS: Final[dict[int, dict[str, str]]] = {
-    5: {
+    6: {
         "block": "height head checkpoint",
         "engine": "id height begins_at",
         "entry": "id author sequence code chain leaf waited envelope",
@@ -48,7 +48,7 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
 """By version of the file: the columns of every table of SQLite."""
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
-    5: {
+    6: {
         0: ["str [int bytes]"],
         10: ["int bytes"],
         11: ["bytes [str int bytes]"],
@@ -101,6 +101,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         60: ["str [int bytes bytes]"],
         61: ["str [int]"],
         62: ["str [int int int]"],
+        66: ["bytes [str int]"],
     },
 }
 """By version of the file: key and value of the state's rows, by table."""
@@ -167,6 +168,16 @@ def a_life_with_contracts() -> Market:
     return market
 
 
+def a_life_with_a_dispute() -> Market:
+    """Tokens were put down."""
+    market = Market(grid=a_market_grid(time={"period_ms": 30_000}, dispute_deposit=1))
+    market.live(50)
+    digest = market.made()
+    market.live_even(6)
+    market.dispute(digest, "wind", "gw-wind")
+    return market
+
+
 def _exchange(village: Village) -> None:
     """A rate is announced, and somebody sells tokens and buys a channel."""
     rate = RateRecord(village.link("regulator"), village.now_ms + 1, Rate(1_000, 1_000))
@@ -182,7 +193,8 @@ def _exchange(village: Village) -> None:
 
 def test_the_rows_of_the_state_are_those_of_the_files_version() -> None:
     found: dict[int, set[str]] = {}
-    for block in (*a_full_life().blocks, *a_life_with_contracts().blocks):
+    lives = (a_full_life(), a_life_with_contracts(), a_life_with_a_dispute())
+    for block in (block for life in lives for block in life.blocks):
         for change in block.changes:
             if change.value is not None:
                 table, key = decode(change.key, size_max=1 << 20)
