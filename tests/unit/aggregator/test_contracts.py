@@ -23,7 +23,15 @@ from protocol.errors import EncodingError
 from protocol.messages import MessageType, Statement
 from protocol.refusals import RefusalCode, Refused
 from tests.builders import a_key
-from tests.contract_village import DISPUTE_MS, EVEN_W, EVEN_WH, IMBALANCE, Market, a_market_grid, settled
+from tests.contract_village import (
+    DISPUTE_MS,
+    EVEN_W,
+    EVEN_WH,
+    IMBALANCE,
+    Market,
+    a_market_grid,
+    settled,
+)
 from tests.unit.protocol.mutation import with_field
 from tests.village import INTERVAL_MS, REGION, Village
 
@@ -457,19 +465,6 @@ def test_a_shortfall_within_the_tolerance_is_no_breach() -> None:
     contract = settled(market, market.made(), wind=-EVEN_W // 2)
     assert State.FULFILLED in dict(contract.history)
     assert contract.booked.penalty == 0 < contract.amounts.seller_short_wh
-
-
-def test_clean_energy_is_what_tracing_shows(market: Market) -> None:
-    """The turbine gives all that was agreed, and so does the engine: half of what reaches the home is clean."""
-    digest = market.made(clean_only=True, quantity_wh=EVEN_WH)
-    market.live_even(2, wind=-EVEN_W // 2, gas=-EVEN_W // 2)
-    market.live_even(2, wind=-EVEN_W // 2, gas=-EVEN_W // 2)
-    market.live_even(6)
-    contract = market.contract(digest)
-    assert contract.amounts.delivered_wh == EVEN_WH
-    plain = settled(market, market.made(clean_only=True, nonce=bytes([1] * 16)), gas=-EVEN_W, grid=EVEN_W)
-    assert plain.amounts.delivered_wh < plain.amounts.due_wh == PRICE
-    assert plain.amounts.seller_short_wh > PRICE // 4
 
 
 # -- Ending early
