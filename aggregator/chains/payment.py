@@ -29,6 +29,7 @@ from aggregator.chains.region import Region
 from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.channels import Channel
 from aggregator.economy.exchange import Changed, Rate
 from aggregator.economy.rights import priority_order
 from aggregator.economy.tokens_many import tokens_of_all
@@ -92,8 +93,15 @@ class PaymentChain:
         MessageType.PAYOUT: Payout.decode,
     }
 
-    def __init__(self, journal: Journal, region: Callable[[], Region], analysis: AnalysisChain) -> None:
-        """Everybody begins with nothing."""
+    def __init__(
+        self,
+        journal: Journal,
+        region: Callable[[], Region],
+        analysis: AnalysisChain,
+        crowding_w: Callable[[str, Channel], int] = lambda line, channel: 0,
+    ) -> None:
+        """Everybody begins with nothing. `crowding_w` asks contracts: see `Books`."""
+        self.crowding_w = crowding_w
         self._region = region
         self._analysis = analysis
         spell_account, read_account = flat(Account)

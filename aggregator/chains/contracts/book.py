@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
+from aggregator.chains.accounts.rights import Rights
 from aggregator.chains.contracts.limits import limits_of
 from aggregator.chains.contracts.rows import Contract, read_contract, spell_contract
 from aggregator.chains.contracts.sorting import Key, Sorted
@@ -39,9 +40,10 @@ _SPAN_MS: Final = 3_600_000
 class ContractBook:
     """Contracts, by the digest of their terms."""
 
-    def __init__(self, journal: Journal, region: Callable[[], Region]) -> None:
-        """There are none."""
+    def __init__(self, journal: Journal, region: Callable[[], Region], rights: Callable[[], Rights]) -> None:
+        """There are none. `rights` tells which channels are sold."""
         self._region = region
+        self._rights = rights
         self.rows: WatchedTable[Contract] = WatchedTable(
             CONTRACTS_TABLE, journal, spell=spell_contract, read=read_contract, watch=self._watch
         )
@@ -162,9 +164,12 @@ class ContractBook:
             if contract.state in PROMISING and (reason := plan.overload(contract.promise)) is not None:
                 yield f"contract {name}… is confirmed, and cannot be: {reason.said}"
         self._unchecked.clear()
+        for line in self._rights().sold_lines:
+            if excess_w := plan.crowding_w(line):
+                yield f"channels of {line} and contracts are promised {excess_w} W too much"
 
     def _drawn_up(self, limits: Limits) -> Plan:
-        plan = Plan(limits)
+        plan = Plan(limits, lambda line: self._rights().channels_of(line))
         for contract in self._bound:
             plan.take(contract.promise)
         return plan

@@ -24,6 +24,7 @@ from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
 from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.channels import Channel
 from aggregator.economy.contracts.delivery import NOTHING, share_out
 from aggregator.economy.contracts.feasibility import Objection, Plan
 from aggregator.economy.contracts.states import State, Step
@@ -56,7 +57,7 @@ class Contracts:
         self._region = region
         self._author_of = author_of
         self._purse = purse
-        self.book = ContractBook(journal, region)
+        self.book = ContractBook(journal, region, lambda: purse().rights)
         spell, read = flat(Frozen)
         self.frozen: Table[str, Frozen] = Table(FROZEN_TABLE, journal, spell=spell, read=read)
         spell_totals, read_totals = flat(ContractTotals)
@@ -250,6 +251,10 @@ class Contracts:
         if participant in self.frozen:
             return RefusalCode.PARTY_FROZEN
         return RefusalCode.PARTY_RESTRICTED if self._purse().balance(participant) < 0 else None
+
+    def crowding_w(self, line: str, channel: Channel) -> int:
+        """By how much a line would be promised too much to contracts and channels if one more was sold; 0 if not."""
+        return self._plan().crowding_w(line, channel) if self._region().rules.contracts is not None else 0
 
     def broken_invariants(self) -> Iterable[str]:
         """Everything that is confirmed can be, and no contract went its own way."""

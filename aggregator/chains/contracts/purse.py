@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from aggregator.chains.accounts.deposits import Deposits
+from aggregator.chains.accounts.rights import Rights
 from aggregator.economy.accounts import Movement
 
 
@@ -20,6 +21,10 @@ class Purse(Protocol):
 
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
         """Post what contracts bring to every account, in minor money units; `about` says by which record."""
+
+    @property
+    def rights(self) -> Rights:
+        """Who has bought which capacity of which line."""
 
     @property
     def deposits(self) -> Deposits:

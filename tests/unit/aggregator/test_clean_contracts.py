@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from aggregator.chains.admission.genesis import open_genesis
-from aggregator.chains.asset import Region
 from aggregator.chains.contracts.metering import metered_in
 from aggregator.chains.metering.interval_energy import IntervalEnergy
 from aggregator.chains.periods.carbon import PeriodSums
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.delivery import Amounts
 from aggregator.economy.contracts.states import State
 from config.carriers import Carrier
