@@ -54,7 +54,8 @@ class LineUse:
     def _swept(self, window: Window, sold: Sequence[Channel], pair: Pair, more: int) -> Peak:
         """The peak, from instant to instant: what contracts use steps at some, what is sold at others."""
         start_ms, end_ms = window
-        involved = {one: use for holder in {one.participant for one in sold} for one, use in self._uses(holder)}
+        holders = dict.fromkeys(one.participant for one in sold)
+        involved = {one: use for holder in holders for one, use in self._of.get(holder, {}).items()}
         steps = dict(self._all.steps(start_ms, end_ms))
         changes: dict[int, list[tuple[Pair, int]]] = {}
         for one, use in involved.items():
@@ -62,9 +63,7 @@ class LineUse:
                 changes.setdefault(at_ms, []).append((one, level + more * (one == pair)))
         if pair not in involved:
             changes.setdefault(start_ms, []).append((pair, more))
-        bounds = {at_ms for one in sold for at_ms in (one.start_ms, one.end_ms) if start_ms < at_ms < end_ms} | {
-            start_ms
-        }
+        bounds = {start_ms: None} | {at_ms: None for one in sold for at_ms in one.window if start_ms < at_ms < end_ms}
         reserve, level, best = _Reserve(), 0, Peak(-1, start_ms)
         for at_ms in sorted({*steps, *changes, *bounds}):
             level = steps.get(at_ms, level)
@@ -75,9 +74,6 @@ class LineUse:
             if (asked := level + more + reserve.unused) > best.level:
                 best = Peak(asked, at_ms)
         return best
-
-    def _uses(self, party: str) -> Iterable[tuple[Pair, Profile]]:
-        return self._of.get(party, {}).items()
 
 
 @dataclass(slots=True)
