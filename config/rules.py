@@ -123,6 +123,11 @@ class ContractRule(Model):
     approval_from_wh: Positive | None = None
     """A contract needs the regulator's approval if the two agree on so much energy and more within a day; none: no
     contract does."""
+    dispute_deposit: Natural = 10
+    """Tokens that a party puts down with a dispute; they come back if the arbitration is more to their favour than
+    what was measured, or if there is none."""
+    arbitration_ms: Natural = 14 * DAY_MS
+    """How long the regulator has to arbitrate a dispute, before the contract is settled as it was measured."""
 
 
 class CurtailmentRule(Model):

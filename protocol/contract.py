@@ -74,7 +74,8 @@ class Terms:
     expires_ms: int
     """After this instant the offer is void."""
     nonce: bytes
-    """16 bytes of chance: two contracts with like terms are two."""
+    """16 bytes of chance, which name the negotiation: a counter-offer keeps them, and two contracts with like terms are
+    two by them."""
     answers: bytes = ANSWERS_NOTHING
     """Digest of the terms that these counter."""
 

@@ -133,6 +133,7 @@ class RefusalCode(IntEnum):
     FEE_NOT_COVERED = 119
     """The buyer's account does not hold the fee."""
     TOO_MANY_CONTRACTS = 120
+    """As many contracts of a party are open as are their share."""
     # -- The verdict on a contract that is agreed: it is rejected, and both parties see why.
     PARTY_FROZEN = 121
     """By the regulator."""
@@ -181,7 +182,7 @@ class RefusalCode(IntEnum):
     COUNTERS_NOTHING = 145
     """The counter-offer answers nothing that was offered to its sender, or that is still open."""
     COUNTER_CHANGED = 146
-    """The counter-offer is between others, or of another carrier, than what it answers."""
+    """The counter-offer is between others, of another carrier, or of another nonce, than what it answers."""
     TOO_MANY_OFFERS = 147
     """So many offers wait at the receiver that no more are taken."""
     SEALING_KEY_IN_USE = 148
@@ -242,6 +243,15 @@ class RefusalCode(IntEnum):
     """The account would hold more than any may."""
     NOT_WHAT_IS_OWED = 180
     """A payout of more than the books say, or in the wrong direction."""
+    # -- What a dispute says, beside 130 to 132.
+    DEPOSIT_NOT_COVERED = 190
+    """The account does not hold the tokens that a dispute has to put down."""
+    # -- What comes of negotiations, beside 110 to 136.
+    WITHDRAWN = 191
+    """Verdict: a party took the contract back while it waited for approval."""
+    NEGOTIATED_ALREADY = 192
+    """A contract has come of the same negotiation: of an offer that these terms answer, of an answer to them, or of the
+    same nonce."""
 
     @property
     def is_final(self) -> bool:

@@ -29,19 +29,21 @@ PLACES: Final[dict[State, tuple[int, int]]] = {
     State.BREACHED: (1030, 250),
     State.TERMINATED: (737, 380),
     State.DISPUTED: (1200, 380),
-    State.ARBITRATED: (1300, 210),
+    State.ARBITRATED: (1245, 190),
     State.SETTLED: (1440, 50),
 }
 """Middle of every state's box."""
 BENDS: Final[dict[tuple[State, Step], int]] = {
     (State.VERIFIED, Step.CONFIRM): 26,
     (State.VERIFIED, Step.APPROVE): -26,
-    (State.VERIFIED, Step.LAPSE): -10,
+    (State.VERIFIED, Step.LAPSE): 60,
+    (State.VERIFIED, Step.WITHDRAW): 0,
     (State.FULFILLED, Step.BREACH): 26,
     (State.BREACHED, Step.FULFIL): 26,
     (State.FULFILLED, Step.DISPUTE): 40,
     (State.BREACHED, Step.SETTLE): 20,
     (State.TERMINATED, Step.SETTLE): -240,
+    (State.DISPUTED, Step.SETTLE): -20,
 }
 """How far an arrow leaves the straight way, to its left."""
 WIDTH, HEIGHT = 1510, 500

@@ -33,7 +33,7 @@ PER_WH: Final = 1_000_000
 IMBALANCE: Final = 2
 """Minor units for a watt-hour beyond contracts."""
 DISPUTE_MS: Final = 2 * INTERVAL_MS
-BOOKED: Final = {"imbalance_per_mwh": IMBALANCE * PER_WH, "dispute_ms": DISPUTE_MS}
+BOOKED: Final = {"imbalance_per_mwh": IMBALANCE * PER_WH, "dispute_ms": DISPUTE_MS, "dispute_deposit": 0}
 GATEWAYS: Final = {"wind": "gw-wind", "home": "gw-home", "gas": "gw", "grid": "gw"}
 EVEN: Final = {"m-wind": -EVEN_W, "m-home": EVEN_W, "m-gas": 0, "m-grid": 0}
 """The turbine feeds in what the home takes."""
@@ -85,7 +85,7 @@ class Market(Village):
             penalty_ppm=200_000,
             termination_ppm=100_000,
             expires_ms=self.now_ms,
-            nonce=bytes(16),
+            nonce=(len(self.blocks) << 64).to_bytes(16, "big"),
         )
         return replace(plain, **changes)
 

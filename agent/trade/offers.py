@@ -212,11 +212,12 @@ def judge(
         if answered.stage not in (Stage.SENT, Stage.DELIVERED):
             raise Refused(RefusalCode.COUNTERS_NOTHING, f"what it answers is {answered.stage.name.lower()}")
         if _subject(terms) != _subject(answered.terms):
-            raise Refused(RefusalCode.COUNTER_CHANGED, "another seller, buyer or carrier than what it answers")
+            detail = "another seller, buyer, carrier or nonce than what it answers"
+            raise Refused(RefusalCode.COUNTER_CHANGED, detail)
     theirs = waiting.count(sender.gateway)
     if len(waiting) >= OPEN_MAX or theirs >= OPEN_FROM_ONE_MAX:
         raise Refused(RefusalCode.TOO_MANY_OFFERS, f"{len(waiting)} offers wait already, {theirs} of them theirs")
 
 
-def _subject(terms: Terms) -> tuple[str, str, str, str]:
-    return terms.region, terms.seller, terms.buyer, terms.carrier
+def _subject(terms: Terms) -> tuple[str, str, str, str, bytes]:
+    return terms.region, terms.seller, terms.buyer, terms.carrier, terms.nonce

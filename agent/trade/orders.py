@@ -20,12 +20,13 @@ PLACE = "command line"
 def terms_of(region: str, values: Mapping[str, Any], answers: bytes, valid_s: int, now_ms: int) -> Terms:
     """Terms that are good for `valid_s` seconds, as the wire takes them.
 
+    A counter-offer's values bring the nonce of what it answers: one negotiation comes to one contract.
+
     Raises:
         EncodingError: what was said is no contract.
     """
-    expires_ms, chance = now_ms + valid_s * 1000, os.urandom(NONCE_BYTES)
-    own = {"region": region, "answers": answers, "expires_ms": expires_ms, "nonce": chance}
-    return Terms.decode(Terms(**{**values, **own}).encode())
+    own = {"region": region, "answers": answers, "expires_ms": now_ms + valid_s * 1000}
+    return Terms.decode(Terms(**{"nonce": os.urandom(NONCE_BYTES), **values, **own}).encode())
 
 
 def partner_of(terms: Terms, statement: Statement | None) -> str:

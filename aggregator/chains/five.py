@@ -59,7 +59,9 @@ def wire(region: str, recompute: Recompute) -> Five:
         settled_periods=lambda: payment.totals.periods,
         to_adjust=lambda: payment.to_adjust,
     )
-    payment = PaymentChain(journal, lambda: asset.region, analysis, operation.contracts.book.costs_of)
+    payment = PaymentChain(
+        journal, lambda: asset.region, analysis, operation.contracts.book.costs_of, operation.contracts.crowding_w
+    )
     statements = Statements(journal, asset, analysis, payment, operation.contracts.book)
     ledger = Ledger(region, [data, asset, analysis, operation, payment], journal, asset.author_of, statements)
     return Five(ledger, asset, data, analysis, operation, payment, statements)

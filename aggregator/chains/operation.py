@@ -138,7 +138,7 @@ class OperationChain:
         """Call an event or take one back, take a step with a contract, or let quotes meet.
 
         Raises:
-            Refused: see the codes 40 to 45, 110 to 139, and 150 to 169.
+            Refused: see the codes 40 to 45, 110 to 139, 150 to 169, and 190 to 199.
         """
         match record.message:
             case ResponseEvent() as called:
@@ -174,7 +174,9 @@ class OperationChain:
 
     def _take_in(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
         """Judge the contract that two quotes have come to; the rent of full lines is a line of its bill."""
-        if self._region().rules.contracts is None or self.contracts.book.is_full:
+        book, parties = self.contracts.book, (deal.terms.seller, deal.terms.buyer)
+        is_new = deal.terms.digest not in book.rows  # else the parties have signed the very same terms by themselves
+        if self._region().rules.contracts is None or not is_new or not book.has_room_for(*parties):
             return ()  # the match stands in its leaf, for whoever settles it elsewhere
         return self.contracts.take_in(deal.terms, block.time_ms, deal.match.rent_per_mwh)
 

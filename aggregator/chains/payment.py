@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.accounts.deals import Deal
+from aggregator.chains.accounts.deposits import Deposits
 from aggregator.chains.accounts.exchanges import Exchanges, Payout, RateRecord, pay_out
 from aggregator.chains.accounts.money import CLEARING, Money
 from aggregator.chains.accounts.orders import ORDERS, deal_of
@@ -28,6 +29,7 @@ from aggregator.chains.region import Region
 from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.channels import Channel
 from aggregator.economy.credit import credit_left
 from aggregator.economy.exchange import Changed, Rate
 from aggregator.economy.rights import priority_order
@@ -98,12 +100,14 @@ class PaymentChain:
         region: Callable[[], Region],
         analysis: AnalysisChain,
         promised: Callable[[str], int] = lambda _: 0,
+        crowding_w: Callable[[str, Channel], int] = lambda line, channel: 0,
     ) -> None:
-        """Everybody begins with nothing.
+        """Everybody begins with nothing. `crowding_w` asks contracts: see `Books`.
 
         `promised` tells what a participant's contracts may cost that are not settled: millionths of a minor unit.
         """
         self._promised = promised
+        self.crowding_w = crowding_w
         self._region = region
         self._analysis = analysis
         spell_account, read_account = flat(Account)
@@ -117,6 +121,7 @@ class PaymentChain:
         self._settled = SettledPeriods(journal, region, analysis)
         self.relief = Relief(journal)
         self.money = Money(journal)
+        self.deposits = Deposits(journal)
         self.tables: Mapping[int, Table[Any, Any]] = {
             ACCOUNTS_TABLE: self.accounts,
             TOTALS_TABLE: self._totals,
@@ -126,6 +131,7 @@ class PaymentChain:
             **self.rights.tables,
             **self.exchanges.tables,
             **self.money.tables,
+            **self.deposits.tables,
         }
 
     @property
@@ -140,16 +146,21 @@ class PaymentChain:
     @property
     def for_sale(self) -> int:
         """Tokens of the region's own account that may be bought."""
-        return self.totals.reserve - self.totals.overflow
+        return self.totals.reserve - self.totals.overflow - self.deposits.held
 
     def take_fee(self, participant: str, fee: int, time_ms: int) -> list[bytes]:
         """Let a participant pay a fee that the account holds, for a record on another chain; the leaves say so."""
-        movements = pay({MovementKind.FEE: fee}, self.balance(participant), participant)
+        leaves = self.move(pay({MovementKind.FEE: fee}, self.balance(participant), participant), time_ms)
+        self._totals.put(0, replace(self.totals, fees=self.totals.fees + fee))
+        return leaves
+
+    def move(self, movements: Iterable[Movement], time_ms: int) -> list[bytes]:
+        """Post movements that another chain brings about; the leaves say so."""
+        start_ms, leaves = self._region().period_of(time_ms).span.start_ms, []
         for movement in movements:
             self._post(movement)
-        self._totals.put(0, replace(self.totals, fees=self.totals.fees + fee))
-        start_ms = self._region().period_of(time_ms).span.start_ms
-        return [movement_leaf(movement, start_ms) for movement in movements]
+            leaves.append(movement_leaf(movement, start_ms))
+        return leaves
 
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> list[bytes]:
         """Post what contracts bring to every account, in millionths of a minor unit; `about` is as in `Money.book`."""
@@ -248,8 +259,9 @@ class PaymentChain:
         held = totals.reserve + sum(account.balance for _, account in self.accounts.items())
         if totals.minted - totals.burned != held:
             yield f"{totals.minted} minted and {totals.burned} burned, but accounts hold {held}"
-        if not 0 <= totals.overflow <= totals.reserve:
-            yield f"the reserve holds {totals.reserve}, {totals.overflow} of which exceeded ceilings"
+        held = self.deposits.held
+        if not 0 <= totals.overflow <= totals.reserve - held:
+            yield f"the reserve holds {totals.reserve}: {totals.overflow} exceeded ceilings, {held} are deposits"
         if len(self.accounts):
             ceiling = self._region().rules.accounts.ceiling
             for participant, account in self.accounts.items():

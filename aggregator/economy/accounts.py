@@ -41,6 +41,10 @@ class MovementKind(IntEnum):
     """Reserve → participant: what was bought with money."""
     FINE = 13
     """Issue → participant: a charge that is paid in money instead."""
+    DEPOSIT = 14
+    """Participant → reserve: what is put down with a dispute."""
+    DEPOSIT_RETURNED = 15
+    """Reserve → participant: the dispute was not without reason."""
 
 
 CEILING: Final = frozenset({MovementKind.OVERFLOW, MovementKind.RETURN})
@@ -85,11 +89,11 @@ def effect_of(kind: MovementKind, amount: int) -> Effect:
             return Effect(participant=amount, reserve=0, minted=amount, burned=0)
         case MovementKind.CHARGE | MovementKind.ADJUSTMENT_DOWN:
             return Effect(participant=-amount, reserve=0, minted=0, burned=amount)
-        case (
-            MovementKind.OVERFLOW | MovementKind.PURCHASE | MovementKind.SENT | MovementKind.FEE | MovementKind.REDEEMED
-        ):
+        case MovementKind.OVERFLOW | MovementKind.PURCHASE | MovementKind.SENT | MovementKind.FEE:
             return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
-        case MovementKind.RETURN | MovementKind.RECEIVED | MovementKind.BOUGHT:
+        case MovementKind.REDEEMED | MovementKind.DEPOSIT:
+            return Effect(participant=-amount, reserve=amount, minted=0, burned=0)
+        case MovementKind.RETURN | MovementKind.RECEIVED | MovementKind.BOUGHT | MovementKind.DEPOSIT_RETURNED:
             return Effect(participant=amount, reserve=-amount, minted=0, burned=0)
 
 

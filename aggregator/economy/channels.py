@@ -28,6 +28,11 @@ class Channel:
     """Does not belong to it."""
     power_w: int
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """When it begins and ends."""
+        return self.start_ms, self.end_ms
+
     def covers(self, instant_ms: int) -> bool:
         """Whether it holds at an instant."""
         return self.start_ms <= instant_ms < self.end_ms

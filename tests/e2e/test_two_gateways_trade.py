@@ -27,6 +27,7 @@ from firmware_sim.demo.stage import found, prepare
 from firmware_sim.free_port import free_ports
 from protocol.agreement import Agreement
 from protocol.checkpoint import ChainName
+from protocol.contract import Terms
 from protocol.envelope import Envelope
 from protocol.messages import MessageType
 from protocol.partners import Delivery
@@ -166,6 +167,11 @@ def until_stated(region: Region) -> None:
     wait_until("statements", lambda: all(who(region, gateway) for gateway in gateways), lambda: region.log("gw-1"))
 
 
+def spelled(told: dict[str, Any]) -> bytes:
+    """Terms that a gateway tells of, as they are signed."""
+    return Terms(**(told | {name: bytes.fromhex(told[name]) for name in ("nonce", "answers")})).encode()
+
+
 async def test_an_offer_is_countered_accepted_and_reaches_the_chain_and_nobody_has_read_it(tmp_path: Path) -> None:
     region = await asyncio.to_thread(a_region_with_contracts, tmp_path)
     with running(region, "broker", "fleet", "aggregator", "gw-1", "gw-2"):
@@ -174,10 +180,10 @@ async def test_an_offer_is_countered_accepted_and_reaches_the_chain_and_nobody_h
             await asyncio.to_thread(a_story, region)
     seen = b"".join(payload for _, payload in heard)
     told = offers(region, "gw-1")
-    agreed = [bytes.fromhex(one["terms"]["nonce"]) for one in told if one["stage"] == "recorded"]
-    secret = [bytes.fromhex(one["terms"]["nonce"]) for one in told if one["stage"] != "recorded"]
+    agreed = [spelled(one["terms"]) for one in told if one["stage"] == "recorded"]
+    secret = [spelled(one["terms"]) for one in told if one["stage"] != "recorded"]
     assert (len(agreed), len(secret)) == (1, 2)
-    assert not any(nonce in seen for nonce in secret)
+    assert not any(terms in seen for terms in secret)
     assert agreed[0] in seen  # only what both have signed, on its way to the chain
     letters = [Envelope.parse(payload) for topic, payload in heard if topic.endswith("/sealed")]
     delivered = [Envelope.parse(payload) for topic, payload in heard if topic.endswith("/delivery")]

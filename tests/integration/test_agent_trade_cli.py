@@ -209,7 +209,7 @@ def test_a_counter_offer_keeps_what_it_does_not_change(opened: Path) -> None:
     assert trade(opened, "counter", offer.number.hex(), "--price=1", "--clean-only").exit_code == 0
     (wish,) = wishes(opened)
     assert wish.terms is not None
-    own = {"expires_ms": wish.terms.expires_ms, "nonce": wish.terms.nonce, "answers": offer.number}
+    own = {"expires_ms": wish.terms.expires_ms, "answers": offer.number}
     assert wish.terms == replace(offer.terms, price_per_mwh=1, clean_only=True, **own)
     assert (wish.verb, wish.number, wish.partner) == (Verb.COUNTER, offer.number, "carla")
     assert trade(opened, "counter", offer.number.hex()).exit_code == 2

@@ -102,12 +102,12 @@ class TestTheWays:
 
     def test_several_rounds_end_in_one_agreement(self, world: World) -> None:
         first = world.offered()
-        cheaper = world.terms(price_per_mwh=100_000, nonce=bytes(16), answers=first)
+        cheaper = world.terms(price_per_mwh=100_000, answers=first)
         world.home.order(Verb.COUNTER, number=first, terms=cheaper, partner="wind")
         world.tick()
         assert stages(world, first) == ("countered", "countered")
         assert stages(world, cheaper.digest) == ("open", "delivered")
-        between = world.terms(price_per_mwh=200_000, nonce=bytes(16), answers=cheaper.digest)
+        between = world.terms(price_per_mwh=200_000, answers=cheaper.digest)
         world.wind.order(Verb.COUNTER, number=cheaper.digest, terms=between, partner="home")
         world.tick()
         world.home.order(Verb.ACCEPT, number=between.digest)
@@ -250,7 +250,7 @@ class TestALossyWay:
         world.tick()
         number = world.offered(nonce=bytes(16))
         assert stages(world, number) == ("delivered", "open")
-        cheaper = world.terms(price_per_mwh=1, answers=number)
+        cheaper = world.terms(price_per_mwh=1, answers=number, nonce=bytes(16))
         world.wind.box = SealingKey(SoftwareKey.from_secret(791))
         world.home.order(Verb.COUNTER, number=number, terms=cheaper, partner="wind")
         world.deal(world.home, world.home.desk.tick(world.now_ms))  # the turbine's new key is not published yet

@@ -1,4 +1,7 @@
-"""Whether a channel is sold: capacity of a power line in a window, never more than the line is rated for."""
+"""Whether a channel is sold: capacity of a power line in a window, never more than the line is rated for.
+
+Where contracts are made, channels and contracts together never ask more of a line than contracts may promise of it.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +33,19 @@ def channel_deal(order: ChannelPurchase, gateway: str, region: Region, books: Bo
     price = price_of(order.power_w, order.end_ms - order.start_ms, tokens_per_kwh)
     if price > order.price_max:
         raise Refused(RefusalCode.PRICE_ABOVE_LIMIT, f"it costs {price}, above the limit of {order.price_max}")
-    channels = books.rights.channels_of(order.branch)
-    left_w = region.ratings_w[order.branch] - sold_w(channels, order.start_ms, order.end_ms)
+    channel = Channel(participant, order.start_ms, order.end_ms, order.power_w)
+    left_w = region.ratings_w[order.branch] - sold_w(books.rights.channels_of(order.branch), *channel.window)
     if order.power_w > left_w:
         raise Refused(RefusalCode.CHANNEL_SOLD, f"{left_w} W of {order.branch} are left in that window")
+    if excess_w := books.crowding_w(order.branch, channel):
+        detail = f"{excess_w} W of it are promised to others' contracts and channels in that window"
+        raise Refused(RefusalCode.CHANNEL_SOLD, detail)
     if sum(channel.participant == participant for _, channel in books.rights.channels.items()) >= HELD_MAX:
         raise Refused(RefusalCode.TOO_MANY_CHANNELS, f"{participant} holds {HELD_MAX} already")
     balance = books.balance(participant)
     see_that_covered(price, fee, balance)
     movements = pay({MovementKind.FEE: fee, MovementKind.PURCHASE: price}, balance, participant)
     bid = Bid(participant, fee, price + fee, balance)
-    channel = Channel(participant, order.start_ms, order.end_ms, order.power_w)
     period = region.period_of(time_ms).span
     return Deal(bid, tuple(movements), period.start_ms, channel=(order.branch, channel))
 

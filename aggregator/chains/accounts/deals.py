@@ -26,6 +26,9 @@ class Books(Protocol):
     def for_sale(self) -> int:
         """Tokens of the region's own account that may be bought."""
 
+    def crowding_w(self, line: str, channel: Channel) -> int:
+        """By how much a line would be promised too much to contracts and channels if one more was sold; 0 if not."""
+
     def balance(self, participant: str) -> int:
         """Tokens of a participant; below 0 is owed."""
 

@@ -33,6 +33,8 @@ class Closing:
     leaves: list[bytes] = field(default_factory=list)
     owed: dict[str, int] = field(default_factory=dict)
     """What it brings to every account, in millionths of a minor unit."""
+    tried: list[Contract] = field(default_factory=list)
+    """That were disputed, and are settled now."""
     breached: int = 0
     settled: int = 0
 
@@ -58,13 +60,33 @@ class Closing:
             step = self._outcome(contract)
             self.breached += step is Step.BREACH
             contract = self._after(contract, step)
-        dispute_ms = self.rule_of(contract).dispute_ms
-        is_over = contract.state is State.ARBITRATED or contract.ended_ms + dispute_ms <= until_ms
-        if is_over and (contract.state, Step.SETTLE) in NEXT_STATE:
+        if self._may_settle(contract):
             self.settled += 1
+            if contract.state in (State.DISPUTED, State.ARBITRATED):
+                self.tried.append(contract)
             contract = self._booked(self._after(contract, Step.SETTLE))
         if contract is not before:
             self.changed[contract.digest] = contract
+
+    def favours(self, contract: Contract, participant: str) -> bool:
+        """Whether what the regulator has said of a contract brings a party more than what was measured."""
+        prices = self._prices(contract)
+        ruled, measured = contract.bill(prices), replace(contract, ruling=None).bill(prices)
+        if participant == contract.terms.seller:
+            return ruled.seller > measured.seller
+        return ruled.buyer > measured.buyer
+
+    def _may_settle(self, contract: Contract) -> bool:
+        """Whether nobody is waited for any more: no party that might dispute it, and no regulator."""
+        until_ms = self.interval.end_ms
+        match contract.state:
+            case State.ARBITRATED:
+                return True
+            case State.DISPUTED:
+                return contract.since_ms + self.rule_of(contract).arbitration_ms <= until_ms
+            case _:
+                is_over = contract.ended_ms + self.rule_of(contract).dispute_ms <= until_ms
+                return is_over and (contract.state, Step.SETTLE) in NEXT_STATE
 
     def _outcome(self, contract: Contract) -> Step:
         return Step.FULFIL if self._prices(contract).is_fulfilled(contract.settled_amounts) else Step.BREACH

@@ -9,20 +9,22 @@ afterwards is made up for. Every step is one of the table `aggregator.economy.co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.contracts.closing import Closing
+from aggregator.chains.contracts.deposit import end_deposit, put_down
 from aggregator.chains.contracts.metering import metered_in
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts.parties import check_agreement, party_of, rule_for, rule_of
 from aggregator.chains.contracts.purse import Purse
-from aggregator.chains.contracts.rows import Contract, Ruling
+from aggregator.chains.contracts.rows import Contract, ContractTotals, Frozen, Ruling
 from aggregator.chains.metering.interval_energy import Energies
 from aggregator.chains.periods.carbon import PeriodSums
 from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.channels import Channel
 from aggregator.economy.contracts.delivery import NOTHING, share_out
 from aggregator.economy.contracts.feasibility import Objection, Plan
 from aggregator.economy.contracts.states import State, Step
@@ -42,28 +44,6 @@ FROZEN_TABLE: Final = 43
 TOTALS_TABLE: Final = 44
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A participant who makes no contracts, by the regulator's word."""
-
-    since_ms: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContractTotals:
-    """Counts since genesis."""
-
-    agreed: int = 0
-    """A contract's place is the count with it."""
-    rejected: int = 0
-    terminated: int = 0
-    breached: int = 0
-    """By what was measured first."""
-    disputed: int = 0
-    settled: int = 0
-
-
 Stated = tuple[Energies, Mapping[str, PeriodSums]]
 """What is known of an interval: every meter's energy, and what everybody did."""
 
@@ -78,7 +58,7 @@ class Contracts:
         self._region = region
         self._author_of = author_of
         self._purse = purse
-        self.book = ContractBook(journal)
+        self.book = ContractBook(journal, region, lambda: purse().rights)
         spell, read = flat(Frozen)
         self.frozen: Table[str, Frozen] = Table(FROZEN_TABLE, journal, spell=spell, read=read)
         spell_totals, read_totals = flat(ContractTotals)
@@ -95,20 +75,25 @@ class Contracts:
         return self._totals.get(0) or ContractTotals()
 
     def begin(self, time_ms: int) -> None:
-        """Let deliveries begin whose time has come; what nobody has approved by then is not to be."""
+        """Let deliveries begin whose time has come; what nobody has approved by then is not to be.
+
+        What was rejected is forgotten a day after nobody could agree to it any more.
+        """
         for contract in self.book.to_begin(time_ms):
             if contract.state is State.VERIFIED:
                 reason = Objection(RefusalCode.NOT_APPROVED, REGULATOR, contract.terms.start_ms, 0)
-                self._put(replace(contract.after(Step.LAPSE, time_ms), objection=reason))
-                self._count(rejected=1)
+                self._reject(contract, Step.LAPSE, reason, time_ms)
             else:
                 self._put(contract.after(Step.BEGIN, time_ms))
+        if len(self.book.rows):
+            for contract in self.book.rejected_before(time_ms - self._region().rules.time.day_ms):
+                self.book.rows.remove(contract.digest)
 
     def apply(self, record: Record, time_ms: int) -> Iterable[bytes]:
         """Take a step with a contract, or freeze somebody.
 
         Raises:
-            Refused: see the codes 110 to 139.
+            Refused: see the codes 110 to 139, and 190 to 199.
         """
         match record.message:
             case Agreement():
@@ -129,7 +114,7 @@ class Contracts:
         """Take an agreement in: its buyer pays the fee, and it is confirmed, or rejected.
 
         Raises:
-            Refused: it is not in order (110 to 120).
+            Refused: it is not in order (110 to 120, 192).
         """
         terms = self._check(record, time_ms)
         fee = self._purse().take_fee(terms.buyer, terms.fee, time_ms) if terms.fee else ()
@@ -166,12 +151,17 @@ class Contracts:
     def terminate(self, record: Record, time_ms: int) -> Iterable[bytes]:
         """Let a party end a contract: the intervals that have not begun are not delivered any more.
 
+        One that still waits for approval binds nobody: it is withdrawn, and costs nothing.
+
         Raises:
             Refused: it is not theirs, it does not bind any more, or nothing is left of it (130 to 133).
         """
         order: Termination = record.message
         contract = self._find(order.contract)
         party = party_of(record.author.name, order.participant, contract.terms, self._region())
+        if contract.state is State.VERIFIED:
+            reason = Objection(RefusalCode.WITHDRAWN, order.participant, contract.terms.start_ms, 0)
+            return self._reject(contract, Step.WITHDRAW, reason, time_ms)
         ended = contract.after(Step.TERMINATE, time_ms)
         interval_ms = self._region().rules.time.interval_ms
         ended_ms = max(-(-time_ms // interval_ms) * interval_ms, contract.terms.start_ms)
@@ -181,16 +171,19 @@ class Contracts:
         return self._note(replace(ended, ended_ms=ended_ms, ended_by=party))
 
     def dispute(self, record: Record, time_ms: int) -> Iterable[bytes]:
-        """Let a party call the regulator, as long as the contract is not settled.
+        """Let a party call the regulator, as long as the contract is not settled, and put tokens down for it.
 
         Raises:
-            Refused: it is not theirs, or there is nothing measured to be disputed, or no more (130 to 132).
+            Refused: it is not theirs, there is nothing measured to be disputed, or no more, or the deposit is not
+                covered (130 to 132, 190).
         """
         order: Dispute = record.message
-        contract = self._find(order.contract)
-        party_of(record.author.name, order.participant, contract.terms, self._region())
+        contract, who = self._find(order.contract), order.participant
+        party_of(record.author.name, who, contract.terms, self._region())
+        disputed = contract.after(Step.DISPUTE, time_ms)
+        down = put_down(contract.digest, who, rule_of(self._region()).dispute_deposit, self._purse(), time_ms)
         self._count(disputed=1)
-        return self._note(contract.after(Step.DISPUTE, time_ms))
+        return [*down, *self._note(disputed)]
 
     def arbitrate(self, order: Arbitration, time_ms: int) -> Iterable[bytes]:
         """Let the regulator say what counts of a disputed contract.
@@ -240,7 +233,7 @@ class Contracts:
             return []
         closing = Closing(self._rule_for, interval)
         self._measure(closing, stated, None)
-        for contract in self.book.awake():
+        for contract in self.book.ended(interval.end_ms):
             closing.conclude(contract)
         return self._take_over(closing, about)
 
@@ -253,10 +246,19 @@ class Contracts:
         return self._take_over(closing, about)
 
     def forget_before(self, horizon_ms: int) -> None:
-        """Forget what is settled or rejected and can change no more."""
-        for contract in self.book.in_order():
-            if contract.state in (State.SETTLED, State.REJECTED) and contract.terms.end_ms <= horizon_ms:
-                self.book.rows.remove(contract.digest)
+        """Forget what is settled and can change no more."""
+        for contract in self.book.settled_before(horizon_ms):
+            self.book.rows.remove(contract.digest)
+
+    def barred(self, participant: str) -> RefusalCode | None:
+        """Why a participant may make no contract at all now, whatever it says, if they may not."""
+        if participant in self.frozen:
+            return RefusalCode.PARTY_FROZEN
+        return RefusalCode.PARTY_RESTRICTED if self._purse().balance(participant) < 0 else None
+
+    def crowding_w(self, line: str, channel: Channel) -> int:
+        """By how much a line would be promised too much to contracts and channels if one more was sold; 0 if not."""
+        return self._plan().crowding_w(line, channel) if self._region().rules.contracts is not None else 0
 
     def broken_invariants(self) -> Iterable[str]:
         """Everything that is confirmed can be, and no contract went its own way."""
@@ -271,20 +273,26 @@ class Contracts:
         check_agreement(agreement, record.author, self._region(), self._author_of, time_ms)
         if terms.digest in self.book.rows:
             raise Refused(RefusalCode.AGREED_ALREADY, f"contract {terms.digest.hex()[:16]}… was agreed before")
+        if (other := self.book.of_negotiation(terms)) is not None:
+            raise Refused(RefusalCode.NEGOTIATED_ALREADY, f"contract {other.digest.hex()[:16]}… has come of it")
         balance = self._purse().balance(terms.buyer)
         if terms.fee and balance < terms.fee:
             raise Refused(RefusalCode.FEE_NOT_COVERED, f"a fee of {terms.fee}, the balance is {balance}")
-        if self.book.is_full:
-            raise Refused(RefusalCode.TOO_MANY_CONTRACTS, "too many contracts are open")
+        self._see_room(terms)
         return terms
+
+    def _see_room(self, terms: Terms) -> None:
+        book = self.book
+        for who in (terms.seller, terms.buyer):
+            if not book.has_room_for(who):
+                detail = f"{book.open_of(who)} contracts of {who} are open, their share is {book.share}"
+                raise Refused(RefusalCode.TOO_MANY_CONTRACTS, detail)
 
     def _standing(self, terms: Terms) -> Objection | None:
         """Why a party may make no contract now, if one may not."""
         for who in (terms.seller, terms.buyer):
-            if who in self.frozen:
-                return Objection(RefusalCode.PARTY_FROZEN, who, terms.start_ms, 0)
-            if self._purse().balance(who) < 0:
-                return Objection(RefusalCode.PARTY_RESTRICTED, who, terms.start_ms, 0)
+            if (rule := self.barred(who)) is not None:
+                return Objection(rule, who, terms.start_ms, 0)
         return None
 
     def _beyond_credit(self, contract: Contract) -> Objection | None:
@@ -314,7 +322,7 @@ class Contracts:
     def _measure(self, closing: Closing, stated: Stated, former: Stated | None) -> None:
         """Let contracts have what is stated of an interval, less what was stated of it before."""
         interval = closing.interval
-        on = [contract for contract in self.book.in_order() if contract.is_on(interval)]
+        on = self.book.on(interval)
         for carrier in Carrier:
             there = [contract for contract in on if contract.terms.carrier == carrier]
             if not there:
@@ -330,6 +338,8 @@ class Contracts:
     def _take_over(self, closing: Closing, about: bytes) -> list[bytes]:
         for contract in closing.changed.values():
             self._put(contract)
+        for contract in closing.tried:
+            closing.leaves += end_deposit(contract, closing, self._purse(), self._region().rules.accounts.ceiling)
         if closing.breached or closing.settled:
             self._count(breached=closing.breached, settled=closing.settled)
         return [*closing.leaves, *self._purse().book_money(about, closing.owed)]
@@ -337,6 +347,11 @@ class Contracts:
     def _note(self, contract: Contract) -> list[bytes]:
         self._put(contract)
         return [contract.leaf()]
+
+    def _reject(self, contract: Contract, step: Step, reason: Objection, time_ms: int) -> list[bytes]:
+        """Let a contract come to nothing."""
+        self._count(rejected=1)
+        return self._note(replace(contract.after(step, time_ms), objection=reason))
 
     def _put(self, contract: Contract) -> None:
         self.book.rows.put(contract.digest, contract)

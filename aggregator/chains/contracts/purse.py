@@ -1,9 +1,13 @@
-"""What contracts ask of the payment chain, which lies downstream: only what it has closed before."""
+"""What contracts ask of the payment chain, which lies downstream of them: tokens and money of the parties."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
+
+from aggregator.chains.accounts.deposits import Deposits
+from aggregator.chains.accounts.rights import Rights
+from aggregator.economy.accounts import Movement
 
 
 class Purse(Protocol):
@@ -20,3 +24,14 @@ class Purse(Protocol):
 
     def credit_left(self, participant: str) -> int:
         """What a participant may still come to owe, in millionths of a minor unit; below 0, nothing."""
+
+    @property
+    def rights(self) -> Rights:
+        """Who has bought which capacity of which line."""
+
+    @property
+    def deposits(self) -> Deposits:
+        """What was put down with disputes that are open."""
+
+    def move(self, movements: Iterable[Movement], time_ms: int) -> Iterable[bytes]:
+        """Post movements of tokens; the leaves say so."""

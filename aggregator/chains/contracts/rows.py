@@ -144,6 +144,28 @@ class Contract:
         return due_wh(terms.quantity_wh, (terms.start_ms, terms.end_ms), (start_ms, end_ms))
 
 
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A participant who makes no contracts, by the regulator's word."""
+
+    since_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractTotals:
+    """Counts since genesis."""
+
+    agreed: int = 0
+    """A contract's place is the count with it."""
+    rejected: int = 0
+    terminated: int = 0
+    breached: int = 0
+    """By what was measured first."""
+    disputed: int = 0
+    settled: int = 0
+
+
 def delivered_leaf(contract: bytes, start_ms: int, amounts: Amounts) -> bytes:
     """The leaf that states what one interval brought; behind a restatement, by how much that changes."""
     return encode(["delivered", contract, start_ms, *amounts.columns])

@@ -9,7 +9,6 @@ from functools import cached_property
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import AssetChain
 from aggregator.chains.contracts.book import ContractBook
-from aggregator.chains.contracts.rows import Contract
 from aggregator.chains.payment import PaymentChain
 from protocol.contract_news import NEWS_MAX, NEWS_PER_STATEMENT_MAX, ContractNews
 from protocol.messages import Limit, Right, Standing
@@ -30,10 +29,6 @@ class Standings:
     @cached_property
     def _rights(self) -> Mapping[str, Sequence[Right]]:
         return self._payment.rights.by_holder()
-
-    @cached_property
-    def _of_parties(self) -> Mapping[str, Sequence[Contract]]:
-        return self._contracts.of_parties()
 
     def behind(self, gateway: str) -> tuple[Standing, ...]:
         """The standing of every participant behind a gateway, in the order of their names."""
@@ -60,7 +55,7 @@ class Standings:
         """What a gateway is told of a participant's contracts: as much as fits, whatever all the others have."""
         others = len(self._asset.region.participants_of.get(gateway, ())) or 1
         count = min(NEWS_MAX, NEWS_PER_STATEMENT_MAX // others)
-        return tuple(one.news_for(participant) for one in self._of_parties.get(participant, ())[:count])
+        return tuple(one.news_for(participant) for one in self._contracts.told_to(participant, count))
 
     def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> tuple[Limit, ...]:
         """What is left to the devices of somebody who owes tokens, or loads a congested line: the less of the two."""

@@ -2,7 +2,8 @@
 
 What a participant fed in, less what they took (`Metered`), goes to their contracts in the order in which these were
 confirmed, so that a fee buys priority in use, too. A contract promises the same power all through its window; what the
-other side did not do harms nobody who did not do it either.
+other side did not do harms nobody who did not do it either. A contract for clean energy is served with what clean
+sources of the seller fed in; what else the buyer takes is no matter of the seller's.
 """
 
 from __future__ import annotations
@@ -60,9 +61,7 @@ class Metered:
     taken_wh: Mapping[str, int] = field(default_factory=dict)
     """Imported less exported, where that is above 0."""
     clean_fed_in_wh: Mapping[str, int] = field(default_factory=dict)
-    """By clean sources."""
-    clean_taken_wh: Mapping[str, int] = field(default_factory=dict)
-    """What tracing shows to come from clean sources."""
+    """By clean sources, and not used by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +109,21 @@ class _Left:
 
     def __init__(self, metered: Metered) -> None:
         self.fed_in, self.taken = dict(metered.fed_in_wh), dict(metered.taken_wh)
-        self._clean_fed_in, self._clean_taken = dict(metered.clean_fed_in_wh), dict(metered.clean_taken_wh)
+        self._clean = dict(metered.clean_fed_in_wh)
 
     def serve(self, due: Due) -> Amounts:
         """Give a contract what is left for it."""
         offered = self.fed_in.get(due.seller, 0)
         if due.clean_only:
-            clean = (self._clean_fed_in.get(due.seller, 0), self._clean_taken.get(due.buyer, 0))
-            offered = min(offered, *clean)
+            offered = min(offered, self._clean.get(due.seller, 0))
         seller_short = due.due_wh - min(due.due_wh, offered)
         buyer_short = due.due_wh - min(due.due_wh, self.taken.get(due.buyer, 0))
         delivered = due.due_wh - max(seller_short, buyer_short)
         if delivered:
             self.fed_in[due.seller] -= delivered
             self.taken[due.buyer] -= delivered
-            for clean_left, who in ((self._clean_fed_in, due.seller), (self._clean_taken, due.buyer)):
-                if due.clean_only:
-                    clean_left[who] -= delivered
+            if due.clean_only:
+                self._clean[due.seller] -= delivered
         return Amounts(
             due_wh=due.due_wh,
             delivered_wh=delivered,

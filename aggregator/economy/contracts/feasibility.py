@@ -1,15 +1,18 @@
 """Whether a contract can be, beside all that were confirmed before it: capability, overlap, and every line's rating.
 
 What contracts promise adds up, and nothing is set off: of two contracts in opposite directions over one line each has
-to fit alone. So whatever is taken out of a set that fits, by breach or by early termination, the rest still fits.
+to fit alone, beside the channels that are sold. So whatever is taken out of a set that fits, by breach or by early
+termination, the rest still fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from aggregator.economy.channels import Channel
+from aggregator.economy.contracts.line_use import LineUse
 from aggregator.economy.contracts.profile import Peak, Profile
 from aggregator.economy.contracts.sensitivity import Sensitivity
 from protocol.energy_register import MS_PER_HOUR
@@ -19,6 +22,8 @@ from protocol.units import PPM
 
 SiteKey = tuple[str, str]
 """Participant and carrier."""
+ChannelsOf = Callable[[str], Sequence[Channel]]
+"""What is sold of a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,11 @@ def power_w(quantity_wh: int, length_ms: int) -> int:
 class Plan:
     """What all confirmed contracts promise, and room for more."""
 
-    def __init__(self, limits: Limits) -> None:
-        """Nothing is promised."""
+    def __init__(self, limits: Limits, channels_of: ChannelsOf = lambda line: ()) -> None:
+        """Nothing is promised. `channels_of` tells what is sold of a line, whenever it is asked."""
         self.limits = limits
+        self._channels_of = channels_of
+        self._lines: dict[tuple[str, str], LineUse] = {}
         self._profiles: dict[tuple[str, ...], Profile] = {}
         self._ways: dict[tuple[str, str, str], Mapping[str, int]] = {}
 
@@ -131,12 +138,22 @@ class Plan:
             peak = self._peak((what, who, promise.carrier), promise)
             if (excess_w := peak.level + more_w - limit_w) > 0:
                 return Objection(rule, who, peak.at_ms, excess_w)
+        pair, window = (promise.seller, promise.buyer), (promise.start_ms, promise.end_ms)
         for line, share in sorted(self._way(promise).items()):
-            peak = self._peak((line, _direction(share)), promise)
-            excess = peak.level + more_w * abs(share) - self.limits.rating_w[line] * PPM
-            if excess > 0:
-                return Objection(RefusalCode.LINE_FULL, line, peak.at_ms, -(-excess // PPM))
+            use, channels = self._line(line, share), self._channels_of(line)
+            peak = use.peak(window, channels, pair, more_w * abs(share))
+            if (excess_w := self._excess_w(line, peak)) > 0:
+                return Objection(RefusalCode.LINE_FULL, line, peak.at_ms, excess_w)
         return None
+
+    def crowding_w(self, line: str, *more: Channel) -> int:
+        """By how much a line is asked for too much while channels of it are sold, and more if named; 0 if it is not."""
+        channels = [*self._channels_of(line), *more]
+        if not channels:
+            return 0
+        window = (min(one.start_ms for one in channels), max(one.end_ms for one in channels))
+        peaks = (self._line(line, direction).peak(window, channels) for direction in (1, -1))
+        return max(0, *(self._excess_w(line, peak) for peak in peaks))
 
     def take(self, promise: Promise) -> None:
         """Count a promise among those that are to be kept."""
@@ -153,7 +170,7 @@ class Plan:
         if promise.clean_only:
             self._profile(("clean", promise.seller, carrier)).add(*span, watts)
         for line, share in self._way(promise).items():
-            self._profile((line, _direction(share))).add(*span, watts * abs(share))
+            self._line(line, share).add((promise.seller, promise.buyer), span, watts * abs(share))
 
     def _site(self, participant: str, promise: Promise) -> Site:
         return self.limits.sites.get((participant, promise.carrier), NO_SITE)
@@ -171,13 +188,15 @@ class Plan:
             way = self._ways[key] = self.limits.network.carried(seller.gives_at, buyer.takes_at)
         return way
 
+    def _line(self, line: str, share: int) -> LineUse:
+        return self._lines.setdefault((line, "forward" if share > 0 else "backward"), LineUse())
+
+    def _excess_w(self, line: str, peak: Peak) -> int:
+        return -(-(peak.level - self.limits.rating_w[line] * PPM) // PPM)
+
     def _peak(self, key: tuple[str, ...], promise: Promise) -> Peak:
         profile = self._profiles.get(key)
         return profile.peak(promise.start_ms, promise.end_ms) if profile else Peak(0, promise.start_ms)
 
     def _profile(self, key: tuple[str, ...]) -> Profile:
         return self._profiles.setdefault(key, Profile())
-
-
-def _direction(share: int) -> str:
-    return "forward" if share > 0 else "backward"

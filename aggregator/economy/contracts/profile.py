@@ -44,6 +44,12 @@ class Profile:
                 best = Peak(self._levels[place], self._instants[place])
         return best
 
+    def steps(self, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+        """Every instant of a window at which the line steps, the first among them, each with what holds from there."""
+        first, last = bisect_right(self._instants, start_ms), bisect_left(self._instants, end_ms)
+        begin = (start_ms, self._levels[first - 1] if first else 0)
+        return [begin, *zip(self._instants[first:last], self._levels[first:last], strict=True)]
+
     def _cut(self, at_ms: int) -> int:
         """Make an instant one at which the line may step."""
         place = bisect_left(self._instants, at_ms)

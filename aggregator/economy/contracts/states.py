@@ -32,6 +32,7 @@ class Step(IntEnum):
     SETTLE = 11
     APPROVE = 12
     LAPSE = 13
+    WITHDRAW = 14
 
 
 class Maker(IntEnum):
@@ -71,6 +72,7 @@ MAKER: Final[Mapping[Step, Maker]] = {
     Step.SETTLE: Maker.CLOCK,
     Step.APPROVE: Maker.REGULATOR,
     Step.LAPSE: Maker.CLOCK,
+    Step.WITHDRAW: Maker.PARTY,
 }
 """Who may make each step."""
 
@@ -81,6 +83,7 @@ NEXT_STATE: Final[Mapping[tuple[State, Step], State]] = {
     (State.VERIFIED, Step.CONFIRM): State.CONFIRMED,
     (State.VERIFIED, Step.APPROVE): State.CONFIRMED,
     (State.VERIFIED, Step.LAPSE): State.REJECTED,
+    (State.VERIFIED, Step.WITHDRAW): State.REJECTED,
     (State.CONFIRMED, Step.BEGIN): State.DELIVERING,
     (State.CONFIRMED, Step.TERMINATE): State.TERMINATED,
     (State.DELIVERING, Step.TERMINATE): State.TERMINATED,
@@ -95,6 +98,7 @@ NEXT_STATE: Final[Mapping[tuple[State, Step], State]] = {
     (State.FULFILLED, Step.SETTLE): State.SETTLED,
     (State.BREACHED, Step.SETTLE): State.SETTLED,
     (State.TERMINATED, Step.SETTLE): State.SETTLED,
+    (State.DISPUTED, Step.SETTLE): State.SETTLED,
     (State.ARBITRATED, Step.SETTLE): State.SETTLED,
 }
 """Where each step leads. What is not here cannot happen."""

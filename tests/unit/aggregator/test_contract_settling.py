@@ -56,16 +56,15 @@ def test_whoever_was_confirmed_first_is_served_first() -> None:
     assert second == Amounts(100, 30, seller_short_wh=70, extra_wh=170)
 
 
-def test_a_contract_for_clean_energy_needs_clean_energy_at_both_ends() -> None:
-    clean = a_due(clean_only=True)
-    for fed_in, taken, delivered in ((100, 100, 100), (60, 100, 60), (100, 60, 60), (0, 100, 0)):
-        (amounts,) = shared(clean, clean_fed_in_wh={"wind": fed_in}, clean_taken_wh={"home": taken})
-        assert (amounts.delivered_wh, amounts.seller_short_wh) == (delivered, 100 - delivered)
-        assert (amounts.surplus_wh, amounts.extra_wh) == (100 - delivered, 100 - delivered)
+def test_a_contract_for_clean_energy_needs_clean_energy_of_its_seller() -> None:
+    for clean_wh in (100, 60, 0):
+        (amounts,) = shared(a_due(clean_only=True), clean_fed_in_wh={"wind": clean_wh})
+        assert (amounts.delivered_wh, amounts.seller_short_wh) == (clean_wh, 100 - clean_wh)
+        assert (amounts.surplus_wh, amounts.extra_wh) == (100 - clean_wh, 100 - clean_wh)
 
 
 def test_clean_energy_is_delivered_once() -> None:
-    metered: dict[str, Any] = {"clean_fed_in_wh": {"wind": 100}, "clean_taken_wh": {"home": 150}}
+    metered: dict[str, Any] = {"clean_fed_in_wh": {"wind": 100}}
     first, second = shared(a_due(clean_only=True), a_due(SECOND, clean_only=True), fed_in=200, taken=200, **metered)
     assert (first.delivered_wh, second.delivered_wh) == (100, 0)
 
@@ -84,12 +83,12 @@ DUES = st.lists(st.tuples(NAMES, NAMES, AMOUNTS, st.booleans()).filter(lambda du
 BY_NAME = st.dictionaries(NAMES, AMOUNTS)
 
 
-@given(DUES, BY_NAME, BY_NAME, BY_NAME, BY_NAME)
+@given(DUES, BY_NAME, BY_NAME, BY_NAME)
 def test_every_watt_hour_is_delivered_once_and_nothing_is_left_over(
-    dues: list[tuple[str, str, int, bool]], fed: dict[str, int], taken: dict[str, int], clean: Any, traced: Any
+    dues: list[tuple[str, str, int, bool]], fed: dict[str, int], taken: dict[str, int], clean: Any
 ) -> None:
     listed = [Due(bytes([i]), *due) for i, due in enumerate(dues)]
-    found = share_out(listed, Metered(fed, taken, clean, traced))
+    found = share_out(listed, Metered(fed, taken, clean))
     for due in listed:
         amounts = found[due.contract]
         assert min(amounts.columns) >= 0
@@ -101,6 +100,8 @@ def test_every_watt_hour_is_delivered_once_and_nothing_is_left_over(
             assert sum(one.delivered_wh + one.surplus_wh for one in sold) == fed.get(name, 0)
         if bought:
             assert sum(one.delivered_wh + one.extra_wh for one in bought) == taken.get(name, 0)
+        green = [found[due.contract].delivered_wh for due in listed if due.seller == name and due.clean_only]
+        assert sum(green) <= clean.get(name, 0)
 
 
 # -- Bills

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -24,7 +25,15 @@ from protocol.messages import MessageType, Statement
 from protocol.money import millionths_of
 from protocol.refusals import RefusalCode, Refused
 from tests.builders import a_key
-from tests.contract_village import DISPUTE_MS, EVEN_W, EVEN_WH, IMBALANCE, Market, a_market_grid, settled
+from tests.contract_village import (
+    DISPUTE_MS,
+    EVEN_W,
+    EVEN_WH,
+    IMBALANCE,
+    Market,
+    a_market_grid,
+    settled,
+)
 from tests.unit.protocol.mutation import with_field
 from tests.village import INTERVAL_MS, REGION, Village
 
@@ -137,6 +146,51 @@ def test_an_acceptance_that_is_sent_again_changes_nothing(market: Market) -> Non
     assert market.agree(terms, offers="gw-home", agrees="gw-wind") is RefusalCode.AGREED_ALREADY
 
 
+# -- One negotiation comes to one contract
+
+
+def test_an_offer_whose_counter_was_accepted_cannot_be_accepted_any_more(market: Market) -> None:
+    offer = market.terms(quantity_wh=10)
+    counter = replace(offer, quantity_wh=9, answers=offer.digest)
+    assert market.agree(counter, offers="gw-home", agrees="gw-wind") is None
+    assert market.agree(offer) is RefusalCode.NEGOTIATED_ALREADY
+    assert offer.digest not in market.five.operation.contracts.book.rows
+
+
+def test_a_counter_to_what_is_a_contract_already_cannot_be_accepted(market: Market) -> None:
+    offer = market.terms(quantity_wh=10)
+    assert market.agree(offer) is None
+    counter = replace(offer, quantity_wh=9, answers=offer.digest, nonce=bytes([9] * 16))
+    assert market.agree(counter, offers="gw-home", agrees="gw-wind") is RefusalCode.NEGOTIATED_ALREADY
+
+
+def test_of_several_counters_to_one_offer_one_can_be_accepted(market: Market) -> None:
+    offer = market.terms(quantity_wh=10)
+    cheap, cheaper = (
+        replace(offer, price_per_mwh=price, answers=offer.digest, nonce=bytes([price] * 16)) for price in (2, 1)
+    )
+    assert market.agree(cheap, offers="gw-home", agrees="gw-wind") is None
+    assert market.agree(cheaper, offers="gw-home", agrees="gw-wind") is RefusalCode.NEGOTIATED_ALREADY
+
+
+def test_rounds_that_never_came_to_the_chain_are_known_by_their_nonce(market: Market) -> None:
+    first = market.terms(quantity_wh=10)
+    second = replace(first, quantity_wh=9, answers=first.digest)
+    third = replace(first, quantity_wh=8, answers=second.digest)
+    assert market.agree(third) is None
+    assert market.agree(first) is RefusalCode.NEGOTIATED_ALREADY
+    assert market.agree(second, offers="gw-home", agrees="gw-wind") is RefusalCode.NEGOTIATED_ALREADY
+
+
+def test_what_was_rejected_may_be_negotiated_further(market: Market) -> None:
+    offer = market.terms(quantity_wh=200)
+    assert market.agree(offer) is None
+    assert market.state(offer.digest) is State.REJECTED
+    less = replace(offer, quantity_wh=10, answers=offer.digest)
+    assert market.agree(less, offers="gw-home", agrees="gw-wind") is None
+    assert market.state(less.digest) is State.CONFIRMED
+
+
 def test_where_no_rules_are_laid_down_no_contracts_are_made() -> None:
     village = Village()
     terms = Market().terms()
@@ -146,10 +200,41 @@ def test_where_no_rules_are_laid_down_no_contracts_are_made() -> None:
     assert village.five.bid(record).fee == 0
 
 
-def test_there_is_a_bound_to_open_contracts(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 1)
-    market.made()
-    assert market.agree(market.terms(nonce=bytes([1] * 16))) is RefusalCode.TOO_MANY_CONTRACTS
+def test_nobody_fills_the_book_for_all_others(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 4)  # of four participants, so that each may be party to two
+    book = market.five.operation.contracts.book
+    for number in range(2):
+        assert market.agree(market.terms(nonce=bytes([number] * 16), quantity_wh=1)) is None
+    assert not book.has_room_for("wind")
+    assert not book.has_room_for("home", "gas")
+    assert market.agree(market.terms(nonce=bytes([2] * 16))) is RefusalCode.TOO_MANY_CONTRACTS
+    assert book.has_room_for("gas", "grid")
+    assert market.state(market.made(seller="gas", buyer="grid", quantity_wh=1)) is State.CONFIRMED
+
+
+def test_what_is_rejected_counts_until_it_is_forgotten(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 2)
+    rejected(market, quantity_wh=200)
+    assert market.agree() is RefusalCode.TOO_MANY_CONTRACTS
+
+
+def test_what_is_settled_makes_room(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract_book, "CONTRACTS_MAX", 2)
+    settled(market, market.made())
+    assert market.five.operation.contracts.book.has_room_for("wind", "home")
+
+
+def test_what_is_rejected_is_forgotten_a_day_after_its_offer_is_void() -> None:
+    market = Market(grid=a_market_grid(time={"day_ms": 20_000}))
+    market.live_even(2)
+    terms = market.terms(quantity_wh=200, expires_ms=market.now_ms + 60_000)
+    assert market.agree(terms) is None
+    assert market.agree(terms) is RefusalCode.AGREED_ALREADY
+    market.live_even(4)
+    assert market.state(terms.digest) is State.REJECTED
+    market.live_even(4)  # the window has begun, and 20 seconds are over since
+    assert terms.digest not in market.five.operation.contracts.book.rows
+    assert market.agree(terms) is RefusalCode.WINDOW_NOT_AHEAD
 
 
 # -- Verdict
@@ -278,6 +363,21 @@ def test_a_smaller_contract_needs_no_approval(watched: Market) -> None:
     assert watched.approve(bytes(32)) is RefusalCode.NO_SUCH_CONTRACT
 
 
+def test_a_party_takes_back_what_waits_for_approval_and_owes_nothing(watched: Market) -> None:
+    digest = watched.made()
+    assert watched.terminate(digest, "home", "gw-wind") is RefusalCode.NOT_THEIR_CONTRACT
+    assert watched.terminate(digest, "home", "gw-home") is None
+    contract = watched.contract(digest)
+    assert contract.state is State.REJECTED
+    assert contract.objection is not None
+    assert (contract.objection.rule, contract.objection.subject) == (RefusalCode.WITHDRAWN, "home")
+    for gateway, participant in (("gw-wind", "wind"), ("gw-home", "home")):
+        assert told(watched, gateway, participant)[0].rule is RefusalCode.WITHDRAWN
+    assert watched.approve(digest) is RefusalCode.NO_SUCH_STEP
+    assert watched.state(watched.made()) is State.VERIFIED  # what was kept free is free again
+    assert watched.owed() == {}
+
+
 # -- Order and fees
 
 
@@ -367,19 +467,6 @@ def test_a_shortfall_within_the_tolerance_is_no_breach() -> None:
     contract = settled(market, market.made(), wind=-EVEN_W // 2)
     assert State.FULFILLED in dict(contract.history)
     assert contract.booked.penalty == 0 < contract.amounts.seller_short_wh
-
-
-def test_clean_energy_is_what_tracing_shows(market: Market) -> None:
-    """The turbine gives all that was agreed, and so does the engine: half of what reaches the home is clean."""
-    digest = market.made(clean_only=True, quantity_wh=EVEN_WH)
-    market.live_even(2, wind=-EVEN_W // 2, gas=-EVEN_W // 2)
-    market.live_even(2, wind=-EVEN_W // 2, gas=-EVEN_W // 2)
-    market.live_even(6)
-    contract = market.contract(digest)
-    assert contract.amounts.delivered_wh == EVEN_WH
-    plain = settled(market, market.made(clean_only=True, nonce=bytes([1] * 16)), gas=-EVEN_W, grid=EVEN_W)
-    assert plain.amounts.delivered_wh < plain.amounts.due_wh == PRICE
-    assert plain.amounts.seller_short_wh > PRICE // 4
 
 
 # -- Ending early
@@ -641,11 +728,30 @@ def test_both_parties_are_told_why_a_contract_cannot_be(market: Market) -> None:
         assert news.why == f"gas, in the interval from {news.start_ms} by {reason[2]} W"
 
 
-def test_what_something_can_still_happen_to_is_told_first_and_not_without_end(market: Market) -> None:
+def test_what_is_to_be_delivered_is_told_first_and_what_was_rejected_is_told_all_the_same(market: Market) -> None:
+    start_ms = market.terms().start_ms
     for number in range(NEWS_MAX + 3):
-        market.agree(market.terms(nonce=bytes([number] * 16)))
+        later = {"start_ms": start_ms + INTERVAL_MS, "end_ms": start_ms + 2 * INTERVAL_MS} if number < 5 else {}
+        assert market.agree(market.terms(nonce=bytes([number] * 16), quantity_wh=1, **later)) is None
+    for number in range(2):
+        rejected(market, nonce=bytes([99, *[number] * 15]), quantity_wh=200)
+    market.live_even(2)
     news = told(market, "gw-wind", "wind")
-    assert [one.state for one in news] == [State.CONFIRMED] + [State.REJECTED] * (NEWS_MAX - 1)
+    assert [one.state for one in news] == [State.DELIVERING] * 14 + [State.REJECTED] * 2
+    for number in range(8):
+        rejected(market, nonce=bytes([98, *[number] * 15]), quantity_wh=200)
+    news = told(market, "gw-wind", "wind")
+    assert [one.state for one in news] == [State.DELIVERING] * 12 + [State.REJECTED] * 4
+    assert [one.since_ms for one in news[12:]] == sorted([one.since_ms for one in news[12:]], reverse=True)
+
+
+def test_what_delivers_goes_before_what_is_confirmed_for_later(market: Market) -> None:
+    terms = market.terms()
+    late = market.made(nonce=bytes([1] * 16), quantity_wh=1, start_ms=terms.end_ms, end_ms=terms.end_ms + INTERVAL_MS)
+    soon = market.made(nonce=bytes([2] * 16), quantity_wh=1, start_ms=terms.start_ms, end_ms=terms.end_ms)
+    market.live_even(2)
+    gone = market.made(nonce=bytes([3] * 16), quantity_wh=200)
+    assert [one.contract for one in told(market, "gw-home", "home")] == [soon, late, gone]
 
 
 def test_a_standing_without_contracts_says_nothing_of_them(market: Market) -> None:

@@ -27,7 +27,7 @@ from protocol.messages import MessageType
 from protocol.partners import SealingKeyRecord
 from protocol.quote import Side
 from protocol.rotation import rotate
-from tests.contract_village import Market
+from tests.contract_village import Market, a_market_grid
 from tests.heat_village import PUMP, WARM, a_heat_document
 from tests.market_village import a_quote
 from tests.plain_physics import PlainPhysics
@@ -101,6 +101,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         60: ["str [int bytes bytes]"],
         61: ["str [int]"],
         62: ["str [int int int]"],
+        66: ["bytes [str int]"],
     },
 }
 """By version of the file: key and value of the state's rows, by table."""
@@ -167,6 +168,16 @@ def a_life_with_contracts() -> Market:
     return market
 
 
+def a_life_with_a_dispute() -> Market:
+    """Tokens were put down."""
+    market = Market(grid=a_market_grid(time={"period_ms": 30_000}, dispute_deposit=1))
+    market.live(50)
+    digest = market.made()
+    market.live_even(6)
+    market.dispute(digest, "wind", "gw-wind")
+    return market
+
+
 def _exchange(village: Village) -> None:
     """A rate is announced, and somebody sells tokens and buys a channel."""
     rate = RateRecord(village.link("regulator"), village.now_ms + 1, Rate(1_000, 1_000))
@@ -182,7 +193,8 @@ def _exchange(village: Village) -> None:
 
 def test_the_rows_of_the_state_are_those_of_the_files_version() -> None:
     found: dict[int, set[str]] = {}
-    for block in (*a_full_life().blocks, *a_life_with_contracts().blocks):
+    lives = (a_full_life(), a_life_with_contracts(), a_life_with_a_dispute())
+    for block in (block for life in lives for block in life.blocks):
         for change in block.changes:
             if change.value is not None:
                 table, key = decode(change.key, size_max=1 << 20)

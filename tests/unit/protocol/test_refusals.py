@@ -129,6 +129,9 @@ NUMBERS = {
     "RATE_NOT_AHEAD": 178,
     "OVER_CEILING": 179,
     "NOT_WHAT_IS_OWED": 180,
+    "DEPOSIT_NOT_COVERED": 190,
+    "WITHDRAWN": 191,
+    "NEGOTIATED_ALREADY": 192,
 }
 """The golden table. A new code is added at the end of its group; a line here is never changed."""
 
