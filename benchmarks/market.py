@@ -77,7 +77,11 @@ def _live(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[int, int]:
             continue
         left = quote.quantity_wh
         for match in matches:
-            book.take(match, quote)
+            stood = match.buy if quote.side is Side.SELL else match.sell
+            if stood.quantity_wh == match.quantity_wh:
+                book.remove(stood.number)
+            else:
+                book.put(replace(stood, quantity_wh=stood.quantity_wh - match.quantity_wh))
             left -= match.quantity_wh
         traded += len(matches)
         if left and time_in_force is GTC:

@@ -18,7 +18,7 @@ from config.rules import Pricing
 from protocol.contract import price_of
 from protocol.quote import Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
-from tests.market import a_network, an_auction, an_open_quote, most_welfare
+from tests.market import a_network, an_auction, an_open_quote, fill, most_welfare
 
 prices = st.integers(0, 60) | st.sampled_from([10**6, 10**9])
 amounts = st.integers(1, 40) | st.sampled_from([10**6, 10**15])
@@ -92,7 +92,7 @@ def lived(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[Book, list[Match
             continue
         left = quote.quantity_wh
         for match in found:
-            book.take(match, quote)
+            fill(book, match, quote)
             left -= match.quantity_wh
         matches += found
         if left and time_in_force is TimeInForce.GOOD_TILL_CANCELLED:
