@@ -20,8 +20,8 @@ import numpy as np
 
 from aggregator.economy.market.book import Book, trade
 from aggregator.economy.market.clearing import Auction, verify
-from aggregator.economy.market.network import MWH_PER_WH, Line, TradedNetwork
 from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.network import MWH_PER_WH, Line, TradedNetwork
 from aggregator.grid.clearing import Clearer, solver_of
 from benchmarks.figure import Figure, cpu_seconds
 from protocol.quote import Side, TimeInForce

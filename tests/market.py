@@ -9,8 +9,8 @@ from typing import Any
 
 from aggregator.economy.market.book import Book
 from aggregator.economy.market.clearing import Auction
-from aggregator.economy.market.network import MWH_PER_WH, Line, TradedNetwork
 from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.network import MWH_PER_WH, Line, TradedNetwork
 from protocol.quote import Side
 
 HOUR_MS = 3_600_000

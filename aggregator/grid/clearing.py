@@ -25,9 +25,10 @@ from aggregator.economy.market.clearing import (
     injections_mwh,
     islands_by_rule,
     rents,
+    spare_clean_wh,
     verify,
 )
-from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
+from aggregator.economy.network import MWH_PER_WH, TradedNetwork
 from aggregator.grid.network import Floats, Ints
 from protocol.quote import Side
 from protocol.refusals import Refused
@@ -38,6 +39,11 @@ MARGIN_WH: Final = 1
 """What is left free at first on every line that is part of a loop. Without loops the result is whole by itself."""
 WHOLE: Final = 1e-4
 """A quantity that is so little below a whole one is taken for it."""
+
+
+COST_SCALE: Final = 1000
+"""Costs are handed to the solver in so many minor units: with larger numbers HiGHS may end without knowing whether it
+has found the best."""
 
 
 class ClearingError(Exception):
@@ -51,7 +57,7 @@ class Solution:
     columns: Floats
     """(q + l) watt-hours."""
     duals: Floats
-    """(n + k + i) minor units per MWh."""
+    """(n + k + i) minor units per MWh, in units of `COST_SCALE`."""
 
 
 class Clearer:
@@ -112,7 +118,7 @@ class Clearer:
         matrix = csc_array((values, (rows, columns)), shape=(n + k + i, q + l))
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = q + l, n + k + i
-        lp.col_cost_ = np.concatenate([sign * np.array([float(one.limit) for one in quotes]), np.zeros(l)])
+        lp.col_cost_ = np.concatenate([sign * np.array([one.limit / COST_SCALE for one in quotes]), np.zeros(l)])
         lp.col_lower_ = np.concatenate([np.zeros(q), -room_wh.astype(np.float64)])
         lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], room_wh.astype(np.float64)])
         lp.row_lower_ = np.concatenate([np.zeros(n + k), np.full(i, -highspy.kHighsInf)])
@@ -129,11 +135,11 @@ class Clearer:
         return clearing
 
     def _by_merit(self, auction: Auction) -> Clearing | None:
-        """Island by island without its lines; None where some energy has to be clean."""
-        if any(quote.clean_only for quote in auction.quotes):
-            return None
+        """Island by island, without its lines; None where energy has to be clean, and that does not come about."""
         fills = {number: fill for crossing in auction.crossings for number, fill in crossing.fills_wh.items()}
         fills_wh = [fills.get(quote.number, 0) for quote in auction.quotes]
+        if min(spare_clean_wh(auction, fills_wh), default=0) < 0:
+            return None
         by_island = [crossing.price * PRICE_SCALE for crossing in auction.crossings]
         prices = [by_island[island] for island in self.network.forest.island]
         flows = self._flows(injections_mwh(auction, fills_wh), np.zeros(len(self.network.forest.left_out)))
@@ -159,9 +165,10 @@ class Clearer:
 
     def _rounded(self, auction: Auction, solution: Solution) -> Clearing:
         q, n, k = len(auction.quotes), len(self.network.nodes), len(self.network.loops)
-        prices = np.rint(solution.duals[:n] * PRICE_SCALE).astype(np.int64)
-        of_loops = -solution.duals[n : n + k] * PRICE_SCALE * (LOOP_SCALE / self._mean_uohm)
-        premiums = np.rint(-solution.duals[n + k :] * PRICE_SCALE).astype(np.int64).clip(min=0)
+        duals = solution.duals * (COST_SCALE * PRICE_SCALE)
+        prices = np.rint(duals[:n]).astype(np.int64)
+        of_loops = -duals[n : n + k] * (LOOP_SCALE / self._mean_uohm)
+        premiums = np.rint(-duals[n + k :]).astype(np.int64).clip(min=0)
         fills = whole_fills(auction, solution.columns[:q])
         left_out = solution.columns[q:][list(self.network.forest.left_out)] * MWH_PER_WH
         flows = self._flows(injections_mwh(auction, fills), left_out)
@@ -181,12 +188,16 @@ class Clearer:
 
 
 def solve(solver: highspy.Highs) -> Solution:
-    """Let HiGHS solve what is in it.
+    """Let HiGHS solve what is in it; if it does not, then once more without its presolve, which can lose itself.
 
     Raises:
         ClearingError: it does not.
     """
     solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        solver.clearSolver()
+        solver.setOptionValue("presolve", "off")
+        solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         raise ClearingError(f"HiGHS says {solver.modelStatusToString(solver.getModelStatus())}")
     found: Any = solver.getSolution()
@@ -241,12 +252,17 @@ def whole_fills(auction: Auction, wanted_wh: Floats) -> list[int]:
 
 
 def _give_way(auction: Auction, fills: list[int], island: int, surplus: int) -> None:
-    """Take what is still too much on one side of an island off it: what is not clean first, then what is filled in part."""
+    """Take what is still too much off one side of an island: what is not clean first, then what is filled in part."""
     side = Side.SELL if surplus > 0 else Side.BUY
     if not surplus:
         return
-    among = [place for place, one in enumerate(auction.quotes) if auction.island_of[place] == island and one.side is side]
-    for place in sorted(among, key=lambda place: (auction.quotes[place].is_clean, fills[place] == auction.quotes[place].quantity_wh, -place)):
+    among = [
+        place for place, one in enumerate(auction.quotes) if auction.island_of[place] == island and one.side is side
+    ]
+    for place in sorted(
+        among,
+        key=lambda place: (auction.quotes[place].is_clean, fills[place] == auction.quotes[place].quantity_wh, -place),
+    ):
         taken = min(abs(surplus), fills[place])
         fills[place] -= taken
         surplus -= taken if surplus > 0 else -taken

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from aggregator.economy.market.book import Book, trade
 from aggregator.economy.market.call import cross
 from aggregator.economy.market.clearing import PRICE_SCALE, ROUND_WH, Auction, Clearing, verify, welfare_of
-from aggregator.economy.market.network import TradedNetwork
 from aggregator.economy.market.pairing import pair
 from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.network import TradedNetwork
 from aggregator.grid.clearing import Clearer
 from config.rules import Pricing
 from protocol.contract import price_of

@@ -17,7 +17,6 @@ from aggregator.chains.region import Region
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise
 from aggregator.economy.contracts.states import FINAL, NEXT_STATE, PROMISING, State, Step
 from aggregator.ledger.table import Journal, Table, WatchedTable
-from config.rules import ContractRule
 
 CONTRACTS_TABLE: Final = 42
 
@@ -57,10 +56,10 @@ class ContractBook:
         """Whether there may be no more for now."""
         return len(self._awake) >= CONTRACTS_MAX
 
-    def plan(self, region: Region, rule: ContractRule) -> Plan:
+    def plan(self, region: Region) -> Plan:
         """What all contracts promise that are confirmed, or wait for approval."""
         if self._plan is None or self._plan[0] is not region:
-            self._plan = (region, self._drawn_up(limits_of(region, rule)))
+            self._plan = (region, self._drawn_up(limits_of(region)))
         else:
             for promise, is_taken in self._uncounted:
                 (self._plan[1].take if is_taken else self._plan[1].release)(promise)
@@ -84,12 +83,12 @@ class ContractBook:
         bound = self._bound.values()
         return [one for one in bound if one.state is not State.DELIVERING and one.terms.start_ms <= time_ms]
 
-    def broken_invariants(self, region: Region, rule: ContractRule) -> Iterator[str]:
+    def broken_invariants(self, region: Region) -> Iterator[str]:
         """Everything that binds its parties fits together; nobody delivers more than was due; every step is one.
 
         Only what has changed since the last time is looked at: of what fits, every part does.
         """
-        plan = self.plan(region, rule)
+        plan = self.plan(region)
         for contract in self._unchecked.values():
             name, amounts = contract.digest.hex()[:16], contract.amounts
             if not 0 <= amounts.delivered_wh <= amounts.due_wh <= contract.terms.quantity_wh:

@@ -268,8 +268,7 @@ class Contracts:
 
     def broken_invariants(self) -> Iterable[str]:
         """Everything that is confirmed can be, and no contract went its own way."""
-        rule = self._region().rules.contracts if len(self.book.rows) else None
-        return self.book.broken_invariants(self._region(), rule) if rule is not None else ()
+        return self.book.broken_invariants(self._region()) if len(self.book.rows) else ()
 
     # -- What the rules above are made of
 
@@ -300,8 +299,7 @@ class Contracts:
         return from_wh is not None and terms.quantity_wh >= from_wh
 
     def _plan(self) -> Plan:
-        region = self._region()
-        return self.book.plan(region, rule_of(region))
+        return self.book.plan(self._region())
 
     def _find(self, digest: bytes) -> Contract:
         contract = self.book.rows.get(digest)

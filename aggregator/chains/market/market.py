@@ -18,7 +18,6 @@ from aggregator.chains.market.rows import Deal, MarketTotals, Traded, read_quote
 from aggregator.chains.region import Region
 from aggregator.economy.market.book import Books, trade
 from aggregator.economy.market.clearing import Auction, verify
-from aggregator.economy.market.network import TradedNetwork, traded_network
 from aggregator.economy.market.pairing import pair
 from aggregator.economy.market.quotes import MarketKey, Match, OpenQuote
 from aggregator.ledger.chain import BlockTime
@@ -67,7 +66,6 @@ class Market:
             MARKET_TOTALS_TABLE: self._totals,
             TRADED_TABLE: self.traded,
         }
-        self._network: tuple[Region, TradedNetwork] | None = None
 
     @property
     def totals(self) -> MarketTotals:
@@ -161,12 +159,10 @@ class Market:
     def auction(self, start_ms: int) -> Auction:
         """All that stands for an interval, and the network that it has to pass through."""
         region = self._region()
-        if self._network is None or self._network[0] is not region:
-            self._network = region, traded_network(region.grid)
         markets = [market for market in self._books.markets() if market[1] == start_ms]
         quotes = [quote for market in markets for side in Side for quote in self._books.of(market).side(side)]
         ordered = tuple(sorted(quotes, key=lambda quote: quote.number))
-        return Auction(self._network[1], region.rules.time.interval_ms, ordered)
+        return Auction(region.traded_network, region.rules.time.interval_ms, ordered)
 
     def vet(self, result: ClearingResult, time_ms: int | None = None) -> Auction:
         """See that a clearing is the one that comes next, and right.

@@ -23,8 +23,8 @@ from functools import cached_property
 from typing import Final
 
 from aggregator.economy.market.call import Crossing, cross
-from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
 from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.network import MWH_PER_WH, TradedNetwork
 from protocol.contract import rounded
 from protocol.quote import Side
 from protocol.refusals import RefusalCode, Refused
@@ -190,16 +190,8 @@ def _see_quantities(auction: Auction, clearing: Clearing) -> None:
         if not 0 <= fill_wh <= quote.quantity_wh:
             detail = f"{fill_wh} Wh of quote {quote.number}, which is for {quote.quantity_wh} Wh at most"
             raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
-    if (spare_wh := min(_spare_clean_wh(auction, clearing), default=0)) < 0:
+    if (spare_wh := min(spare_clean_wh(auction, clearing.fills_wh), default=0)) < 0:
         raise Refused(RefusalCode.CLEARING_INFEASIBLE, f"{-spare_wh} Wh have to be clean, and are not")
-
-
-def _spare_clean_wh(auction: Auction, clearing: Clearing) -> list[int]:
-    """By island: what clean sellers give beyond what has to be clean."""
-    spare = [0] * auction.islands
-    for quote, fill_wh, island in zip(auction.quotes, clearing.fills_wh, auction.island_of, strict=True):
-        spare[island] += fill_wh * (quote.is_clean - quote.clean_only)
-    return spare
 
 
 def _see_flows(auction: Auction, clearing: Clearing) -> None:
@@ -247,7 +239,7 @@ def _see_rents(auction: Auction, clearing: Clearing, earns: Sequence[int]) -> No
 
 
 def _see_premiums(auction: Auction, clearing: Clearing) -> None:
-    for premium, spare_wh in zip(clearing.premiums, _spare_clean_wh(auction, clearing), strict=True):
+    for premium, spare_wh in zip(clearing.premiums, spare_clean_wh(auction, clearing.fills_wh), strict=True):
         if premium < 0:
             detail = "a premium below 0: clean energy serves wherever any does"
             raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
@@ -258,9 +250,7 @@ def _see_premiums(auction: Auction, clearing: Clearing) -> None:
 
 def _see_uniform_prices(auction: Auction, clearing: Clearing, earns: Sequence[int]) -> None:
     by_rule = islands_by_rule(auction, clearing, earns)
-    for node, island, price in zip(
-        auction.network.nodes, auction.network.forest.island, clearing.prices, strict=True
-    ):
+    for node, island, price in zip(auction.network.nodes, auction.network.forest.island, clearing.prices, strict=True):
         wanted = auction.crossings[island].price * PRICE_SCALE
         if by_rule[island] and (price != wanted or clearing.premiums[island]):
             detail = f"{price} thousandths at {node}, where the merit order comes to {wanted}"
@@ -274,3 +264,11 @@ def injections_mwh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
         if fill_wh:
             injected[node] += (fill_wh if quote.side is Side.SELL else -fill_wh) * MWH_PER_WH
     return injected
+
+
+def spare_clean_wh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
+    """By island: what clean sellers give beyond what has to be clean."""
+    spare = [0] * auction.islands
+    for quote, fill_wh, island in zip(auction.quotes, fills_wh, auction.island_of, strict=True):
+        spare[island] += fill_wh * (quote.is_clean - quote.clean_only)
+    return spare

@@ -114,7 +114,11 @@ def test_a_thousand_quotes_for_one_partner_hide_nobody_behind_them() -> None:
 
 @pytest.mark.parametrize(
     ("in_the_way", "wish"),
-    [({}, {"clean_only": True}), ({"is_inside": False}, {"is_local": True}), ({"is_local": True}, {"is_inside": False})],
+    [
+        ({}, {"clean_only": True}),
+        ({"is_inside": False}, {"is_local": True}),
+        ({"is_local": True}, {"is_inside": False}),
+    ],
     ids=["not clean", "outside", "local"],
 )
 def test_what_suits_nobody_like_the_new_one_is_not_in_its_way(

@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 
 from aggregator.economy.market.clearing import LOOP_SCALE, PRICE_SCALE, Auction, Clearing, verify, welfare_of
-from aggregator.economy.market.network import TradedNetwork, traded_network
 from aggregator.economy.market.pairing import pair
+from aggregator.economy.network import TradedNetwork, traded_network
 from aggregator.grid.clearing import Clearer
 from config.rules import Pricing
 from protocol.quote import Side
@@ -142,6 +142,15 @@ def test_the_bound_of_the_prices_is_what_an_exact_simplex_finds() -> None:
         clearing, most = cleared(auction), most_welfare(auction)
         welfare = welfare_of(auction, clearing)
         assert welfare.reached <= most <= welfare.bound
+
+
+def test_what_the_solver_s_presolve_loses_itself_in_is_cleared_all_the_same() -> None:
+    most = 10**6
+    network = a_network((0, 1, 20, most), (0, 1, 20, most), (0, 1, 20, most), (0, 2, 20, 20), nodes=4)
+    quotes = a_buy(1, 1, most), a_sell(2, 1, most), a_sell(3, most, most), a_buy(4, 1, 0, clean_only=True)
+    far = a_buy(5, most, most, node="n1"), a_buy(6, 21, most, node="n2")
+    clearing = cleared(an_auction(network, *quotes, *far))
+    assert sum(clearing.fills_wh) == 2 * (most + 1)
 
 
 # -- What is wrong is seen
