@@ -56,6 +56,10 @@ class ContractBook:
         """Whether there may be no more for now."""
         return len(self._awake) >= CONTRACTS_MAX
 
+    def has_room_beside(self, others: int) -> bool:
+        """Whether there may be one more for now, beside so many that are being made."""
+        return len(self._awake) + others < CONTRACTS_MAX
+
     def plan(self, region: Region) -> Plan:
         """What all contracts promise that are confirmed, or wait for approval."""
         if self._plan is None or self._plan[0] is not region:

@@ -266,6 +266,12 @@ class Contracts:
             if contract.state in (State.SETTLED, State.REJECTED) and contract.terms.end_ms <= horizon_ms:
                 self.book.rows.remove(contract.digest)
 
+    def barred(self, participant: str) -> RefusalCode | None:
+        """Why a participant may make no contract at all now, whatever it says, if they may not."""
+        if participant in self.frozen:
+            return RefusalCode.PARTY_FROZEN
+        return RefusalCode.PARTY_RESTRICTED if self._purse().balance(participant) < 0 else None
+
     def broken_invariants(self) -> Iterable[str]:
         """Everything that is confirmed can be, and no contract went its own way."""
         return self.book.broken_invariants(self._region()) if len(self.book.rows) else ()
@@ -288,10 +294,8 @@ class Contracts:
     def _standing(self, terms: Terms) -> Objection | None:
         """Why a party may make no contract now, if one may not."""
         for who in (terms.seller, terms.buyer):
-            if who in self.frozen:
-                return Objection(RefusalCode.PARTY_FROZEN, who, terms.start_ms, 0)
-            if self._purse().balance(who) < 0:
-                return Objection(RefusalCode.PARTY_RESTRICTED, who, terms.start_ms, 0)
+            if (rule := self.barred(who)) is not None:
+                return Objection(rule, who, terms.start_ms, 0)
         return None
 
     def _needs_approval(self, terms: Terms) -> bool:

@@ -7,7 +7,7 @@ to fit alone. So whatever is taken out of a set that fits, by breach or by early
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aggregator.economy.contracts.profile import Peak, Profile
@@ -83,6 +83,11 @@ def power_w(quantity_wh: int, length_ms: int) -> int:
     return -(-quantity_wh * MS_PER_HOUR // length_ms)
 
 
+def energy_wh(power_w: int, length_ms: int) -> int:
+    """The energy that a power comes to, rounded down."""
+    return power_w * length_ms // MS_PER_HOUR
+
+
 class Plan:
     """What all confirmed contracts promise, and room for more."""
 
@@ -133,6 +138,17 @@ class Plan:
             if excess > 0:
                 return Objection(RefusalCode.LINE_FULL, line, peak.at_ms, -(-excess // PPM))
         return None
+
+    def free(self, key: SiteKey, start_ms: int, end_ms: int) -> Site:
+        """What a participant can still promise all through a window; below 0 where devices are promised too much."""
+        who, carrier = key
+        site = self.limits.sites.get(key, NO_SITE)
+        window = Promise(seller=who, buyer=who, carrier=carrier, start_ms=start_ms, end_ms=end_ms, power_w=0)
+        sold, bought, clean = (self._peak((what, who, carrier), window).level for what in ("sold", "bought", "clean"))
+        feed_in_w = site.feed_in_w - sold
+        return replace(
+            site, feed_in_w=feed_in_w, take_w=site.take_w - bought, clean_w=min(feed_in_w, site.clean_w - clean)
+        )
 
     def take(self, promise: Promise) -> None:
         """Count a promise among those that are to be kept."""

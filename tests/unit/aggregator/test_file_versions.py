@@ -1,6 +1,6 @@
 """What a ledger file holds belongs to its version. Whoever changes a row raises the version, or old files are misread.
 
-No file of version 1 to 4 was ever handed out; what they held is not kept here.
+No file of version 1 to 5 was ever handed out; what they held is not kept here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.plain_physics import PlainPhysics
 from tests.village import GRACE_MS, INTERVAL_MS, Village
 
 COLUMNS: Final[dict[int, dict[str, str]]] = {
-    5: {
+    6: {
         "block": "height head checkpoint",
         "engine": "id height begins_at",
         "entry": "id author sequence code chain leaf waited envelope",
@@ -48,7 +48,7 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
 """By version of the file: the columns of every table of SQLite."""
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
-    5: {
+    6: {
         0: ["str [int bytes]"],
         10: ["int bytes"],
         11: ["bytes [str int bytes]"],
@@ -88,6 +88,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         45: ["bytes [int str str str int int int int int bool bool bool bool str str bytes]"],
         46: ["int [int int int int int int int]"],
         47: ["[str int] [int int int int int int]"],
+        48: ["str [[int int]]"],
         50: ["str [int]"],
         51: ["int [int int int int int int int int int int int]"],
         52: ["[str int int] [int]"],
