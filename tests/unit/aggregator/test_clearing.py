@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.vector_files import read_vectors
 from tests.village import a_grid
 
 THREE = read_vectors("market/three_bus.yaml")
+FIVE = read_vectors("market/pjm_five_bus.yaml")
 A_LINE = a_network((0, 1, 100, 600))
 """Two nodes, and a line of 600 W between them."""
 
@@ -36,21 +38,46 @@ def a_full_line() -> Auction:
     )
 
 
-def the_three_buses(*, is_limited: bool = True) -> Auction:
+def the_buses(vectors: Any, *, is_limited: bool = True) -> Auction:
     """Megawatts over an hour as watt-hours, dollars as cents."""
     lines = [
         (line["from"] - 1, line["to"] - 1, round(line["reactance"] * 10**6), line["limit"] * 10**6)
-        for line in THREE["lines"]
+        for line in vectors["lines"]
     ]
-    network = a_network(*(line if is_limited else (*line[:3], 10**9) for line in lines))
+    nodes = max(max(line[:2]) for line in lines) + 1
+    network = a_network(*(line if is_limited else (*line[:3], 10**9) for line in lines), nodes=nodes)
     sells = [
         a_sell(n, one["capacity"] * 10**6, round(one["cost"] * 100), node=f"n{one['bus'] - 1}")
-        for n, one in enumerate(THREE["generators"], start=1)
+        for n, one in enumerate(vectors["generators"], start=1)
     ]
     buys = [
-        a_buy(10 + bus, megawatts * 10**6, 100_000, node=f"n{bus - 1}") for bus, megawatts in THREE["loads"].items()
+        a_buy(10 + bus, megawatts * 10**6, 100_000, node=f"n{bus - 1}") for bus, megawatts in vectors["loads"].items()
     ]
     return an_auction(network, *sells, *buys)
+
+
+def the_three_buses(*, is_limited: bool = True) -> Auction:
+    return the_buses(THREE, is_limited=is_limited)
+
+
+def cost_of(vectors: Any, clearing: Clearing) -> float:
+    """Of the generators' fills, in dollars."""
+    fills = zip(clearing.fills_wh, vectors["generators"], strict=False)
+    return sum(fill * round(one["cost"] * 100) for fill, one in fills) / 10**8
+
+
+def test_the_five_buses_of_pjm_have_the_published_dispatch_cost_and_prices() -> None:
+    auction = the_buses(FIVE)
+    clearing = cleared(auction)
+    generated = dict(zip(FIVE["dispatch"], clearing.fills_wh, strict=False))
+    assert {name: round(fill / 10**6, 2) for name, fill in generated.items()} == FIVE["dispatch"]
+    assert cost_of(FIVE, clearing) == pytest.approx(FIVE["cost"], rel=1e-7)
+    flows = {line["name"]: round(flow / 10**9) for line, flow in zip(FIVE["lines"], clearing.flows_mwh, strict=True)}
+    assert flows["4-5"] == FIVE["full"]["4-5"]
+    for bus, price in FIVE["prices"].items():
+        assert clearing.prices[bus - 1] / PRICE_SCALE == pytest.approx(price * 100, abs=0.01)
+    most = most_welfare(auction)
+    assert abs(most - welfare_of(auction, clearing).reached) < most / 10**6
 
 
 def test_the_textbook_s_three_buses_have_the_textbook_s_dispatch_flows_and_prices() -> None:
@@ -59,8 +86,7 @@ def test_the_textbook_s_three_buses_have_the_textbook_s_dispatch_flows_and_price
     assert {name: round(fill / 10**6) for name, fill in generated.items()} == THREE["dispatch"]
     assert [round(flow / 10**9) for flow in clearing.flows_mwh] == list(THREE["flows"].values())
     assert [round(price / PRICE_SCALE) for price in clearing.prices] == [p * 100 for p in THREE["prices"].values()]
-    cost = sum(fill * round(g["cost"] * 100) for fill, g in zip(clearing.fills_wh, THREE["generators"], strict=False))
-    assert cost / 10**8 == pytest.approx(THREE["cost"], rel=1e-6)
+    assert cost_of(THREE, clearing) == pytest.approx(THREE["cost"], rel=1e-6)
 
 
 def test_without_limits_the_three_buses_have_one_price() -> None:
