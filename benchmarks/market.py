@@ -20,8 +20,8 @@ import numpy as np
 
 from aggregator.economy.market.book import Book, trade
 from aggregator.economy.market.clearing import Auction, verify
-from aggregator.economy.market.network import MWH_PER_WH, Line, TradedNetwork
 from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.network import MWH_PER_WH, Line, TradedNetwork
 from aggregator.grid.clearing import Clearer, solver_of
 from benchmarks.figure import Figure, cpu_seconds
 from protocol.quote import Side, TimeInForce
@@ -77,7 +77,11 @@ def _live(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[int, int]:
             continue
         left = quote.quantity_wh
         for match in matches:
-            book.take(match, quote)
+            stood = match.buy if quote.side is Side.SELL else match.sell
+            if stood.quantity_wh == match.quantity_wh:
+                book.remove(stood.number)
+            else:
+                book.put(replace(stood, quantity_wh=stood.quantity_wh - match.quantity_wh))
             left -= match.quantity_wh
         traded += len(matches)
         if left and time_in_force is GTC:

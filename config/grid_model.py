@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import StrEnum
-from math import isqrt
 from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
@@ -166,9 +165,7 @@ class Grid(Model):
     def ratings_w(self) -> dict[str, int]:
         """What every power line carries at its rated voltage and current: √3 · U · I, rounded down to a watt."""
         voltages_mv = {node.id: node.voltage_mv or 0 for node in self.nodes}
-        return {
-            line.id: isqrt(3 * (voltages_mv[line.from_node] * line.rating_ma) ** 2) // 10**6 for line in self.branches
-        }
+        return {line.id: line.rating_w(voltages_mv[line.from_node]) for line in self.branches}
 
     def limitable_w(self) -> dict[str, int]:
         """Rated power of all devices of each participant whose devices can be limited."""

@@ -226,7 +226,8 @@ class MarketRule(Model):
     pricing: Annotated[Pricing, Field(strict=False)] = Pricing.UNIFORM
     """Of call auctions. In continuous trading, the price is that of the quote that stood."""
     gate_ms: Natural = 0
-    """How long before an interval begins trading for it ends."""
+    """How long before an interval begins trading for it ends. A call auction needs that time: what is not cleared when
+    the interval begins lapses."""
     ahead_ms: Positive = DAY_MS
     """How far ahead of an interval's beginning quotes are taken."""
     quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
@@ -238,6 +239,12 @@ class MarketRule(Model):
     """Of the contracts that quotes come to: share of the price of what is not delivered."""
     termination_ppm: Annotated[int, Field(ge=0, le=PPM)] = 100_000
     """Of the same: share of the price of the rest, paid by whoever ends one early."""
+
+    @model_validator(mode="after")
+    def _leaves_time_to_clear(self) -> Self:
+        if self.mechanism is Mechanism.CALL and not self.gate_ms:
+            raise mistake("a gate_ms above 0 for call auctions: they are cleared between gate and delivery")
+        return self
 
 
 class Rules(Model):

@@ -215,11 +215,13 @@ class RefusalCode(IntEnum):
     CLEARING_INFEASIBLE = 162
     """Fills beyond a quote, out of balance, or more than a line carries."""
     CLEARING_NOT_OPTIMAL = 163
-    """More could be gained by trade, by its own prices."""
+    """By its own prices, somebody would gain by trading more, or a line earns that is not full."""
     CLEARING_BREAKS_LIMIT = 164
     """Somebody would pay more, or be paid less, than they quoted."""
     PRICE_ABOVE_CAP = 165
     """A limit, or a contract's price, above the highest that the region's rules allow."""
+    CLEARING_OFF_THE_RULE = 166
+    """Where no line is full, or those trade whom the merit order names, the price is its middle one."""
     # -- What a channel's purchase says, beside 42 and 50 to 54.
     NO_SUCH_CHANNEL = 170
     """Its window has begun, lies too far ahead, is too long, or is not of whole intervals."""

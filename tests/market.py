@@ -7,9 +7,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from aggregator.economy.market.book import Book
 from aggregator.economy.market.clearing import Auction
-from aggregator.economy.market.network import MWH_PER_WH, Line, TradedNetwork
-from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.network import MWH_PER_WH, Line, TradedNetwork
 from protocol.quote import Side
 
 HOUR_MS = 3_600_000
@@ -31,6 +32,15 @@ def a_sell(number: int, quantity_wh: int, limit: int, **changes: Any) -> OpenQuo
 
 def a_buy(number: int, quantity_wh: int, limit: int, **changes: Any) -> OpenQuote:
     return an_open_quote(number, Side.BUY, quantity_wh=quantity_wh, limit=limit, **changes)
+
+
+def fill(book: Book, match: Match, incoming: OpenQuote) -> None:
+    """Let a match take from the quote that stood, as the chain does."""
+    stood = match.buy if incoming.number == match.sell.number else match.sell
+    if left := stood.quantity_wh - match.quantity_wh:
+        book.put(replace(stood, quantity_wh=left))
+    else:
+        book.remove(stood.number)
 
 
 def a_network(*lines: tuple[int, int, int, int], nodes: int | None = None) -> TradedNetwork:

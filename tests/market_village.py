@@ -24,9 +24,11 @@ SOON_MS = START_MS + 4 * INTERVAL_MS
 SELL, BUY = Side
 
 
-def a_market_grid(rating_ma: int = 200_000, **market: Any) -> Grid:
+def a_market_grid(rating_ma: int = 200_000, *, makes_contracts: bool = False, **market: Any) -> Grid:
     """The village's grid, with a market of continuous trading unless said otherwise."""
     document = a_grid_document()
+    if makes_contracts:
+        document["rules"]["contracts"] = {"imbalance_per_mwh": 40_000, "dispute_ms": 2 * INTERVAL_MS}
     document["rules"]["market"] = {"gate_ms": INTERVAL_MS, "ahead_ms": 20 * INTERVAL_MS} | market
     document["branches"][0]["rating_ma"] = rating_ma
     document["participants"].append({"id": "shed"})

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.congestion.events import Cancellation, ResponseEvent
-from aggregator.chains.contracts.contracts import Contracts, Stated
+from aggregator.chains.contracts.contracts import Contracts
+from aggregator.chains.contracts.metering import Stated
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts.purse import Purse
+from aggregator.chains.contracts.trial import QuoteVerdicts
 from aggregator.chains.intervals.flows import EVENTS_MAX
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.market import Market
@@ -93,7 +95,7 @@ class OperationChain:
         """
         self._region = region
         self.contracts = Contracts(journal, region, author_of, purse)
-        self.market = Market(journal, region, self._take_in)
+        self.market = Market(journal, region, QuoteVerdicts(self.contracts, self._take_in))
         self.events: Table[int, Event] = Table(EVENTS_TABLE, journal, spell=_spell_event, read=_read_event)
         """By number; those that are over are forgotten, once their last interval is closed."""
         spell, read = flat(OperationTotals)

@@ -10,7 +10,7 @@ accounts, totals, rights, ranks, rates, what is owed in money, and what settleme
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from aggregator.chains.accounts.deals import Deal
@@ -21,10 +21,11 @@ from aggregator.chains.accounts.orders import ORDERS, deal_of
 from aggregator.chains.accounts.rights import Rights
 from aggregator.chains.accounts.rows import ACCOUNTS_TABLE, RANKS_TABLE, Account, PaymentTotals, Rank
 from aggregator.chains.analysis import AnalysisChain
-from aggregator.chains.congestion.relief import DueRelief, Relief
+from aggregator.chains.congestion.relief import Relief
 from aggregator.chains.intervals.restatement import PeriodAdjustment
 from aggregator.chains.intervals.results import PeriodSettlement
 from aggregator.chains.periods.adjusting import DueAdjustment, SettledPeriods, movement_leaf
+from aggregator.chains.periods.settling import DueSettlement
 from aggregator.chains.region import Region
 from aggregator.economy.accounts import CEILING, Movement, MovementKind, effect_of, pay, settle
 from aggregator.economy.adjustment import Settled
@@ -47,36 +48,6 @@ from protocol.refusals import RefusalCode, Refused
 from protocol.transfer import Transfer
 
 TOTALS_TABLE: Final = 51
-
-
-@dataclass(frozen=True, slots=True)
-class DueSettlement:
-    """A settlement period whose factors are drawn up and whose tokens are not."""
-
-    start_ms: int
-    end_ms: int
-    factors_root: bytes
-    movements: tuple[Movement, ...]
-    tokens: Mapping[str, int]
-    """What everybody with factors earns, or owes if negative."""
-    relief: Mapping[str, DueRelief]
-    """What relieving congested branches brings to everybody with factors."""
-
-    @property
-    def minted(self) -> int:
-        """Tokens that it mints."""
-        return sum(movement.amount for movement in self.movements if movement.kind is MovementKind.AWARD)
-
-    @property
-    def charged(self) -> int:
-        """Tokens that it charges."""
-        return sum(movement.amount for movement in self.movements if movement.kind is MovementKind.CHARGE)
-
-    @property
-    def leaves(self) -> list[bytes]:
-        """One leaf per movement, and one per participant whose relief has added up to something else."""
-        moved = [movement_leaf(movement, self.start_ms) for movement in self.movements]
-        return moved + [due.leaf(self.start_ms) for due in self.relief.values() if due.is_news]
 
 
 class PaymentChain:

@@ -10,6 +10,7 @@ from typing import Final
 
 from aggregator.chains.admission.genesis import Genesis
 from aggregator.chains.admission.laws import Laws
+from aggregator.economy.network import TradedNetwork, traded_network
 from aggregator.economy.periods import Period, interval_start, period_of
 from config.carriers import Carrier
 from config.grid_model import Device, Generator, Grid, Meter, Source
@@ -17,7 +18,7 @@ from config.meter_profile import MeterProfile
 from config.rules import Rules
 from protocol.energy_register import RegisterLimit
 from protocol.registers import RegisterCodec
-from protocol.units import Quantity
+from protocol.units import PPM, Quantity
 
 DELAYED_MAX: Final = 3
 """Parcels that one pipe with a fixed delay hands to an interval: two, or three where it turned."""
@@ -183,6 +184,12 @@ class Region:
     def ratings_w(self) -> Mapping[str, int]:
         """What every power line carries at its rated voltage and current."""
         return self.grid.ratings_w()
+
+    @cached_property
+    def traded_network(self) -> TradedNetwork:
+        """The network that auctions are cleared within, and contracts are judged by."""
+        rule = self.rules.contracts
+        return traded_network(self.grid, rule.lines_ppm if rule else PPM)
 
     @cached_property
     def limitable_w(self) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ lines, in watt-hours. Rows: nodes (λ), loops (ν), islands (−κ).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import highspy
@@ -17,10 +17,18 @@ import numpy as np
 from scipy.sparse import csc_array, csr_array
 from scipy.sparse.linalg import splu
 
-from aggregator.economy.market.call import cross
-from aggregator.economy.market.clearing import LOOP_SCALE, PRICE_SCALE, Auction, Clearing, injections_mwh, verify
-from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
-from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.market.clearing import (
+    LOOP_SCALE,
+    PRICE_SCALE,
+    Auction,
+    Clearing,
+    injections_mwh,
+    islands_by_rule,
+    rents,
+    spare_clean_wh,
+    verify,
+)
+from aggregator.economy.network import MWH_PER_WH, TradedNetwork
 from aggregator.grid.network import Floats, Ints
 from protocol.quote import Side
 from protocol.refusals import Refused
@@ -31,6 +39,11 @@ MARGIN_WH: Final = 1
 """What is left free at first on every line that is part of a loop. Without loops the result is whole by itself."""
 WHOLE: Final = 1e-4
 """A quantity that is so little below a whole one is taken for it."""
+
+
+COST_SCALE: Final = 1000
+"""Costs are handed to the solver in so many minor units: with larger numbers HiGHS may end without knowing whether it
+has found the best."""
 
 
 class ClearingError(Exception):
@@ -44,7 +57,7 @@ class Solution:
     columns: Floats
     """(q + l) watt-hours."""
     duals: Floats
-    """(n + k + i) minor units per MWh."""
+    """(n + k + i) minor units per MWh, in units of `COST_SCALE`."""
 
 
 class Clearer:
@@ -80,7 +93,7 @@ class Clearer:
             clearing = self._rounded(auction, solve(solver))
             over_mwh = np.abs(np.array(clearing.flows_mwh, dtype=np.int64)) - capacity_mwh
             if over_mwh.max(initial=0) <= 0:
-                return self._seen_right(auction, clearing)
+                return self._seen_right(auction, self._by_rule(auction, clearing))
             for line in np.flatnonzero(over_mwh > 0).tolist():
                 room_wh[line] = max(0, room_wh[line] - over_mwh[line] // MWH_PER_WH - 1)
                 solver.changeColBounds(len(auction.quotes) + line, -float(room_wh[line]), float(room_wh[line]))
@@ -105,7 +118,7 @@ class Clearer:
         matrix = csc_array((values, (rows, columns)), shape=(n + k + i, q + l))
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = q + l, n + k + i
-        lp.col_cost_ = np.concatenate([sign * np.array([float(one.limit) for one in quotes]), np.zeros(l)])
+        lp.col_cost_ = np.concatenate([sign * np.array([one.limit / COST_SCALE for one in quotes]), np.zeros(l)])
         lp.col_lower_ = np.concatenate([np.zeros(q), -room_wh.astype(np.float64)])
         lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], room_wh.astype(np.float64)])
         lp.row_lower_ = np.concatenate([np.zeros(n + k), np.full(i, -highspy.kHighsInf)])
@@ -122,26 +135,40 @@ class Clearer:
         return clearing
 
     def _by_merit(self, auction: Auction) -> Clearing | None:
-        """Island by island without its lines; None where some energy has to be clean."""
-        if any(quote.clean_only for quote in auction.quotes):
-            return None
-        islands: list[list[OpenQuote]] = [[] for _ in range(auction.islands)]
-        for quote, island in zip(auction.quotes, auction.island_of, strict=True):
-            islands[island].append(quote)
-        crossings = [cross(quotes) for quotes in islands]
-        fills = {number: fill for crossing in crossings for number, fill in crossing.fills_wh.items()}
+        """Island by island, without its lines; None where energy has to be clean, and that does not come about."""
+        fills = {number: fill for crossing in auction.crossings for number, fill in crossing.fills_wh.items()}
         fills_wh = [fills.get(quote.number, 0) for quote in auction.quotes]
-        by_island = [crossing.price * PRICE_SCALE for crossing in crossings]
+        if min(spare_clean_wh(auction, fills_wh), default=0) < 0:
+            return None
+        by_island = [crossing.price * PRICE_SCALE for crossing in auction.crossings]
         prices = [by_island[island] for island in self.network.forest.island]
         flows = self._flows(injections_mwh(auction, fills_wh), np.zeros(len(self.network.forest.left_out)))
         nothing = (0,) * len(self.network.loops), (0,) * auction.islands
         return Clearing(tuple(fills_wh), tuple(flows), tuple(prices), *nothing)
 
+    def _by_rule(self, auction: Auction, clearing: Clearing) -> Clearing:
+        """The same with the prices that stand by rule where it names one: see `islands_by_rule`."""
+        by_rule = islands_by_rule(auction, clearing, rents(auction, clearing))
+        if not any(by_rule):
+            return clearing
+        islands = self.network.forest.island
+        prices = [
+            auction.crossings[island].price * PRICE_SCALE if by_rule[island] else price
+            for island, price in zip(islands, clearing.prices, strict=True)
+        ]
+        loop_prices = [
+            0 if by_rule[islands[self.network.lines[loop.lines[0]].from_node]] else price
+            for loop, price in zip(self.network.loops, clearing.loop_prices, strict=True)
+        ]
+        premiums = [0 if one else premium for one, premium in zip(by_rule, clearing.premiums, strict=True)]
+        return replace(clearing, prices=tuple(prices), loop_prices=tuple(loop_prices), premiums=tuple(premiums))
+
     def _rounded(self, auction: Auction, solution: Solution) -> Clearing:
         q, n, k = len(auction.quotes), len(self.network.nodes), len(self.network.loops)
-        prices = np.rint(solution.duals[:n] * PRICE_SCALE).astype(np.int64)
-        of_loops = -solution.duals[n : n + k] * PRICE_SCALE * (LOOP_SCALE / self._mean_uohm)
-        premiums = np.rint(-solution.duals[n + k :] * PRICE_SCALE).astype(np.int64).clip(min=0)
+        duals = solution.duals * (COST_SCALE * PRICE_SCALE)
+        prices = np.rint(duals[:n]).astype(np.int64)
+        of_loops = -duals[n : n + k] * (LOOP_SCALE / self._mean_uohm)
+        premiums = np.rint(-duals[n + k :]).astype(np.int64).clip(min=0)
         fills = whole_fills(auction, solution.columns[:q])
         left_out = solution.columns[q:][list(self.network.forest.left_out)] * MWH_PER_WH
         flows = self._flows(injections_mwh(auction, fills), left_out)
@@ -161,12 +188,16 @@ class Clearer:
 
 
 def solve(solver: highspy.Highs) -> Solution:
-    """Let HiGHS solve what is in it.
+    """Let HiGHS solve what is in it; if it does not, then once more without its presolve, which can lose itself.
 
     Raises:
         ClearingError: it does not.
     """
     solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        solver.clearSolver()
+        solver.setOptionValue("presolve", "off")
+        solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         raise ClearingError(f"HiGHS says {solver.modelStatusToString(solver.getModelStatus())}")
     found: Any = solver.getSolution()
@@ -183,38 +214,58 @@ def solver_of(program: highspy.HighsLp) -> highspy.Highs:
 
 
 def whole_fills(auction: Auction, wanted_wh: Floats) -> list[int]:
-    """Quantities as whole watt-hours that balance on every island: rounded down, then the longer side gives way.
+    """Quantities as whole watt-hours that balance on every island, none a watt-hour away from what was wanted.
 
-    Of that side, energy that is not clean first, and of it what is filled in part: its limit is the price.
+    All are rounded down, and the shorter side's broken ones up again: clean sellers, as far as clean energy is missing,
+    then whoever is needed for the balance. What was wanted balances, so there are always enough of them.
     """
     upper = np.array([one.quantity_wh for one in auction.quotes], dtype=np.int64)
-    fills: list[int] = np.floor(wanted_wh + WHOLE).astype(np.int64).clip(0, upper).tolist()
-    is_partly = (wanted_wh > WHOLE) & (wanted_wh < upper - WHOLE)
-    by_island: list[list[int]] = [[] for _ in range(auction.islands)]
-    for place, island in enumerate(auction.island_of):
-        if fills[place]:
-            by_island[island].append(place)
-    for places in by_island:
-        quotes = [(place, auction.quotes[place]) for place in places]
-        clean = sum(fills[place] * (one.clean_only - one.is_clean) for place, one in quotes)
-        _give_way(fills, clean, [place for place, one in quotes if one.clean_only], is_partly)
-        surplus = sum(fills[place] * (1 if one.side is Side.SELL else -1) for place, one in quotes)
-        side = Side.SELL if surplus > 0 else Side.BUY
-        for is_clean in (False, True):
-            among = [place for place, one in quotes if one.side is side and one.is_clean is is_clean]
-            surplus = _give_way(fills, abs(surplus), among, is_partly)
+    whole = np.floor(wanted_wh + WHOLE).astype(np.int64).clip(0, upper)
+    fills: list[int] = whole.tolist()
+    rest = (wanted_wh - whole).tolist()
+    broken: list[list[int]] = [[] for _ in range(auction.islands)]
+    surplus, missing = [0] * auction.islands, [0] * auction.islands
+    for place, (one, island) in enumerate(zip(auction.quotes, auction.island_of, strict=True)):
+        surplus[island] += fills[place] if one.side is Side.SELL else -fills[place]
+        missing[island] += fills[place] * (one.clean_only - one.is_clean)
+        if rest[place] > WHOLE and fills[place] < one.quantity_wh:
+            broken[island].append(place)
+    for island, places in enumerate(broken):
+        if not surplus[island] and missing[island] <= 0:
+            continue
+        places.sort(key=lambda place: (-rest[place], place))
+        clean = [place for place in places if auction.quotes[place].is_clean]
+        up = set(clean[: max(0, missing[island])])
+        more = surplus[island] + len(up)
+        side = Side.BUY if more > 0 else Side.SELL
+        spare = len(up) - missing[island]
+        for place in sorted(places, key=lambda place: auction.quotes[place].clean_only):
+            one = auction.quotes[place]
+            if more and one.side is side and place not in up and (spare > 0 or not one.clean_only):
+                up.add(place)
+                spare -= one.clean_only
+                more += 1 if side is Side.SELL else -1
+        for place in up:
+            fills[place] += 1
+        _give_way(auction, fills, island, more)
     return fills
 
 
-def _give_way(fills: list[int], amount_wh: int, among: list[int], is_partly: Any) -> int:
-    """Take an amount off some fills, those that are partly filled first; what they do not hold is returned."""
-    for place in sorted(among, key=lambda place: (not is_partly[place], -place)):
-        if amount_wh <= 0:
-            break
-        taken = min(amount_wh, fills[place])
+def _give_way(auction: Auction, fills: list[int], island: int, surplus: int) -> None:
+    """Take what is still too much off one side of an island: what is not clean first, then what is filled in part."""
+    side = Side.SELL if surplus > 0 else Side.BUY
+    if not surplus:
+        return
+    among = [
+        place for place, one in enumerate(auction.quotes) if auction.island_of[place] == island and one.side is side
+    ]
+    for place in sorted(
+        among,
+        key=lambda place: (auction.quotes[place].is_clean, fills[place] == auction.quotes[place].quantity_wh, -place),
+    ):
+        taken = min(abs(surplus), fills[place])
         fills[place] -= taken
-        amount_wh -= taken
-    return max(0, amount_wh)
+        surplus -= taken if surplus > 0 else -taken
 
 
 def _loop_rows(network: TradedNetwork) -> csr_array:

@@ -225,9 +225,7 @@ class Contracts(RuleBasedStateMachine):
         book = self.market.five.operation.contracts.book
         assert five.operation.contracts.book.awake() == book.awake()
         assert {c.digest for c in book.in_order()} == set(self.numbers)
-        rule = self.market.grid.rules.contracts
-        assert rule is not None
-        plan = Plan(limits_of(self.market.five.asset.region, rule))
+        plan = Plan(limits_of(self.market.five.asset.region))
         for contract in reversed(book.bound()):
             assert plan.objection(contract.promise) is None
             plan.take(contract.promise)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aggregator.economy.market.book import Book, trade
 from aggregator.economy.market.call import cross
-from aggregator.economy.market.clearing import Auction, verify, welfare_of
-from aggregator.economy.market.network import TradedNetwork
+from aggregator.economy.market.clearing import PRICE_SCALE, ROUND_WH, Auction, Clearing, verify, welfare_of
 from aggregator.economy.market.pairing import pair
 from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.network import TradedNetwork
 from aggregator.grid.clearing import Clearer
 from config.rules import Pricing
 from protocol.contract import price_of
 from protocol.quote import Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
-from tests.market import a_network, an_auction, an_open_quote, most_welfare
+from tests.market import a_network, an_auction, an_open_quote, fill, most_welfare
 
 prices = st.integers(0, 60) | st.sampled_from([10**6, 10**9])
 amounts = st.integers(1, 40) | st.sampled_from([10**6, 10**15])
@@ -92,7 +93,7 @@ def lived(wanted: list[tuple[OpenQuote, TimeInForce]]) -> tuple[Book, list[Match
             continue
         left = quote.quantity_wh
         for match in found:
-            book.take(match, quote)
+            fill(book, match, quote)
             left -= match.quantity_wh
         matches += found
         if left and time_in_force is TimeInForce.GOOD_TILL_CANCELLED:
@@ -152,7 +153,8 @@ def test_a_better_price_is_never_passed_over_nor_an_older_quote_among_equals(
 @given(auctions())
 def test_every_auction_is_cleared_and_nothing_is_better(auction: Auction) -> None:
     clearing = Clearer(auction.network).clear(auction)
-    welfare = verify(auction, clearing)
+    verify(auction, clearing)
+    welfare = welfare_of(auction, clearing)
     assert welfare.reached <= most_welfare(auction) <= welfare.bound
 
 
@@ -220,3 +222,32 @@ def test_no_prices_whatever_claim_less_than_the_most_welfare(auction: Auction, c
     """Weak duality, in integers: whoever lies about prices can only widen the gap."""
     clearing = Clearer(auction.network).clear(auction)
     assert welfare_of(auction, replace(clearing, prices=tuple(claimed))).bound >= most_welfare(auction)
+
+
+@st.composite
+def left_out(draw: st.DrawFn) -> tuple[Auction, Clearing]:
+    """An auction in which two at a node could trade with a gain, and a clearing that leaves them out."""
+    auction = draw(auctions())
+    node = f"n{draw(st.integers(0, 3))}"
+    ask, gain = draw(prices), draw(st.integers(1, 50))
+    wh = st.integers(ROUND_WH + 1, 40)
+    sell = an_open_quote(
+        101, Side.SELL, participant="x", node=node, quantity_wh=draw(wh), limit=ask, is_clean=draw(st.booleans())
+    )
+    buy = an_open_quote(102, Side.BUY, participant="y", node=node, quantity_wh=draw(wh), limit=ask + gain)
+    clearing = Clearer(auction.network).clear(auction)
+    told = draw(st.lists(st.integers(-100, 10**6 + 100), min_size=4, max_size=4))
+    told = [price * PRICE_SCALE + draw(st.integers(-999, 999)) for price in told]
+    claimed = tuple(told) if draw(st.booleans()) else clearing.prices
+    changed = replace(clearing, fills_wh=(*clearing.fills_wh, 0, 0), prices=claimed)
+    return replace(auction, quotes=(*auction.quotes, sell, buy)), changed
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(left_out())
+def test_whatever_others_quote_and_whatever_prices_are_told_no_trade_with_a_gain_is_left_out(
+    wrong: tuple[Auction, Clearing],
+) -> None:
+    with pytest.raises(Refused) as refused:
+        verify(*wrong)
+    assert refused.value.code in {RefusalCode.CLEARING_NOT_OPTIMAL, RefusalCode.CLEARING_BREAKS_LIMIT}

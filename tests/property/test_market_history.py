@@ -9,10 +9,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from aggregator.chains.contracts.limits import limits_of
 from aggregator.chains.five import wire
+from aggregator.economy.contracts.feasibility import power_w
+from aggregator.economy.contracts.states import State
 from aggregator.economy.market.quotes import OpenQuote
 from config.rules import Mechanism, Pricing
 from protocol.contract import Terms, price_of
+from protocol.crypto import digest_of
 from protocol.messages import MessageType
 from protocol.quote import Side, TimeInForce
 from tests.market_village import a_market, a_quote, cancel, market_of, match_leaves
@@ -24,9 +28,14 @@ ALL = ("gas", "wind", "grid", "home")
 class Trading(RuleBasedStateMachine):
     """A region with a market, and what its participants have signed."""
 
-    @initialize(mechanism=st.sampled_from(Mechanism), pricing=st.sampled_from(Pricing), rating=st.integers(1, 60))
-    def found(self, mechanism: Mechanism, pricing: Pricing, rating: int) -> None:
-        self.village = a_market(rating * 1000, mechanism=mechanism.value, pricing=pricing.value, quotes_max=40)
+    @initialize(
+        mechanism=st.sampled_from(Mechanism), pricing=st.sampled_from(Pricing), rating=st.integers(1, 60),
+        makes_contracts=st.booleans(),
+    )  # fmt: skip
+    def found(self, mechanism: Mechanism, pricing: Pricing, rating: int, *, makes_contracts: bool) -> None:
+        rules = {"mechanism": mechanism.value, "pricing": pricing.value, "quotes_max": 40}
+        self.village = a_market(rating * 1000, makes_contracts=makes_contracts, **rules)
+        self.makes_contracts = makes_contracts
         self.signed: dict[bytes, Any] = {}
 
     @rule(
@@ -90,6 +99,23 @@ class Trading(RuleBasedStateMachine):
         assert all(filled[digest] <= self.signed[digest].quantity_wh for digest in filled)
         for digest, quote in market_of(self.village).quotes.items():
             assert quote.quantity_wh + filled[digest] == self.signed[digest].quantity_wh
+
+    @invariant()
+    def every_match_is_a_contract_that_can_be(self) -> None:
+        book = self.village.five.operation.contracts.book
+        matched = [digest_of(leaf[6]) for leaf in match_leaves(self.village)] if self.makes_contracts else []
+        assert [one.digest for one in book.in_order()] == matched
+        assert all(one.state is not State.REJECTED for one in book.in_order())
+
+    @invariant()
+    def nobody_quotes_what_devices_cannot_do(self) -> None:
+        sites = limits_of(self.village.five.asset.region).sites
+        wanted: Counter[tuple[str, Side, int]] = Counter()
+        for _, one in market_of(self.village).quotes.items():
+            wanted[one.participant, one.side, one.start_ms] += one.quantity_wh
+        for (participant, side, _), quantity_wh in wanted.items():
+            site = sites[participant, "electricity"]
+            assert power_w(quantity_wh, INTERVAL_MS) <= (site.feed_in_w if side is Side.SELL else site.take_w)
 
     @invariant()
     def totals_are_the_sums_of_the_leaves(self) -> None:

@@ -18,7 +18,6 @@ from aggregator.chains.region import Region
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise
 from aggregator.economy.contracts.states import FINAL, NEXT_STATE, PROMISING, State, Step
 from aggregator.ledger.table import Journal, Table, WatchedTable
-from config.rules import ContractRule
 from protocol.contract import ANSWERS_NOTHING, WINDOW_MAX_MS, Terms
 from protocol.units import Interval
 
@@ -125,10 +124,10 @@ class ContractBook:
         mine = self._parties.get(participant)
         return len(mine) if mine else 0
 
-    def has_room_for(self, *participants: str) -> bool:
-        """Whether one more contract between these may be made now."""
-        share = self.share
-        return self._open < CONTRACTS_MAX and all(self.open_of(who) < share for who in participants)
+    def has_room_for(self, *participants: str, beside: int = 0) -> bool:
+        """Whether one more contract between these may be made now, beside so many of theirs that are being made."""
+        share = self.share - beside
+        return self._open + beside < CONTRACTS_MAX and all(self.open_of(who) < share for who in participants)
 
     def told_to(self, participant: str, count: int) -> list[Contract]:
         """What a party is told of, if there is room for so many: what they are to do now, and soon, before the rest.
@@ -142,10 +141,10 @@ class ContractBook:
         urgent = mine.urgent.first(count - rest)
         return urgent + mine.rest.first(count - len(urgent))
 
-    def plan(self, region: Region, rule: ContractRule) -> Plan:
+    def plan(self, region: Region) -> Plan:
         """What all contracts promise that are confirmed, or wait for approval."""
         if self._plan is None or self._plan[0] is not region:
-            self._plan = (region, self._drawn_up(limits_of(region, rule)))
+            self._plan = (region, self._drawn_up(limits_of(region)))
         else:
             for promise, is_taken in self._uncounted:
                 (self._plan[1].take if is_taken else self._plan[1].release)(promise)
@@ -161,12 +160,12 @@ class ContractBook:
         others = self._agreed.get(_parties(terms), {}).values()
         return sum(one.quantity_wh for one in others if abs(one.start_ms - terms.start_ms) < WINDOW_MAX_MS)
 
-    def broken_invariants(self, region: Region, rule: ContractRule) -> Iterator[str]:
+    def broken_invariants(self, region: Region) -> Iterator[str]:
         """Everything that binds its parties fits together; nobody delivers more than was due; every step is one.
 
         Only what has changed since the last time is looked at: of what fits, every part does.
         """
-        plan = self.plan(region, rule)
+        plan = self.plan(region)
         for contract in self._unchecked.values():
             name, amounts = contract.digest.hex()[:16], contract.amounts
             if not 0 <= amounts.delivered_wh <= amounts.due_wh <= contract.terms.quantity_wh:

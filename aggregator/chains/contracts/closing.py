@@ -6,14 +6,17 @@ what becomes of them: their new rows, the leaves that say so, and what everybody
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from aggregator.chains.accounts.money import CLEARING
+from aggregator.chains.contracts.metering import Stated, metered_in
 from aggregator.chains.contracts.rows import Contract, delivered_leaf
+from aggregator.chains.region import Region
 from aggregator.economy.contracts.bill import NO_BILL, Bill, Prices
-from aggregator.economy.contracts.delivery import Amounts
+from aggregator.economy.contracts.delivery import NOTHING, Amounts, share_out
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
+from config.carriers import Carrier
 from config.rules import ContractRule
 from protocol.canonical import encode
 from protocol.units import Interval
@@ -37,6 +40,20 @@ class Closing:
     """That were disputed, and are settled now."""
     breached: int = 0
     settled: int = 0
+
+    def measure(self, on: Sequence[Contract], region: Region, stated: Stated, former: Stated | None = None) -> None:
+        """Let the contracts that deliver now have what is stated of the interval, less what was stated of it before."""
+        for carrier in Carrier:
+            there = [contract for contract in on if contract.terms.carrier == carrier]
+            if not there:
+                continue
+            dues = [contract.due(self.interval) for contract in there]
+            now = share_out(dues, metered_in(carrier, region, *stated))
+            before = share_out(dues, metered_in(carrier, region, *former)) if former else {}
+            for contract in there:
+                amounts = now[contract.digest].minus(before.get(contract.digest, NOTHING))
+                if amounts != NOTHING:
+                    self.credit(contract, amounts)
 
     def credit(self, contract: Contract, amounts: Amounts) -> None:
         """Let a contract have more, or less; where that was judged or booked before, it is so anew."""

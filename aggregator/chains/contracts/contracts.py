@@ -15,22 +15,18 @@ from typing import Any, Final
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.contracts.closing import Closing
 from aggregator.chains.contracts.deposit import end_deposit, put_down
-from aggregator.chains.contracts.metering import metered_in
+from aggregator.chains.contracts.metering import Stated
 from aggregator.chains.contracts.orders import Approval, Arbitration, Freeze
 from aggregator.chains.contracts.parties import check_agreement, party_of, rule_for, rule_of
 from aggregator.chains.contracts.purse import Purse
 from aggregator.chains.contracts.rows import Contract, ContractTotals, Frozen, Ruling
-from aggregator.chains.metering.interval_energy import Energies
-from aggregator.chains.periods.carbon import PeriodSums
 from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
 from aggregator.economy.channels import Channel
-from aggregator.economy.contracts.delivery import NOTHING, share_out
 from aggregator.economy.contracts.feasibility import Objection, Plan
 from aggregator.economy.contracts.states import State, Step
 from aggregator.ledger.record import AuthorOf, Record
 from aggregator.ledger.table import Journal, Table, flat
-from config.carriers import Carrier
 from config.rules import ContractRule
 from protocol.agreement import Agreement, Dispute, Termination
 from protocol.contract import Terms
@@ -42,10 +38,6 @@ REGULATOR: Final = "regulator"
 
 FROZEN_TABLE: Final = 43
 TOTALS_TABLE: Final = 44
-
-
-Stated = tuple[Energies, Mapping[str, PeriodSums]]
-"""What is known of an interval: every meter's energy, and what everybody did."""
 
 
 class Contracts:
@@ -232,7 +224,7 @@ class Contracts:
         if not len(self.book.rows):
             return []
         closing = Closing(self._rule_for, interval)
-        self._measure(closing, stated, None)
+        closing.measure(self.book.on(interval), self._region(), stated)
         for contract in self.book.ended(interval.end_ms):
             closing.conclude(contract)
         return self._take_over(closing, about)
@@ -242,7 +234,7 @@ class Contracts:
         if not len(self.book.rows):
             return []
         closing = Closing(self._rule_for, interval)
-        self._measure(closing, stated, former)
+        closing.measure(self.book.on(interval), self._region(), stated, former)
         return self._take_over(closing, about)
 
     def forget_before(self, horizon_ms: int) -> None:
@@ -250,20 +242,19 @@ class Contracts:
         for contract in self.book.settled_before(horizon_ms):
             self.book.rows.remove(contract.digest)
 
+    def crowding_w(self, line: str, channel: Channel) -> int:
+        """By how much a line would be promised too much to contracts and channels if one more was sold; 0 if not."""
+        return self._plan().crowding_w(line, channel) if self._region().rules.contracts is not None else 0
+
     def barred(self, participant: str) -> RefusalCode | None:
         """Why a participant may make no contract at all now, whatever it says, if they may not."""
         if participant in self.frozen:
             return RefusalCode.PARTY_FROZEN
         return RefusalCode.PARTY_RESTRICTED if self._purse().balance(participant) < 0 else None
 
-    def crowding_w(self, line: str, channel: Channel) -> int:
-        """By how much a line would be promised too much to contracts and channels if one more was sold; 0 if not."""
-        return self._plan().crowding_w(line, channel) if self._region().rules.contracts is not None else 0
-
     def broken_invariants(self) -> Iterable[str]:
         """Everything that is confirmed can be, and no contract went its own way."""
-        rule = self._region().rules.contracts if len(self.book.rows) else None
-        return self.book.broken_invariants(self._region(), rule) if rule is not None else ()
+        return self.book.broken_invariants(self._region()) if len(self.book.rows) else ()
 
     # -- What the rules above are made of
 
@@ -295,10 +286,14 @@ class Contracts:
                 return Objection(rule, who, terms.start_ms, 0)
         return None
 
+    def credit_left(self, participant: str) -> int:
+        """What a participant may still come to owe, in millionths of a minor unit; below 0, nothing."""
+        return self._purse().credit_left(participant)
+
     def _beyond_credit(self, contract: Contract) -> Objection | None:
         """By how much the buyer could come to owe more than anybody may, if it is so."""
         terms, cost = contract.terms, contract.cost_max
-        excess = cost - self._purse().credit_left(terms.buyer) if cost else 0
+        excess = cost - self.credit_left(terms.buyer) if cost else 0
         return Objection(RefusalCode.BEYOND_CREDIT, terms.buyer, terms.start_ms, 0, excess) if excess > 0 else None
 
     def _needs_approval(self, terms: Terms) -> bool:
@@ -310,30 +305,13 @@ class Contracts:
         return rule_for(contract.terms, self._region())
 
     def _plan(self) -> Plan:
-        region = self._region()
-        return self.book.plan(region, rule_of(region))
+        return self.book.plan(self._region())
 
     def _find(self, digest: bytes) -> Contract:
         contract = self.book.rows.get(digest)
         if contract is None:
             raise Refused(RefusalCode.NO_SUCH_CONTRACT, f"no contract {digest.hex()[:16]}…")
         return contract
-
-    def _measure(self, closing: Closing, stated: Stated, former: Stated | None) -> None:
-        """Let contracts have what is stated of an interval, less what was stated of it before."""
-        interval = closing.interval
-        on = self.book.on(interval)
-        for carrier in Carrier:
-            there = [contract for contract in on if contract.terms.carrier == carrier]
-            if not there:
-                continue
-            dues = [contract.due(interval) for contract in there]
-            now = share_out(dues, metered_in(carrier, self._region(), *stated))
-            before = share_out(dues, metered_in(carrier, self._region(), *former)) if former else {}
-            for contract in there:
-                amounts = now[contract.digest].minus(before.get(contract.digest, NOTHING))
-                if amounts != NOTHING:
-                    closing.credit(contract, amounts)
 
     def _take_over(self, closing: Closing, about: bytes) -> list[bytes]:
         for contract in closing.changed.values():

@@ -1,7 +1,7 @@
 """What contracts may ask of a region: what its devices can feed in and take, and what its lines and pipes carry.
 
 From the asset chain alone. A meter feeds in what a generator behind it is rated for, or a storage or converter through
-it; what its connection carries bounds both ways. A pipe shares ways with others evenly: it has no resistance here.
+it; what its connection carries bounds both ways.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from aggregator.chains.region import Region
 from aggregator.economy.contracts.feasibility import NO_SITE, Limits, Site, SiteKey
-from aggregator.economy.contracts.sensitivity import Line, Sensitivity
-from config.grid_model import Grid
-from config.rules import ContractRule
+from aggregator.economy.contracts.sensitivity import Sensitivity
 from protocol.units import PPM
 
 
@@ -25,19 +23,10 @@ class _Sums:
     takes_w: dict[str, int] = field(default_factory=dict)
 
 
-def limits_of(region: Region, rule: ContractRule) -> Limits:
+def limits_of(region: Region) -> Limits:
     """What contracts may ask of a region."""
-    grid = region.grid
-    lines = [Line(one.id, one.from_node, one.to_node, one.impedance_uohm) for one in grid.branches]
-    lines += [Line(one.id, one.from_node, one.to_node, 1) for one in grid.pipes]
-    rating_w = {line: watts * rule.lines_ppm // PPM for line, watts in _ratings(grid).items()}
-    return Limits(_sites(region), Sensitivity(lines), rating_w)
-
-
-def _ratings(grid: Grid) -> dict[str, int]:
-    voltage_mv = {node.id: node.voltage_mv or 0 for node in grid.nodes}
-    lines = {branch.id: branch.rating_w(voltage_mv[branch.from_node]) for branch in grid.branches}
-    return lines | {pipe.id: pipe.rating_w for pipe in grid.pipes}
+    network = region.traded_network
+    return Limits(_sites(region), Sensitivity.of(network), {line.name: line.rating_w for line in network.lines})
 
 
 def _sites(region: Region) -> Mapping[SiteKey, Site]:

@@ -11,6 +11,9 @@ from aggregator.economy.contracts.delivery import Metered
 from config.carriers import Carrier
 from protocol.units import PPM
 
+Stated = tuple[Energies, Mapping[str, PeriodSums]]
+"""What is known of an interval: every meter's energy, and what everybody did."""
+
 
 def metered_in(carrier: Carrier, region: Region, energies: Energies, deeds: Mapping[str, PeriodSums]) -> Metered:
     """What everybody fed into one network, and took from it, all their meters there together.

@@ -10,50 +10,60 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aggregator.chains.market.clearing import ClearingResult
-from aggregator.chains.market.quoting import connection_wh, is_gate_closed, market_of, open_quote
-from aggregator.chains.market.rows import Deal, MarketTotals, Traded, read_quote, spell_quote
+from aggregator.chains.market.quoting import (
+    connection_wh,
+    is_gate_closed,
+    market_of,
+    open_quote,
+    see_that_they_can,
+    see_that_they_can_pay,
+)
+from aggregator.chains.market.rows import (
+    Deal,
+    MarketTotals,
+    Spent,
+    Traded,
+    passed_over_leaf,
+    read_quote,
+    read_spent,
+    spell_quote,
+    spell_spent,
+)
+from aggregator.chains.market.standing import Standing
+from aggregator.chains.market.verdicts import Verdicts
 from aggregator.chains.region import Region
 from aggregator.economy.market.book import Books, trade
 from aggregator.economy.market.clearing import Auction, verify
-from aggregator.economy.market.network import TradedNetwork, traded_network
 from aggregator.economy.market.pairing import pair
 from aggregator.economy.market.quotes import MarketKey, Match, OpenQuote
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Record
 from aggregator.ledger.table import Journal, Table, WatchedTable, flat
-from config.rules import Mechanism
+from config.rules import MarketRule, Mechanism
 from protocol.canonical import encode
 from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
 from protocol.crypto import digest_of
 from protocol.quote import Quote, QuoteCancel, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 
-K = TypeVar("K")
-
 QUOTES_TABLE: Final = 45
 MARKET_TOTALS_TABLE: Final = 46
 TRADED_TABLE: Final = 47
-
-
-Agreed = Callable[[Deal, BlockTime], Iterable[bytes]]
-"""What is to be done with a contract that quotes have come to; further leaves."""
+SPENT_TABLE: Final = 48
 
 
 class Market:
     """Quotes that stand, and what became of the others."""
 
-    def __init__(self, journal: Journal, region: Callable[[], Region], agreed: Agreed = lambda deal, block: ()) -> None:
+    def __init__(self, journal: Journal, region: Callable[[], Region], verdicts: Verdicts) -> None:
         """Nobody has quoted."""
         self._region = region
-        self._agreed = agreed
+        self._verdicts = verdicts
         self._books = Books()
-        self._offered: dict[tuple[str, Side, int], int] = {}
-        """By meter, side and interval: watt-hours of all quotes that stand."""
-        self._standing: dict[str, int] = {}
-        """By participant: how many stand."""
+        self._standing = Standing()
         self.quotes: WatchedTable[OpenQuote] = WatchedTable(
             QUOTES_TABLE, journal, spell=spell_quote, read=read_quote, watch=self._keep_in_books
         )
@@ -62,12 +72,14 @@ class Market:
         self._totals: Table[int, MarketTotals] = Table(MARKET_TOTALS_TABLE, journal, spell=spell, read=read)
         spell_traded, read_traded = flat(Traded)
         self.traded: Table[tuple[str, int], Traded] = Table(TRADED_TABLE, journal, spell=spell_traded, read=read_traded)
+        self._spent: Table[str, Spent] = Table(SPENT_TABLE, journal, spell=spell_spent, read=read_spent)
+        """By participant; forgotten with the interval."""
         self.tables: Mapping[int, Table[Any, Any]] = {
             QUOTES_TABLE: self.quotes,
             MARKET_TOTALS_TABLE: self._totals,
             TRADED_TABLE: self.traded,
+            SPENT_TABLE: self._spent,
         }
-        self._network: tuple[Region, TradedNetwork] | None = None
 
     @property
     def totals(self) -> MarketTotals:
@@ -80,51 +92,57 @@ class Market:
         return self._books
 
     def begin_block(self, block: BlockTime) -> None:
-        """Let quotes lapse whose time is over."""
-        rule = self._region().rules.market if self.quotes else None
-        if rule is None:
+        """Let quotes lapse whose time is over, or that were made for another mechanism, or a market that has ended."""
+        if not self.quotes:
             return
-        interval_ms = self._region().rules.time.interval_ms
+        rule = self._region().rules.market
+        if rule is None or rule.mechanism.value != self.totals.mechanism:
+            self._drop([quote for _, quote in self.quotes.items()])
+            return
         for carrier, start_ms in self._books.markets():
-            is_call = rule.mechanism is Mechanism.CALL
-            if block.time_ms >= start_ms + interval_ms if is_call else is_gate_closed(start_ms, rule, block.time_ms):
-                self._drop((carrier, start_ms))
+            ends_ms = start_ms if rule.mechanism is Mechanism.CALL else start_ms - rule.gate_ms
+            if block.time_ms >= ends_ms:
+                self._drop(self._quotes_in((carrier, start_ms)))
+            elif is_gate_closed(start_ms, rule, block.time_ms):
+                self._drop([one for one in self._quotes_in((carrier, start_ms)) if not self._may_be_cleared(one)])
 
     def close_interval(self, end_ms: int) -> None:
         """Forget what was traded for intervals that analysis has closed."""
         for key in [key for key in self.traded if key[1] < end_ms]:
             self.traded.remove(key)
+        for who, spent in list(self._spent.items()):
+            left = tuple(row for row in spent if row[0] >= end_ms)
+            if left != spent:
+                self._spent.put_or_drop(who, left, is_kept=bool(left))
 
     def quote(self, record: Record, block: BlockTime) -> Iterable[bytes]:
         """Let a quote trade what it can at once, and stand with the rest, if it is one that stands.
 
         Raises:
-            Refused: see the codes 50, 51 and 150 to 159.
+            Refused: see the codes 50, 51, 120 to 124, 127 to 129, 150 to 159, and 165.
         """
         asked: Quote = record.message
         region, rule = self._region(), market_of(self._region())
         quote = open_quote(asked, record.author.name, region, block.time_ms)
         quote = replace(quote, number=self.totals.quotes + 1, digest=record.envelope.digest)
-        offered_wh = self._offered.get((quote.meter, quote.side, quote.start_ms), 0) + quote.quantity_wh
-        if offered_wh > connection_wh(region, quote.meter):
-            detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries less"
-            raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
-        share = max(1, rule.quotes_max // len(region.participants))
-        if self._standing.get(quote.participant, 0) >= share:
-            raise Refused(RefusalCode.BOOK_FULL, f"{share} quotes of {quote.participant} stand already")
+        quote = self._judged(quote, region, rule)
         if rule.mechanism is Mechanism.CALL:
-            self._see_one_side(quote)
-            self._count(quotes=1)
+            if self._standing.is_opposite(quote):
+                detail = f"{quote.participant} is on the other side of the auction for {quote.start_ms}"
+                raise Refused(RefusalCode.CROSSES_ITSELF, detail)
+            self._number(rule)
             self.quotes.put(quote.digest, quote)
             return ()
-        matches = trade(self._books.of(quote.market), quote, asked.time_in_force)
-        self._count(quotes=1)
+        matches, leaves = self._matched(quote, asked.time_in_force)
+        self._number(rule)
         left_wh = quote.quantity_wh - sum(match.quantity_wh for match in matches)
         for match in matches:
             self._fill(match.buy if quote.side is Side.SELL else match.sell, match.quantity_wh)
+        if matches:
+            self._spend(quote)
         if left_wh and asked.time_in_force is TimeInForce.GOOD_TILL_CANCELLED:
             self.quotes.put(quote.digest, replace(quote, quantity_wh=left_wh))
-        return self._settle(matches, block)
+        return [*leaves, *self._settle(matches, block)]
 
     def cancel(self, record: Record, block: BlockTime) -> Iterable[bytes]:
         """Take back what is left of a quote.
@@ -161,12 +179,10 @@ class Market:
     def auction(self, start_ms: int) -> Auction:
         """All that stands for an interval, and the network that it has to pass through."""
         region = self._region()
-        if self._network is None or self._network[0] is not region:
-            self._network = region, traded_network(region.grid)
         markets = [market for market in self._books.markets() if market[1] == start_ms]
-        quotes = [quote for market in markets for side in Side for quote in self._books.of(market).side(side)]
+        quotes = [quote for market in markets for quote in self._quotes_in(market)]
         ordered = tuple(sorted(quotes, key=lambda quote: quote.number))
-        return Auction(self._network[1], region.rules.time.interval_ms, ordered)
+        return Auction(region.traded_network, region.rules.time.interval_ms, ordered)
 
     def vet(self, result: ClearingResult, time_ms: int | None = None) -> Auction:
         """See that a clearing is the one that comes next, and right.
@@ -196,7 +212,11 @@ class Market:
         auction = self.vet(result, block.time_ms)
         matches = list(pair(auction, result.clearing, market_of(self._region()).pricing))
         fills = zip(auction.quotes, result.clearing.fills_wh, strict=True)
-        filled = sum(fill == quote.quantity_wh for quote, fill in fills)
+        filled = 0
+        for quote, fill_wh in fills:
+            filled += fill_wh == quote.quantity_wh
+            if fill_wh:
+                self._spend(quote)
         for quote in auction.quotes:
             self.quotes.remove(quote.digest)
         self._count(cleared=1, lapsed=len(auction.quotes) - filled)
@@ -211,6 +231,43 @@ class Market:
         if standing != len(self.quotes):
             yield f"{standing} quotes are in the books, {len(self.quotes)} stand"
 
+    def _judged(self, quote: OpenQuote, region: Region, rule: MarketRule) -> OpenQuote:
+        """See that a quote may stand, by who quotes it and what they can."""
+        who, carried_wh = quote.participant, connection_wh(region, quote.meter)
+        if (offered_wh := self._standing.through_wh(quote) + quote.quantity_wh) > carried_wh:
+            detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries {carried_wh} Wh"
+            raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
+        self._verdicts.see_may_trade(who)
+        site, free = self._verdicts.site(region, quote)
+        quote = see_that_they_can(quote, site, free, self._standing, region.rules.time.interval_ms)
+        see_that_they_can_pay(quote, self._standing, self._verdicts.credit_left(who))
+        share, spent = max(1, rule.quotes_max // len(region.participants)), self._spent.get(who) or ()
+        used = self._standing.number_of(who) + sum(count for _, count in spent)
+        if used >= share:
+            raise Refused(RefusalCode.BOOK_FULL, f"{used} quotes of {who} stand, or have traded lately: a full share")
+        return quote
+
+    def _matched(self, quote: OpenQuote, time_in_force: TimeInForce) -> tuple[list[Match], list[bytes]]:
+        """What a quote trades at once, as far as that can be contracts, and a leaf if it could be more otherwise."""
+        book = self._books.of(quote.market)
+        with self._verdicts.trial(self._region()) as trial:
+            if trial is None:
+                return trade(book, quote, time_in_force), []
+            try:
+                matches = trade(book, quote, time_in_force, trial.allowed_wh)
+            except Refused as refused:
+                if refused.code is RefusalCode.NOT_FILLED and trial.reason is not None:
+                    raise Refused(trial.reason.rule, trial.reason.said) from refused
+                raise
+        reason = trial.reason
+        return matches, [passed_over_leaf(quote.digest, reason)] if reason is not None else []
+
+    def _spend(self, quote: OpenQuote) -> None:
+        """Count a quote that has traded against its participant's share until its interval is closed."""
+        spent = dict(self._spent.get(quote.participant) or ())
+        spent[quote.start_ms] = spent.get(quote.start_ms, 0) + 1
+        self._spent.put(quote.participant, tuple(sorted(spent.items())))
+
     def _settle(self, matches: Iterable[Match], block: BlockTime) -> list[bytes]:
         leaves = list[bytes]()
         for match in matches:
@@ -218,7 +275,7 @@ class Market:
             self._count(matches=1, traded_wh=match.quantity_wh, rent=match.rent)
             self._note(match, block)
             leaves.append(deal.leaf)
-            leaves += self._agreed(deal, block)
+            leaves += self._verdicts.agreed(deal, block)
         return leaves
 
     def _terms_of(self, match: Match) -> Terms:
@@ -252,21 +309,28 @@ class Market:
     def _fill(self, stood: OpenQuote, quantity_wh: int) -> None:
         left = replace(stood, quantity_wh=stood.quantity_wh - quantity_wh)
         self.quotes.put_or_drop(stood.digest, left, is_kept=left.quantity_wh > 0)
+        if not left.quantity_wh:
+            self._spend(stood)
 
-    def _see_one_side(self, quote: OpenQuote) -> None:
-        """See that nobody is on both sides of an auction, where they could come to trade with themselves."""
-        for other in self._books.of(quote.market).side(quote.side.other):
-            if other.participant == quote.participant:
-                raise Refused(
-                    RefusalCode.CROSSES_ITSELF, f"{quote.participant} is on the other side, by {other.number}"
-                )
-
-    def _drop(self, market: MarketKey) -> None:
+    def _quotes_in(self, market: MarketKey) -> list[OpenQuote]:
         book = self._books.of(market)
-        gone = [quote for side in Side for quote in book.side(side)]
+        return [quote for side in Side for quote in book.side(side)]
+
+    def _may_be_cleared(self, quote: OpenQuote) -> bool:
+        """Whether a quote that has waited for an auction may still be in it: who may trade, and the rules, change."""
+        is_plain = not quote.partner and not quote.is_local and not self._standing.is_opposite(quote)
+        return is_plain and self._verdicts.barred(quote.participant) is None
+
+    def _drop(self, gone: list[OpenQuote]) -> None:
         for quote in gone:
             self.quotes.remove(quote.digest)
-        self._count(lapsed=len(gone))
+        if gone:
+            self._count(lapsed=len(gone))
+
+    def _number(self, rule: MarketRule) -> None:
+        """Count one quote more, which is to meet others by the mechanism of now."""
+        totals = self.totals
+        self._totals.put(0, replace(totals, quotes=totals.quotes + 1, mechanism=rule.mechanism.value))
 
     def _count(self, **more: int) -> None:
         totals = self.totals
@@ -276,17 +340,8 @@ class Market:
         """Follow what stands, also when a block is taken back."""
         for quote, sign in ((before, -1), (now, 1)):
             if quote is not None:
-                _add(self._offered, (quote.meter, quote.side, quote.start_ms), sign * quote.quantity_wh)
-                _add(self._standing, quote.participant, sign)
+                self._standing.count(quote, sign)
         if now is not None:
             self._books.put(now)
         elif before is not None:
             self._books.remove(before)
-
-
-def _add(counts: dict[K, int], key: K, more: int) -> None:
-    """Change a count; what comes to nothing is left out."""
-    if (left := counts.get(key, 0) + more) != 0:
-        counts[key] = left
-    else:
-        counts.pop(key, None)

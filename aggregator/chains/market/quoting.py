@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aggregator.chains.accounts.deals import see_who_speaks
+from aggregator.chains.market.standing import Standing
 from aggregator.chains.region import MeterAsset, Region
+from aggregator.economy.contracts.feasibility import Site, energy_wh
 from aggregator.economy.market.quotes import OpenQuote
 from config.rules import MarketRule, Mechanism
-from protocol.energy_register import MS_PER_HOUR
+from protocol.money import said
 from protocol.quote import Quote, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import PPM
@@ -74,9 +78,44 @@ def open_quote(quote: Quote, gateway: str, region: Region, time_ms: int) -> Open
     )
 
 
+def see_that_they_can(quote: OpenQuote, site: Site, free: Site, standing: Standing, interval_ms: int) -> OpenQuote:
+    """See that devices can do what is quoted, beside their other quotes and what contracts promise.
+
+    Returns:
+        The quote, as clean only as far as what is clean is not promised yet.
+
+    Raises:
+        Refused: they cannot: see the codes 123, 124, 127 and 128.
+    """
+    is_sell = quote.side is Side.SELL
+    all_w, free_w = (site.feed_in_w, free.feed_in_w) if is_sell else (site.take_w, free.take_w)
+    if quote.quantity_wh > energy_wh(all_w, interval_ms):
+        rule = RefusalCode.SELLER_CANNOT if is_sell else RefusalCode.BUYER_CANNOT
+        raise Refused(rule, f"{quote.quantity_wh} Wh of {quote.carrier}, {quote.participant} can {all_w} W at most")
+    together_wh = standing.beside_wh(quote) + quote.quantity_wh
+    if together_wh > energy_wh(free_w, interval_ms):
+        rule = RefusalCode.SOLD_ALREADY if is_sell else RefusalCode.BOUGHT_ALREADY
+        detail = f"{together_wh} Wh with other quotes, contracts leave {free_w} W of {quote.participant}"
+        raise Refused(rule, detail)
+    clean_wh = standing.clean_wh(quote) + quote.quantity_wh
+    return replace(quote, is_clean=quote.is_clean and clean_wh <= energy_wh(free.clean_w, interval_ms))
+
+
+def see_that_they_can_pay(quote: OpenQuote, standing: Standing, credit_left: int) -> None:
+    """See that somebody who buys would not come to owe more than anybody may, if all that they quote is filled.
+
+    Raises:
+        Refused: they would.
+    """
+    cost = standing.costs_of(quote.participant) + quote.cost_max
+    if quote.side is Side.BUY and cost > credit_left:
+        detail = f"{said(cost)} with other quotes, {quote.participant} may come to owe {said(max(0, credit_left))}"
+        raise Refused(RefusalCode.BEYOND_CREDIT, detail)
+
+
 def connection_wh(region: Region, meter: str) -> int:
     """What a meter's connection can carry in an interval, by its fuses."""
-    return region.meters[meter].meter.power_max_w * region.rules.time.interval_ms // MS_PER_HOUR
+    return energy_wh(region.meters[meter].meter.power_max_w, region.rules.time.interval_ms)
 
 
 def _feeds_in_clean(asset: MeterAsset) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Final
 
+from aggregator.economy.contracts.feasibility import Objection
 from aggregator.economy.market.quotes import Match, OpenQuote
 from protocol.canonical import Value, encode
 from protocol.contract import CARRIERS, Terms
@@ -26,6 +27,8 @@ class MarketTotals:
     traded_wh: int = 0
     rent: int = 0
     """What buyers pay beyond what sellers are paid, if all is delivered; in millionths of a minor unit."""
+    mechanism: str = ""
+    """By which the quotes that stand are to meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Traded:
     last: int
     height: int
     """Of the block in which something was traded last."""
+
+
+Spent = tuple[tuple[int, int], ...]
+"""By interval of delivery, in order: how many quotes of a participant have traded and are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,11 @@ class Deal:
         return encode([*row, self.terms.encode()])
 
 
+def passed_over_leaf(quote: bytes, reason: Objection) -> bytes:
+    """What the chain says where a quote could have traded more, but for the verdict on a contract with somebody."""
+    return encode(["passed-over", quote, reason.rule.value, reason.subject, reason.start_ms, reason.excess_w])
+
+
 _COLUMNS: Final = tuple(column.name for column in fields(OpenQuote))
 
 
@@ -73,3 +85,13 @@ def read_quote(value: Value) -> OpenQuote:
     """Read what `spell_quote` spells."""
     columns = dict(zip(_COLUMNS, value, strict=True))
     return OpenQuote(**columns | {"side": Side(columns["side"]), "carrier": CARRIERS[columns["carrier"]]})
+
+
+def spell_spent(spent: Spent) -> Value:
+    """What is spent of a share, as the state keeps it."""
+    return [list(row) for row in spent]
+
+
+def read_spent(value: Value) -> Spent:
+    """Read what `spell_spent` spells."""
+    return tuple((start_ms, count) for start_ms, count in value)

@@ -8,7 +8,7 @@ termination, the rest still fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aggregator.economy.channels import Channel
@@ -92,6 +92,11 @@ def power_w(quantity_wh: int, length_ms: int) -> int:
     return -(-quantity_wh * MS_PER_HOUR // length_ms)
 
 
+def energy_wh(power_w: int, length_ms: int) -> int:
+    """The energy that a power comes to, rounded down."""
+    return power_w * length_ms // MS_PER_HOUR
+
+
 class Plan:
     """What all confirmed contracts promise, and room for more."""
 
@@ -154,6 +159,17 @@ class Plan:
         window = (min(one.start_ms for one in channels), max(one.end_ms for one in channels))
         peaks = (self._line(line, direction).peak(window, channels) for direction in (1, -1))
         return max(0, *(self._excess_w(line, peak) for peak in peaks))
+
+    def free(self, key: SiteKey, start_ms: int, end_ms: int) -> Site:
+        """What a participant can still promise all through a window; below 0 where devices are promised too much."""
+        who, carrier = key
+        site = self.limits.sites.get(key, NO_SITE)
+        window = Promise(seller=who, buyer=who, carrier=carrier, start_ms=start_ms, end_ms=end_ms, power_w=0)
+        sold, bought, clean = (self._peak((what, who, carrier), window).level for what in ("sold", "bought", "clean"))
+        feed_in_w = site.feed_in_w - sold
+        return replace(
+            site, feed_in_w=feed_in_w, take_w=site.take_w - bought, clean_w=min(feed_in_w, site.clean_w - clean)
+        )
 
     def take(self, promise: Promise) -> None:
         """Count a promise among those that are to be kept."""

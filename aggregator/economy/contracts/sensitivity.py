@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from aggregator.economy.network import TradedNetwork
 from protocol.contract import rounded
 from protocol.units import PPM
 
@@ -55,6 +56,15 @@ class Sensitivity:
         self.island: Mapping[str, int] = self._islands()
         """By node: two nodes can reach each other if they have the same number. A node without lines is not here."""
         self._columns: dict[str, Mapping[str, int]] = {}
+
+    @classmethod
+    def of(cls, network: TradedNetwork) -> Sensitivity:
+        """Of the network of trade. Pipes share ways evenly: they have no resistance here."""
+        nodes = network.nodes
+        return cls(
+            Line(line.name, nodes[line.from_node], nodes[line.to_node], max(1, line.impedance_uohm))
+            for line in network.lines
+        )
 
     def carried(self, givers: Mapping[str, int], takers: Mapping[str, int]) -> Mapping[str, int]:
         """How much each line carries, from its from node, of a watt that `givers` feed in and `takers` take.

@@ -1,25 +1,43 @@
 """Continuous double auction: quotes meet as they come, by price, then by time.
 
 A new quote takes from those that stand on the other side, the best price first and among equals the oldest first, each
-at the price of the one that stood. What does not suit it (`OpenQuote.agrees_with`) is passed over. So after every quote
-no two that suit each other could still trade, as far as `LOOKED_AT_MAX` reaches.
+at the price of the one that stood. Quotes that suit the same others (`OpenQuote.agrees_with`) queue together, so what a
+new one does not suit is never in its way. Whoever judges matches may leave less of one, or nothing: then the one that
+stood keeps its place and its quantity, and is passed over.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from heapq import merge
 from typing import Final
 
 from aggregator.economy.market.quotes import MarketKey, Match, OpenQuote
 from protocol.quote import Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 
-LOOKED_AT_MAX: Final = 1000
-"""How many standing quotes a new one is held against: some suit nobody, and might stand in everybody's way."""
+MATCHES_MAX: Final = 1000
+"""With how many standing quotes a new one may trade at once; what is left of it then stands."""
+PASSED_OVER_MAX: Final = 100
+"""How many participants a new quote may pass over because the judge leaves less of a match with them."""
 
 _Place = tuple[int, int]
 """Limit, or the limit below 0 of a buyer, and number: the lowest goes first."""
+_Kind = tuple[bool, bool, bool]
+"""Whether it is clean, or has to be; whether it is only local; whether it is from inside."""
+_Row = tuple[Side, str, str]
+"""On which side, only for which partner, and of which participant, or of anybody."""
+
+ANYBODY: Final = ""
+NO_QUEUES: Final[Mapping[_Kind, list[_Place]]] = {}
+
+Judge = Callable[[Match], int]
+"""How much of a match may be, in watt-hours; it counts on what it has let pass."""
+
+
+def _all_of_it(match: Match) -> int:
+    return match.quantity_wh
 
 
 class Book:
@@ -27,7 +45,7 @@ class Book:
 
     def __init__(self) -> None:
         """Nobody has quoted."""
-        self._places: dict[Side, list[_Place]] = {Side.SELL: [], Side.BUY: []}
+        self._rows: dict[_Row, dict[_Kind, list[_Place]]] = {}
         self._quotes: dict[int, OpenQuote] = {}
 
     def __len__(self) -> int:
@@ -35,21 +53,29 @@ class Book:
 
     def side(self, side: Side) -> list[OpenQuote]:
         """What stands on a side, the best first."""
-        return [self._quotes[number] for _, number in self._places[side]]
+        return sorted((one for one in self._quotes.values() if one.side is side), key=_place)
 
     def put(self, quote: OpenQuote) -> None:
         """Let a quote stand, or change what is left of one."""
         if quote.number not in self._quotes:
-            insort(self._places[quote.side], _place(quote))
+            kind, place = _kind(quote), _place(quote)
+            for row in _rows(quote):
+                insort(self._rows.setdefault(row, {}).setdefault(kind, []), place)
         self._quotes[quote.number] = quote
 
     def remove(self, number: int) -> None:
         """Take out a quote that stands."""
         quote = self._quotes.pop(number)
-        places = self._places[quote.side]
-        del places[bisect_left(places, _place(quote))]
+        kind, place = _kind(quote), _place(quote)
+        for row in _rows(quote):
+            queues = self._rows[row]
+            del queues[kind][bisect_left(queues[kind], place)]
+            if not queues[kind]:
+                del queues[kind]
+            if not queues:
+                del self._rows[row]
 
-    def matches(self, quote: OpenQuote) -> list[Match]:
+    def matches(self, quote: OpenQuote, judge: Judge = _all_of_it) -> list[Match]:
         """What a quote that comes now would trade, in order. Nothing is changed.
 
         Raises:
@@ -58,31 +84,41 @@ class Book:
         found, left = list[Match](), quote.quantity_wh
         is_sell = quote.side is Side.SELL
         best = -quote.limit if is_sell else quote.limit
-        for looked_at, (rank, number) in enumerate(self._places[quote.side.other]):
-            if rank > best or looked_at == LOOKED_AT_MAX:
+        passed_over = set[str]()
+        for rank, number in self._suiting(quote):
+            if rank > best or len(found) == MATCHES_MAX or len(passed_over) == PASSED_OVER_MAX:
                 break
             other = self._quotes[number]
-            if not other.agrees_with(quote):
+            if other.participant in passed_over:
                 continue
             if other.participant == quote.participant:
                 detail = f"{quote.participant} would trade with themselves, by quote {number}: cancel it first"
                 raise Refused(RefusalCode.CROSSES_ITSELF, detail)
-            traded = min(left, other.quantity_wh)
             sell, buy = (quote, other) if is_sell else (other, quote)
-            found.append(Match(sell, buy, traded, other.limit, other.limit))
-            left -= traded
+            wanted = min(left, other.quantity_wh)
+            match = Match(sell, buy, wanted, other.limit, other.limit)
+            allowed = judge(match)
+            if allowed < wanted:
+                passed_over.add(other.participant)
+                if not allowed:
+                    continue
+                match = Match(sell, buy, allowed, other.limit, other.limit)
+            found.append(match)
+            left -= allowed
             if not left:
                 break
         return found
 
-    def take(self, match: Match, incoming: OpenQuote) -> None:
-        """Let a match take from the quote that stood."""
-        stood = match.buy if incoming.number == match.sell.number else match.sell
-        left = stood.quantity_wh - match.quantity_wh
-        if left:
-            self._quotes[stood.number] = replace(stood, quantity_wh=left)
-        else:
-            self.remove(stood.number)
+    def _suiting(self, quote: OpenQuote) -> Iterator[_Place]:
+        """The places of those that suit a quote, prices aside, the best first."""
+        wish = _kind(quote)
+        queues = [
+            places
+            for partner in (ANYBODY, quote.participant)
+            for kind, places in self._rows.get((quote.side.other, partner, quote.partner), NO_QUEUES).items()
+            if (_suit(kind, wish) if quote.side is Side.BUY else _suit(wish, kind))
+        ]
+        return iter(queues[0]) if len(queues) == 1 else merge(*queues)
 
 
 class Books:
@@ -112,13 +148,13 @@ class Books:
         return sorted(self._books)
 
 
-def trade(book: Book, quote: OpenQuote, time_in_force: TimeInForce) -> list[Match]:
+def trade(book: Book, quote: OpenQuote, time_in_force: TimeInForce, judge: Judge = _all_of_it) -> list[Match]:
     """What a quote trades at once, by its time in force. Nothing is changed.
 
     Raises:
         Refused: it would trade with its own participant, or is to be filled at once and cannot.
     """
-    matches = book.matches(quote)
+    matches = book.matches(quote, judge)
     traded = sum(match.quantity_wh for match in matches)
     needed = {TimeInForce.FILL_OR_KILL: quote.quantity_wh, TimeInForce.IMMEDIATE_OR_CANCEL: 1}.get(time_in_force, 0)
     if traded < needed:
@@ -128,3 +164,23 @@ def trade(book: Book, quote: OpenQuote, time_in_force: TimeInForce) -> list[Matc
 
 def _place(quote: OpenQuote) -> _Place:
     return (quote.limit if quote.side is Side.SELL else -quote.limit), quote.number
+
+
+def _kind(quote: OpenQuote) -> _Kind:
+    return quote.is_clean or quote.clean_only, quote.is_local, quote.is_inside
+
+
+def _rows(quote: OpenQuote) -> tuple[_Row, _Row]:
+    """Where a quote queues: beside those of anybody, and beside those of its own participant."""
+    return (quote.side, quote.partner, ANYBODY), (quote.side, quote.partner, quote.participant)
+
+
+def _suit(sell: _Kind, buy: _Kind) -> bool:
+    """Whether quotes of two kinds suit each other, prices and partners aside: see `OpenQuote.agrees_with`."""
+    is_clean, is_sell_local, is_seller_inside = sell
+    clean_only, is_buy_local, is_buyer_inside = buy
+    return (
+        (is_clean or not clean_only)
+        and (is_seller_inside or not is_buy_local)
+        and (is_buyer_inside or not is_sell_local)
+    )

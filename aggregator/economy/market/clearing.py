@@ -9,8 +9,10 @@ The auction maximises welfare, what buyers would pay less what sellers ask, subj
 Whoever knows a feasible dispatch and *any* prices λ, ν, κ has both ends of an interval that holds the most welfare:
     Σ v·d − Σ c·s  ≤  most
       ≤  Σ D·(v − λ − κ·clean_only)⁺ + Σ S·(λ + κ·is_clean − c)⁺ + Σ rating·|λ_to − λ_from − Σ ±z·ν|
-So a clearing says all of them as integers, and is right if the gap between both ends is nothing but rounding
-(`gap_max`). How they were found does not matter (docs/adr/0042).
+The gap between both ends is a sum with a part for every quote, line and island, none of them below 0. A clearing is
+right if each part by itself is nothing but rounding: whoever would gain at their price trades all they quoted, a line
+that earns is full, clean energy that costs more is used up, each but for so many watt-hours as stand below. So nobody's
+quote makes room for a mistake in another's. How a clearing was found does not matter (docs/adr/0042, docs/adr/0045).
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from aggregator.economy.market.network import MWH_PER_WH, TradedNetwork
+from aggregator.economy.market.call import Crossing, cross
 from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.network import MWH_PER_WH, TradedNetwork
 from protocol.contract import price_of, rounded
 from protocol.quote import Side
 from protocol.refusals import RefusalCode, Refused
-from protocol.units import PPM
 
 PRICE_SCALE: Final = 1000
 """Prices at nodes are told in thousandths of a minor unit per MWh."""
@@ -33,10 +35,11 @@ LOOP_SCALE: Final = 10**9
 """A loop's price is told in billionths of a thousandth of a minor unit, per MWh and micro-ohm."""
 LOOP_SLACK_MWH: Final = 1000
 """By how much each line of a loop may carry something else than the law of loops says: 1 Wh, on average over it."""
-GAP_WH_PER_ROW: Final = 2
-"""Of the gap, for every quote and line: what so much energy would be worth at the highest limit."""
-GAP_PPM: Final = 10
-"""And of the welfare itself."""
+ROUND_WH: Final = 2
+"""What rounding may leave of a quote that gains, of clean energy that costs more, and, where no loop is, of a line that
+earns. Every loop of power lines leaves a line as much more: what divides around it comes to no whole watt-hours."""
+NOISE: Final = 10
+"""Thousandths of a minor unit per MWh: a rent or premium up to this is none, but what rounding leaves of prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,6 @@ class Welfare:
 
     reached: int
     bound: int
-    gap_max: int
-    """What rounding may leave between both."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,14 @@ class Auction:
         """How many pieces of network there are."""
         return max(self.network.forest.island, default=-1) + 1
 
+    @cached_property
+    def crossings(self) -> tuple[Crossing, ...]:
+        """By island: how far its quotes cross, whatever its lines carry and whoever wants clean energy."""
+        quotes: list[list[OpenQuote]] = [[] for _ in range(self.islands)]
+        for quote, island in zip(self.quotes, self.island_of, strict=True):
+            quotes[island].append(quote)
+        return tuple(cross(one) for one in quotes)
+
     def worth(self, clearing: Clearing) -> list[int]:
         """By quote: λ at its node, and κ where its energy is, or has to be, clean; in thousandths."""
         return [
@@ -101,22 +110,20 @@ class Auction:
         return [rounded(worth, PRICE_SCALE) for worth in self.worth(clearing)]
 
 
-def verify(auction: Auction, clearing: Clearing) -> Welfare:
-    """See that a clearing is feasible, that nothing better exists, and that nobody's limit is broken.
+def verify(auction: Auction, clearing: Clearing) -> None:
+    """See that a clearing is feasible, that nothing better exists, that nobody's limit is broken, and what rules say.
 
     Raises:
-        Refused: it is not, with the first rule that it breaks: see the codes 162 to 164.
+        Refused: it is not, with the first rule that it breaks: see the codes 162 to 164, and 166.
     """
     _see_its_shape(auction, clearing)
     _see_quantities(auction, clearing)
     _see_flows(auction, clearing)
-    welfare = welfare_of(auction, clearing)
-    if welfare.bound - welfare.reached > welfare.gap_max:
-        gap = welfare.bound - welfare.reached
-        detail = f"by its own prices up to {gap} millionths more could be gained, {welfare.gap_max} are rounding"
-        raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
-    _see_limits(auction, clearing)
-    return welfare
+    _see_gains(auction, clearing)
+    earns = rents(auction, clearing)
+    _see_rents(auction, clearing, earns)
+    _see_premiums(auction, clearing)
+    _see_uniform_prices(auction, clearing, earns)
 
 
 def welfare_of(auction: Auction, clearing: Clearing) -> Welfare:
@@ -128,20 +135,45 @@ def welfare_of(auction: Auction, clearing: Clearing) -> Welfare:
         gain = sign * (quote.limit * PRICE_SCALE - worth)
         if gain > 0:
             bound += quote.quantity_wh * gain
-    rents = [0] * len(auction.network.lines)
-    for number, line in enumerate(auction.network.lines):
-        rents[number] = (clearing.prices[line.to_node] - clearing.prices[line.from_node]) * LOOP_SCALE
-    for loop, price in zip(auction.network.loops, clearing.loop_prices, strict=True):
-        for number, sign in zip(loop.lines, loop.signs, strict=True):
-            rents[number] -= sign * auction.network.lines[number].impedance_uohm * price
     lines = sum(
         line.capacity_mwh(auction.interval_ms) * abs(rent)
-        for line, rent in zip(auction.network.lines, rents, strict=True)
+        for line, rent in zip(auction.network.lines, _scaled_rents(auction, clearing), strict=True)
     )
     bound = -(-(bound * MWH_PER_WH * LOOP_SCALE + lines) // (PRICE_SCALE * MWH_PER_WH * LOOP_SCALE))
-    rounding_wh = GAP_WH_PER_ROW * (len(auction.quotes) + len(auction.network.lines))
-    highest = max((quote.limit for quote in auction.quotes), default=0)
-    return Welfare(reached, bound, rounding_wh * highest + bound * GAP_PPM // PPM)
+    return Welfare(reached, bound)
+
+
+def rents(auction: Auction, clearing: Clearing) -> list[int]:
+    """By line: what one more MWh of rating would bring, in thousandths; below 0 the other way, 0 where it is noise."""
+    found = [rounded(rent, LOOP_SCALE) for rent in _scaled_rents(auction, clearing)]
+    return [rent if abs(rent) > NOISE else 0 for rent in found]
+
+
+def islands_by_rule(auction: Auction, clearing: Clearing, earns: Sequence[int]) -> list[bool]:
+    """By island: whether the price is that of the merit order, in the middle (`Crossing.price`).
+
+    It is wherever no line earns and clean energy costs no more, and wherever those trade whom the merit order names.
+    """
+    is_one_price = [premium <= NOISE for premium in clearing.premiums]
+    for line, rent in zip(auction.network.lines, earns, strict=True):
+        if rent:
+            is_one_price[auction.network.forest.island[line.from_node]] = False
+    is_merit = [True] * auction.islands
+    for quote, island, fill_wh in zip(auction.quotes, auction.island_of, clearing.fills_wh, strict=True):
+        if fill_wh != auction.crossings[island].fills_wh.get(quote.number, 0):
+            is_merit[island] = False
+    return [one or other for one, other in zip(is_one_price, is_merit, strict=True)]
+
+
+def _scaled_rents(auction: Auction, clearing: Clearing) -> list[int]:
+    """λ_to − λ_from − Σ ±z·ν of every line, in billionths of a thousandth."""
+    found = [
+        (clearing.prices[line.to_node] - clearing.prices[line.from_node]) * LOOP_SCALE for line in auction.network.lines
+    ]
+    for loop, price in zip(auction.network.loops, clearing.loop_prices, strict=True):
+        for number, sign in zip(loop.lines, loop.signs, strict=True):
+            found[number] -= sign * auction.network.lines[number].impedance_uohm * price
+    return found
 
 
 def _see_its_shape(auction: Auction, clearing: Clearing) -> None:
@@ -151,19 +183,15 @@ def _see_its_shape(auction: Auction, clearing: Clearing) -> None:
     if wanted != tuple(map(len, given)):
         detail = f"{[len(part) for part in given]} values where quotes, lines, nodes, loops and islands are {wanted}"
         raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
-    if min(clearing.premiums, default=0) < 0:
-        raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, "a premium below 0: clean energy serves wherever any does")
 
 
 def _see_quantities(auction: Auction, clearing: Clearing) -> None:
-    spare_clean = [0] * auction.islands
-    for quote, fill_wh, island in zip(auction.quotes, clearing.fills_wh, auction.island_of, strict=True):
+    for quote, fill_wh in zip(auction.quotes, clearing.fills_wh, strict=True):
         if not 0 <= fill_wh <= quote.quantity_wh:
             detail = f"{fill_wh} Wh of quote {quote.number}, which is for {quote.quantity_wh} Wh at most"
             raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
-        spare_clean[island] += fill_wh * (quote.is_clean - quote.clean_only)
-    if min(spare_clean, default=0) < 0:
-        raise Refused(RefusalCode.CLEARING_INFEASIBLE, f"{-min(spare_clean)} Wh have to be clean, and are not")
+    if (spare_wh := min(spare_clean_wh(auction, clearing.fills_wh), default=0)) < 0:
+        raise Refused(RefusalCode.CLEARING_INFEASIBLE, f"{-spare_wh} Wh have to be clean, and are not")
 
 
 def _see_flows(auction: Auction, clearing: Clearing) -> None:
@@ -190,11 +218,43 @@ def _see_flows(auction: Auction, clearing: Clearing) -> None:
             raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
 
 
-def _see_limits(auction: Auction, clearing: Clearing) -> None:
+def _see_gains(auction: Auction, clearing: Clearing) -> None:
     for quote, fill_wh, price in zip(auction.quotes, clearing.fills_wh, auction.prices(clearing), strict=True):
-        if fill_wh and (price < quote.limit if quote.side is Side.SELL else price > quote.limit):
+        gain = price - quote.limit if quote.side is Side.SELL else quote.limit - price
+        if gain < 0 and fill_wh:
             detail = f"quote {quote.number} would trade at {price}, its limit is {quote.limit}"
             raise Refused(RefusalCode.CLEARING_BREAKS_LIMIT, detail)
+        if gain > 0 and quote.quantity_wh - fill_wh > ROUND_WH:
+            detail = f"quote {quote.number} would trade {quote.quantity_wh - fill_wh} Wh more at {price}"
+            raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
+
+
+def _see_rents(auction: Auction, clearing: Clearing, earns: Sequence[int]) -> None:
+    slack_mwh = ROUND_WH * MWH_PER_WH * (1 + len(auction.network.loops))
+    for line, flow, rent in zip(auction.network.lines, clearing.flows_mwh, earns, strict=True):
+        free = line.capacity_mwh(auction.interval_ms) - (flow if rent > 0 else -flow)
+        if rent and free > slack_mwh:
+            detail = f"{line.name} earns {abs(rent)} thousandths for a MWh, and could carry {free} mWh more"
+            raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
+
+
+def _see_premiums(auction: Auction, clearing: Clearing) -> None:
+    for premium, spare_wh in zip(clearing.premiums, spare_clean_wh(auction, clearing.fills_wh), strict=True):
+        if premium < 0:
+            detail = "a premium below 0: clean energy serves wherever any does"
+            raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
+        if premium > NOISE and spare_wh > ROUND_WH:
+            detail = f"clean energy costs {premium} thousandths more, and {spare_wh} Wh of it are not asked for"
+            raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
+
+
+def _see_uniform_prices(auction: Auction, clearing: Clearing, earns: Sequence[int]) -> None:
+    by_rule = islands_by_rule(auction, clearing, earns)
+    for node, island, price in zip(auction.network.nodes, auction.network.forest.island, clearing.prices, strict=True):
+        wanted = auction.crossings[island].price * PRICE_SCALE
+        if by_rule[island] and (price != wanted or clearing.premiums[island]):
+            detail = f"{price} thousandths at {node}, where the merit order comes to {wanted}"
+            raise Refused(RefusalCode.CLEARING_OFF_THE_RULE, detail)
 
 
 def injections_mwh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
@@ -204,3 +264,11 @@ def injections_mwh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
         if fill_wh:
             injected[node] += (fill_wh if quote.side is Side.SELL else -fill_wh) * MWH_PER_WH
     return injected
+
+
+def spare_clean_wh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
+    """By island: what clean sellers give beyond what has to be clean."""
+    spare = [0] * auction.islands
+    for quote, fill_wh, island in zip(auction.quotes, fills_wh, auction.island_of, strict=True):
+        spare[island] += fill_wh * (quote.is_clean - quote.clean_only)
+    return spare

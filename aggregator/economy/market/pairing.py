@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aggregator.economy.market.clearing import Auction, Clearing
-from aggregator.economy.market.network import TradedNetwork
 from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.network import TradedNetwork
 from config.rules import Pricing
 from protocol.quote import Side
 

@@ -44,6 +44,11 @@ class OpenQuote:
         """Where it is traded."""
         return self.carrier, self.start_ms
 
+    @property
+    def cost_max(self) -> int:
+        """What is left of it costs whoever buys at most, in millionths of a minor unit."""
+        return price_of(self.quantity_wh, self.limit)
+
     def agrees_with(self, other: OpenQuote) -> bool:
         """Whether two quotes on opposite sides suit each other, prices aside."""
         sell, buy = (self, other) if self.side is Side.SELL else (other, self)

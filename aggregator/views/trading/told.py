@@ -9,7 +9,6 @@ from typing import Any, Final
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.quoting import is_gate_closed
 from aggregator.economy.market.clearing import PRICE_SCALE
-from aggregator.economy.market.network import traded_network
 from aggregator.ledger.record import RECORD_BYTES_MAX
 from aggregator.service.query import LedgerFile
 from aggregator.service.stored import StoredLeaf
@@ -224,7 +223,7 @@ def _dispatch(ledger: LedgerFile, carrier: str, start_ms: int, height: int) -> t
         result = ClearingResult.decode(envelope.payload)
         if result.start_ms != start_ms:
             continue
-        network, interval_ms = traded_network(region.grid), region.rules.time.interval_ms
+        network, interval_ms = region.traded_network, region.rules.time.interval_ms
         prices = zip(network.nodes, result.clearing.prices, strict=True)
         nodes = {node: rounded(price, PRICE_SCALE) for node, price in prices if region.carriers[node].value == carrier}
         full = tuple(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.economy.market.book import LOOKED_AT_MAX, Book, Books, trade
-from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.market.book import MATCHES_MAX, PASSED_OVER_MAX, Book, Books, trade
+from aggregator.economy.market.quotes import Match, OpenQuote
 from protocol.quote import Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
-from tests.market import a_buy, a_sell
+from tests.market import a_buy, a_sell, fill
 
 GTC, IOC, FOK = TimeInForce
 
@@ -51,7 +51,7 @@ def test_what_is_left_of_a_quote_keeps_its_place() -> None:
     book = a_book(a_sell(1, 1000, 20_000), a_sell(2, 1000, 20_000))
     incoming = a_buy(3, 400, 20_000)
     (match,) = trade(book, incoming, GTC)
-    book.take(match, incoming)
+    fill(book, match, incoming)
     assert traded(book, a_buy(4, 700, 20_000)) == [(1, 600, 20_000), (2, 100, 20_000)]
 
 
@@ -59,7 +59,7 @@ def test_what_is_filled_stands_no_longer() -> None:
     book = a_book(a_sell(1, 1000, 20_000))
     incoming = a_buy(3, 1000, 20_000)
     (match,) = trade(book, incoming, GTC)
-    book.take(match, incoming)
+    fill(book, match, incoming)
     assert len(book) == 0
 
 
@@ -106,12 +106,67 @@ def test_a_partner_is_waited_for_from_either_side() -> None:
     assert traded(book, a_buy(2, 1000, 30_000, participant="bert", partner="cleo")) == []
 
 
-def test_no_more_than_so_many_quotes_are_looked_at() -> None:
-    book = a_book(*(a_sell(n, 1, 10_000, partner="nobody") for n in range(1, LOOKED_AT_MAX + 1)))
-    book.put(a_sell(LOOKED_AT_MAX + 1, 1, 10_001))
-    assert traded(book, a_buy(LOOKED_AT_MAX + 2, 1, 30_000)) == []
-    book.remove(1)
-    assert traded(book, a_buy(LOOKED_AT_MAX + 2, 1, 30_000)) == [(LOOKED_AT_MAX + 1, 1, 10_001)]
+def test_a_thousand_quotes_for_one_partner_hide_nobody_behind_them() -> None:
+    book = a_book(*(a_sell(n, 1, 10_000, partner="nobody") for n in range(1, 1101)))
+    book.put(a_sell(1101, 1, 10_001))
+    assert traded(book, a_buy(1102, 1, 30_000)) == [(1101, 1, 10_001)]
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "wish"),
+    [
+        ({}, {"clean_only": True}),
+        ({"is_inside": False}, {"is_local": True}),
+        ({"is_local": True}, {"is_inside": False}),
+    ],
+    ids=["not clean", "outside", "local"],
+)
+def test_what_suits_nobody_like_the_new_one_is_not_in_its_way(
+    in_the_way: dict[str, bool], wish: dict[str, bool]
+) -> None:
+    book = a_book(*(a_sell(n, 1, 10_000, **in_the_way) for n in range(1, 1101)))
+    book.put(a_sell(1101, 1, 10_001, is_clean=True))
+    assert traded(book, a_buy(1102, 1, 30_000, **wish)) == [(1101, 1, 10_001)]
+
+
+def test_whoever_asks_for_one_partner_finds_them_behind_all_others() -> None:
+    book = a_book(*(a_sell(n, 1, 10_000) for n in range(1, 1101)))
+    book.put(a_sell(1101, 1, 10_001, participant="annia"))
+    assert traded(book, a_buy(1102, 1, 30_000, partner="annia")) == [(1101, 1, 10_001)]
+
+
+def test_nobody_trades_with_more_than_so_many_at_once() -> None:
+    book = a_book(*(a_sell(n, 1, 10_000) for n in range(1, MATCHES_MAX + 2)))
+    assert len(traded(book, a_buy(MATCHES_MAX + 2, 2 * MATCHES_MAX, 30_000))) == MATCHES_MAX
+
+
+def test_what_the_judge_does_not_let_pass_is_passed_over_and_keeps_its_place() -> None:
+    book = a_book(a_sell(1, 500, 10_000, participant="annia"), a_sell(2, 500, 10_000, participant="annia"))
+    book.put(a_sell(3, 500, 20_000, participant="bert"))
+    left = {"annia": 300, "bert": 10**6}
+
+    def judge(match: Match) -> int:
+        return min(match.quantity_wh, left[match.sell.participant])
+
+    incoming = a_buy(4, 600, 30_000)
+    matches = book.matches(incoming, judge)
+    assert [(match.sell.number, match.quantity_wh) for match in matches] == [(1, 300), (3, 300)]
+    assert [one.number for one in book.side(Side.SELL)] == [1, 2, 3]
+    with pytest.raises(Refused) as refused:
+        trade(book, a_buy(5, 1100, 30_000), FOK, judge)
+    assert refused.value.code is RefusalCode.NOT_FILLED
+
+
+def test_the_judge_is_not_asked_without_end() -> None:
+    book = a_book(*(a_sell(n, 1, 10_000) for n in range(1, PASSED_OVER_MAX + 10)))
+    asked = []
+
+    def judge(match: Match) -> int:
+        asked.append(match)
+        return 0
+
+    assert not book.matches(a_buy(10_000, 5, 30_000), judge)
+    assert len(asked) == PASSED_OVER_MAX
 
 
 def test_other_carriers_and_other_intervals_are_other_books() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from aggregator.economy.market.clearing import LOOP_SCALE, PRICE_SCALE, Auction, Clearing, verify, welfare_of
-from aggregator.economy.market.network import TradedNetwork, traded_network
 from aggregator.economy.market.pairing import pair
+from aggregator.economy.network import TradedNetwork, traded_network
 from aggregator.grid.clearing import Clearer
 from config.rules import Pricing
 from protocol.money import millionths_of
@@ -20,6 +21,7 @@ from tests.vector_files import read_vectors
 from tests.village import a_grid
 
 THREE = read_vectors("market/three_bus.yaml")
+FIVE = read_vectors("market/pjm_five_bus.yaml")
 A_LINE = a_network((0, 1, 100, 600))
 """Two nodes, and a line of 600 W between them."""
 
@@ -37,21 +39,46 @@ def a_full_line() -> Auction:
     )
 
 
-def the_three_buses(*, is_limited: bool = True) -> Auction:
+def the_buses(vectors: Any, *, is_limited: bool = True) -> Auction:
     """Megawatts over an hour as watt-hours, dollars as cents."""
     lines = [
         (line["from"] - 1, line["to"] - 1, round(line["reactance"] * 10**6), line["limit"] * 10**6)
-        for line in THREE["lines"]
+        for line in vectors["lines"]
     ]
-    network = a_network(*(line if is_limited else (*line[:3], 10**9) for line in lines))
+    nodes = max(max(line[:2]) for line in lines) + 1
+    network = a_network(*(line if is_limited else (*line[:3], 10**9) for line in lines), nodes=nodes)
     sells = [
         a_sell(n, one["capacity"] * 10**6, round(one["cost"] * 100), node=f"n{one['bus'] - 1}")
-        for n, one in enumerate(THREE["generators"], start=1)
+        for n, one in enumerate(vectors["generators"], start=1)
     ]
     buys = [
-        a_buy(10 + bus, megawatts * 10**6, 100_000, node=f"n{bus - 1}") for bus, megawatts in THREE["loads"].items()
+        a_buy(10 + bus, megawatts * 10**6, 100_000, node=f"n{bus - 1}") for bus, megawatts in vectors["loads"].items()
     ]
     return an_auction(network, *sells, *buys)
+
+
+def the_three_buses(*, is_limited: bool = True) -> Auction:
+    return the_buses(THREE, is_limited=is_limited)
+
+
+def cost_of(vectors: Any, clearing: Clearing) -> float:
+    """Of the generators' fills, in dollars."""
+    fills = zip(clearing.fills_wh, vectors["generators"], strict=False)
+    return sum(fill * round(one["cost"] * 100) for fill, one in fills) / 10**8
+
+
+def test_the_five_buses_of_pjm_have_the_published_dispatch_cost_and_prices() -> None:
+    auction = the_buses(FIVE)
+    clearing = cleared(auction)
+    generated = dict(zip(FIVE["dispatch"], clearing.fills_wh, strict=False))
+    assert {name: round(fill / 10**6, 2) for name, fill in generated.items()} == FIVE["dispatch"]
+    assert cost_of(FIVE, clearing) == pytest.approx(FIVE["cost"], rel=1e-7)
+    flows = {line["name"]: round(flow / 10**9) for line, flow in zip(FIVE["lines"], clearing.flows_mwh, strict=True)}
+    assert flows["4-5"] == FIVE["full"]["4-5"]
+    for bus, price in FIVE["prices"].items():
+        assert clearing.prices[bus - 1] / PRICE_SCALE == pytest.approx(price * 100, abs=0.01)
+    most = most_welfare(auction)
+    assert abs(most - welfare_of(auction, clearing).reached) < most / 10**6
 
 
 def test_the_textbook_s_three_buses_have_the_textbook_s_dispatch_flows_and_prices() -> None:
@@ -60,8 +87,7 @@ def test_the_textbook_s_three_buses_have_the_textbook_s_dispatch_flows_and_price
     assert {name: round(fill / 10**6) for name, fill in generated.items()} == THREE["dispatch"]
     assert [round(flow / 10**9) for flow in clearing.flows_mwh] == list(THREE["flows"].values())
     assert [round(price / PRICE_SCALE) for price in clearing.prices] == [p * 100 for p in THREE["prices"].values()]
-    cost = sum(fill * round(g["cost"] * 100) for fill, g in zip(clearing.fills_wh, THREE["generators"], strict=False))
-    assert cost / 10**8 == pytest.approx(THREE["cost"], rel=1e-6)
+    assert cost_of(THREE, clearing) == pytest.approx(THREE["cost"], rel=1e-6)
 
 
 def test_without_limits_the_three_buses_have_one_price() -> None:
@@ -143,7 +169,15 @@ def test_the_bound_of_the_prices_is_what_an_exact_simplex_finds() -> None:
         clearing, most = cleared(auction), most_welfare(auction)
         welfare = welfare_of(auction, clearing)
         assert welfare.reached <= most <= welfare.bound
-        assert welfare.bound - welfare.reached <= welfare.gap_max
+
+
+def test_what_the_solver_s_presolve_loses_itself_in_is_cleared_all_the_same() -> None:
+    most = 10**6
+    network = a_network((0, 1, 20, most), (0, 1, 20, most), (0, 1, 20, most), (0, 2, 20, 20), nodes=4)
+    quotes = a_buy(1, 1, most), a_sell(2, 1, most), a_sell(3, most, most), a_buy(4, 1, 0, clean_only=True)
+    far = a_buy(5, most, most, node="n1"), a_buy(6, 21, most, node="n2")
+    clearing = cleared(an_auction(network, *quotes, *far))
+    assert sum(clearing.fills_wh) == 2 * (most + 1)
 
 
 # -- What is wrong is seen
@@ -193,13 +227,64 @@ def test_unclean_energy_for_whoever_wants_clean_is_refused() -> None:
     [
         {"fills_wh": (0, 0, 0), "flows_mwh": (0,)},
         {"fills_wh": (500, 400, 900), "flows_mwh": (500_000,)},
-        {"prices": (10_000 * PRICE_SCALE, 10_000 * PRICE_SCALE)},
+        {"prices": (10_000 * PRICE_SCALE, 40_000 * PRICE_SCALE)},
         {"premiums": (-1,)},
     ],
     ids=["nobody trades", "the dear one first", "prices that explain nothing", "a premium below 0"],
 )
 def test_what_is_not_the_best_is_refused(changes: dict[str, object]) -> None:
     assert broken(a_full_line(), **changes).code is RefusalCode.CLEARING_NOT_OPTIMAL
+
+
+@pytest.mark.parametrize("highest", [11_000, 10**6])
+def test_what_somebody_else_would_pay_leaves_no_room_for_a_trade_that_is_left_out(highest: int) -> None:
+    auction = an_auction(
+        a_network(nodes=1), a_sell(1, 1000, 10_000), a_buy(2, 1000, 11_000), a_buy(3, 1, highest), a_sell(4, 1, highest)
+    )
+    for price in (10_000, 10_500, 11_000, highest):
+        refused = broken(auction, fills_wh=(0, 0, 0, 0), prices=(price * PRICE_SCALE,))
+        assert refused.code is RefusalCode.CLEARING_NOT_OPTIMAL
+
+
+def test_a_line_that_earns_is_full() -> None:
+    auction = a_full_line()
+    refused = broken(auction, fills_wh=(597, 303, 900), flows_mwh=(597_000,))
+    assert refused.code is RefusalCode.CLEARING_NOT_OPTIMAL
+    verify(auction, replace(cleared(auction), fills_wh=(598, 302, 900), flows_mwh=(598_000,)))
+
+
+def test_clean_energy_that_costs_more_is_used_up() -> None:
+    auction = an_auction(a_network(nodes=1), a_sell(1, 100, 10, is_clean=True), a_buy(2, 50, 90))
+    refused = broken(auction, premiums=(20 * PRICE_SCALE,), prices=(0,), fills_wh=(0, 0))
+    assert refused.code is RefusalCode.CLEARING_NOT_OPTIMAL
+
+
+@pytest.mark.parametrize("price", [10_000, 14_999, 20_000])
+def test_where_no_line_is_full_the_price_is_the_middle_one_and_no_compute_node_chooses(price: int) -> None:
+    auction = an_auction(A_LINE, a_sell(1, 100, 10_000), a_buy(2, 100, 20_000, node="n1"))
+    assert cleared(auction).prices == (15_000 * PRICE_SCALE,) * 2
+    assert broken(auction, prices=(price * PRICE_SCALE,) * 2).code is RefusalCode.CLEARING_OFF_THE_RULE
+
+
+def test_a_line_that_happens_to_be_full_does_not_let_a_compute_node_choose_either() -> None:
+    auction = an_auction(A_LINE, a_sell(1, 600, 10_000), a_buy(2, 600, 20_000, node="n1"))
+    assert cleared(auction).prices == (15_000 * PRICE_SCALE,) * 2
+    refused = broken(auction, prices=(10_000 * PRICE_SCALE, 20_000 * PRICE_SCALE))
+    assert refused.code is RefusalCode.CLEARING_OFF_THE_RULE
+
+
+def test_an_island_whose_lines_are_wide_has_the_middle_price_beside_one_whose_line_is_full() -> None:
+    network = a_network((0, 1, 100, 600), (2, 3, 100, 600))
+    auction = an_auction(
+        network,
+        a_sell(1, 1000, 10_000),
+        a_buy(2, 900, 50_000, node="n1"),
+        a_sell(3, 100, 10_000, node="n2"),
+        a_buy(4, 100, 20_000, node="n3"),
+    )
+    clearing = cleared(auction)
+    assert clearing.fills_wh == (600, 600, 100, 100)
+    assert clearing.prices[2:] == (15_000 * PRICE_SCALE,) * 2
 
 
 def test_a_price_beyond_somebody_s_limit_is_refused_however_small_the_gap() -> None:

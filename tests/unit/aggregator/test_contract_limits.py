@@ -24,8 +24,12 @@ RULE = ContractRule.model_validate(BOOKED)
 
 
 def limits(grid: Grid, rule: ContractRule = RULE) -> Limits:
-    region = Region(open_genesis(a_genesis(grid, some_keys("gw"))).message)
-    return limits_of(region, rule)
+    return limits_of(a_region(grid, rule))
+
+
+def a_region(grid: Grid, rule: ContractRule = RULE) -> Region:
+    ruled = grid.model_copy(update={"rules": grid.rules.model_copy(update={"contracts": rule})})
+    return Region(open_genesis(a_genesis(ruled, some_keys("gw"))).message)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,12 @@ def test_a_line_carries_by_its_current_and_a_pipe_by_its_power_and_contracts_a_s
     assert limits(warm).rating_w == {"b1": 138_564, "pipe": 80_000}  # √3 · 400 V · 200 A
     half = RULE.model_copy(update={"lines_ppm": 500_000})
     assert limits(warm, half).rating_w == {"b1": 69_282, "pipe": 40_000}
+
+
+def test_auctions_are_cleared_within_the_same_lines_and_ratings(warm: Grid) -> None:
+    half = RULE.model_copy(update={"lines_ppm": 500_000})
+    network = a_region(warm, half).traded_network
+    assert {line.name: line.rating_w for line in network.lines} == limits(warm, half).rating_w
 
 
 def test_check_meters_are_nobody_s_connection(warm: Grid) -> None:

@@ -88,6 +88,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         45: ["bytes [int str str str int int int int int bool bool bool bool str str bytes]"],
         46: ["int [int int int int int int int]"],
         47: ["[str int] [int int int int int int]"],
+        48: ["str [[int int]]"],
         50: ["str [int]"],
         51: ["int [int int int int int int int int int int int]"],
         52: ["[str int int] [int]"],

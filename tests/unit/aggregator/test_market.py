@@ -167,8 +167,21 @@ def test_nobody_has_more_quotes_standing_than_their_share_and_nobody_crowds_out_
         assert quote(village, "wind", SELL) is None
     assert quote(village, "wind", SELL) is RefusalCode.BOOK_FULL
     assert quote(village, "gas", SELL) is None
-    assert quote(village, "home", BUY, quantity_wh=10) is None
+    assert cancel(village, next(iter(market_of(village).quotes))) is None
     assert quote(village, "wind", SELL) is None
+
+
+def test_what_has_traded_counts_against_a_share_until_its_interval_is_closed() -> None:
+    village = a_market(quotes_max=10)
+    for _ in range(2):
+        assert quote(village, "wind", SELL, quantity_wh=1) is None
+        assert quote(village, "home", BUY, quantity_wh=1) is None
+    assert standing(village) == []
+    for participant, side in (("wind", SELL), ("home", BUY)):
+        assert quote(village, participant, side) is RefusalCode.BOOK_FULL
+    village.live((SOON_MS - START_MS) // 1000 + 10)
+    later = village.now_ms - village.now_ms % INTERVAL_MS + 2 * INTERVAL_MS
+    assert quote(village, "wind", SELL, start_ms=later) is None
 
 
 def test_where_the_rules_have_no_market_nothing_is_quoted() -> None:
@@ -354,12 +367,27 @@ def test_a_quote_in_an_auction_whose_gate_has_closed_is_not_taken_back() -> None
     assert cancel(village, digest) is RefusalCode.GATE_CLOSED
 
 
-def test_quotes_that_nobody_could_clear_lapse_with_their_interval() -> None:
+def test_quotes_that_nobody_could_clear_lapse_when_delivery_begins() -> None:
     village = a_lived_auction()
-    village.now_ms = SOON_MS + INTERVAL_MS
+    village.now_ms = SOON_MS - 1
+    village.close([])
+    assert len(standing(village)) == 4
+    assert market_of(village).due_clearing(village.now_ms) == SOON_MS
+    village.now_ms = SOON_MS
     village.close([])
     assert standing(village) == []
     assert market_of(village).totals.lapsed == 4
+    assert market_of(village).due_clearing(village.now_ms) is None
+
+
+def test_an_auction_is_not_cleared_once_delivery_has_begun() -> None:
+    village = a_lived_auction()
+    late = village.compute.due_record(village.five)
+    assert late is not None
+    record = village.record(late)
+    village.now_ms = SOON_MS
+    assert village.close([record]).outcomes[0].refusal is RefusalCode.OUT_OF_TURN
+    assert contracts(village) == []
 
 
 def test_a_gateway_may_not_clear_and_a_node_may_not_quote(village: Village) -> None:

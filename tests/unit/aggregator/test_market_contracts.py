@@ -14,7 +14,7 @@ from config.grid_model import Grid
 from config.load import check
 from protocol.contract import price_of
 from protocol.refusals import RefusalCode
-from tests.market_village import BUY, SELL, SOON_MS, contracts, market_of, quote
+from tests.market_village import BUY, SELL, SOON_MS, contracts, quote
 from tests.village import GRACE_MS, INTERVAL_MS, Village, a_grid_document, some_keys
 
 
@@ -49,16 +49,15 @@ def test_two_quotes_that_meet_are_a_confirmed_contract() -> None:
     assert (contract.state, contract.terms) == (State.CONFIRMED, contracts(village)[0])
 
 
-def test_what_cannot_be_beside_other_contracts_is_rejected_and_both_quotes_are_gone() -> None:
+def test_what_contracts_promise_already_is_not_quoted_once_more() -> None:
     village = a_region()
-    for _ in range(2):
-        assert quote(village, "wind", SELL, quantity_wh=60) is None
-        assert quote(village, "home", BUY, quantity_wh=60) is None
-    first, second = made(village)
-    assert (first.state, second.state) == (State.CONFIRMED, State.REJECTED)
-    assert second.objection is not None
-    assert second.objection.rule in (RefusalCode.SOLD_ALREADY, RefusalCode.BOUGHT_ALREADY)
-    assert not len(market_of(village).quotes)
+    assert quote(village, "wind", SELL, quantity_wh=60) is None
+    assert quote(village, "home", BUY, quantity_wh=60) is None
+    assert quote(village, "wind", SELL, quantity_wh=10) is RefusalCode.SOLD_ALREADY
+    assert quote(village, "home", BUY, quantity_wh=10) is RefusalCode.BOUGHT_ALREADY
+    assert quote(village, "wind", SELL, quantity_wh=9) is None
+    assert quote(village, "wind", SELL, quantity_wh=10, start_ms=SOON_MS + INTERVAL_MS) is None
+    assert [one.state for one in made(village)] == [State.CONFIRMED]
 
 
 def a_full_line(**changes: Any) -> tuple[Village, Contract]:

@@ -1,8 +1,9 @@
-"""The network as the market sees it, in integers: what lines carry in an interval, and how power divides in loops.
+"""The network of trade, in integers: what lines may carry of it in an interval, and how power divides in loops.
 
 Lines of electricity are lossless, and power divides as a direct current would: around every loop, impedance times flow
 adds up to nothing. Pipes are opened as is wanted: their flows are free. Loops are those that a spanning forest leaves,
-built in the order of the nodes and lines, so that every node of the region numbers the same ones.
+built in the order of the nodes and lines, so that every node of the region numbers the same ones. Auctions are cleared
+within it, and contracts are judged by it (`aggregator.economy.contracts.sensitivity`): there is no other.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isqrt
 from typing import Final
 
-from config.grid_model import Branch, Grid
+from config.grid_model import Grid
 from protocol.energy_register import MS_PER_HOUR
+from protocol.units import PPM
 
 MWH_PER_WH: Final = 1000
 """Flows are told in thousandths of a watt-hour: what loops divide comes to no whole ones."""
@@ -31,6 +32,7 @@ class Line:
     impedance_uohm: int
     """0 for a pipe."""
     rating_w: int
+    """What trade may use of it."""
 
     def capacity_mwh(self, interval_ms: int) -> int:
         """What it carries in an interval, either way, in thousandths of a watt-hour."""
@@ -105,28 +107,21 @@ class Forest:
     """Lines that are in no tree."""
 
 
-def traded_network(grid: Grid) -> TradedNetwork:
-    """The network of a grid file: nodes and lines in its order, branches before pipes."""
-    numbers = {node.id: number for number, node in enumerate(grid.nodes)}
-    volts = {node.id: node.voltage_mv or 0 for node in grid.nodes}
-    branches = [
-        Line(
-            branch.id, numbers[branch.from_node], numbers[branch.to_node], _impedance(branch),
-            _rating_w(branch, min(volts[branch.from_node], volts[branch.to_node])),
-        )
-        for branch in grid.branches
-    ]  # fmt: skip
-    pipes = [Line(pipe.id, numbers[pipe.from_node], numbers[pipe.to_node], 0, pipe.rating_w) for pipe in grid.pipes]
-    return TradedNetwork(tuple(numbers), (*branches, *pipes))
+def traded_network(grid: Grid, lines_ppm: int = PPM) -> TradedNetwork:
+    """The network of a grid file: nodes and lines in its order, branches before pipes.
 
-
-def _impedance(branch: Branch) -> int:
-    return isqrt(branch.resistance_uohm**2 + branch.reactance_uohm**2)
-
-
-def _rating_w(branch: Branch, voltage_mv: int) -> int:
-    """√3 · U · I, rounded down."""
-    return isqrt(3 * (voltage_mv * branch.rating_ma) ** 2) // 1_000_000
+    Args:
+        grid: the region's.
+        lines_ppm: share of what lines and pipes carry for good that trade may use.
+    """
+    numbers, ratings_w = {node.id: number for number, node in enumerate(grid.nodes)}, grid.ratings_w()
+    rows = [(one.id, one.from_node, one.to_node, one.impedance_uohm, ratings_w[one.id]) for one in grid.branches]
+    rows += [(one.id, one.from_node, one.to_node, 0, one.rating_w) for one in grid.pipes]
+    lines = tuple(
+        Line(name, numbers[begin], numbers[end], impedance, rating_w * lines_ppm // PPM)
+        for name, begin, end, impedance, rating_w in rows
+    )
+    return TradedNetwork(tuple(numbers), lines)
 
 
 def _forest_of(nodes: int, lines: Sequence[Line]) -> Forest:

@@ -1,0 +1,136 @@
+"""What contracts have to say of quotes, before these stand and before they meet. Nothing is written here.
+
+A match that cannot be a contract never comes about: how much of it can be is asked first, beside all that is confirmed
+and beside what the same quote has matched before. So nobody's quote is used up by a contract that is rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from aggregator.chains.contracts.contracts import Contracts
+from aggregator.chains.market.rows import Deal
+from aggregator.chains.region import Region
+from aggregator.economy.contracts.feasibility import NO_SITE, Objection, Plan, Promise, Site, energy_wh, power_w
+from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.ledger.chain import BlockTime
+from protocol.contract import price_of
+from protocol.refusals import RefusalCode, Refused
+
+Agreed = Callable[[Deal, BlockTime], Iterable[bytes]]
+"""What is to be done with a contract that quotes have come to; further leaves."""
+
+ROUNDS_MAX: Final = 8
+"""How often less of a match is tried; where a line is one of several ways, each takes half of what is too much off."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """Matches of one quote, judged one after the other."""
+
+    contracts: Contracts
+    plan: Plan
+    interval_ms: int
+    taken: list[Promise] = field(default_factory=list)
+    costs: dict[str, int] = field(default_factory=dict)
+    """By buyer: what is taken costs them, in millionths of a minor unit."""
+    reason: Objection | None = None
+    """Why less of a match could be than quotes came to, the first time."""
+
+    def allowed_wh(self, match: Match) -> int:
+        """How much of a match can be, beside those before it."""
+        start_ms = match.sell.start_ms
+        for who in (match.sell.participant, match.buy.participant):
+            if (rule := bar_of(self.contracts, who, len(self.taken))) is not None:
+                return self._no(Objection(rule, who, start_ms, 0))
+        allowed_wh = min(match.quantity_wh, self._affordable_wh(match))
+        if not allowed_wh:
+            return self._no(Objection(RefusalCode.BEYOND_CREDIT, match.buy.participant, start_ms, 0))
+        promise = Promise(
+            seller=match.sell.participant,
+            buyer=match.buy.participant,
+            carrier=match.sell.carrier,
+            start_ms=start_ms,
+            end_ms=start_ms + self.interval_ms,
+            power_w=power_w(allowed_wh, self.interval_ms),
+            clean_only=match.buy.clean_only,
+        )
+        for _ in range(ROUNDS_MAX):
+            objection = self.plan.objection(promise)
+            if objection is None:
+                self.plan.take(promise)
+                self.taken.append(promise)
+                buyer = match.buy.participant
+                self.costs[buyer] = self.costs.get(buyer, 0) + price_of(allowed_wh, match.buy_price)
+                return allowed_wh
+            self.reason = self.reason or objection
+            if not objection.excess_w:
+                return 0
+            allowed_wh = energy_wh(max(0, promise.power_w - objection.excess_w), self.interval_ms)
+            promise = replace(promise, power_w=power_w(allowed_wh, self.interval_ms))
+            if not allowed_wh:
+                return 0
+        return 0
+
+    def _affordable_wh(self, match: Match) -> int:
+        """How much of a match the buyer may come to owe for."""
+        if match.buy_price <= 0:
+            return match.quantity_wh
+        buyer = match.buy.participant
+        return max(0, self.contracts.credit_left(buyer) - self.costs.get(buyer, 0)) // match.buy_price
+
+    def _no(self, objection: Objection) -> int:
+        self.reason = self.reason or objection
+        return 0
+
+
+class QuoteVerdicts:
+    """The market's way to contracts."""
+
+    def __init__(self, contracts: Contracts, agreed: Agreed) -> None:
+        """`agreed` says what is to be done with a contract that quotes have come to."""
+        self._contracts = contracts
+        self.agreed = agreed
+        self.barred = contracts.barred
+
+    def see_may_trade(self, participant: str) -> None:
+        """See that a participant may make a contract now.
+
+        Raises:
+            Refused: they may not: see the codes 120 to 122.
+        """
+        if (rule := bar_of(self._contracts, participant, 0)) is not None:
+            raise Refused(rule, f"{participant} may make no contract now")
+
+    def credit_left(self, participant: str) -> int:
+        """What a participant may still come to owe, in millionths of a minor unit."""
+        return self._contracts.credit_left(participant)
+
+    def site(self, region: Region, quote: OpenQuote) -> tuple[Site, Site]:
+        """What a quote's participant can at all, and what of it no contract promises yet in the quote's interval."""
+        plan, end_ms = self._contracts.book.plan(region), quote.start_ms + region.rules.time.interval_ms
+        key = quote.participant, quote.carrier
+        return plan.limits.sites.get(key, NO_SITE), plan.free(key, quote.start_ms, end_ms)
+
+    @contextmanager
+    def trial(self, region: Region) -> Iterator[Trial | None]:
+        """Judge matches for a while; None where the region's rules have no contracts."""
+        if region.rules.contracts is None:
+            yield None
+            return
+        trial = Trial(self._contracts, self._contracts.book.plan(region), region.rules.time.interval_ms)
+        try:
+            yield trial
+        finally:
+            for promise in trial.taken:
+                trial.plan.release(promise)
+
+
+def bar_of(contracts: Contracts, participant: str, taken: int) -> RefusalCode | None:
+    """Why a participant may make no contract at all now, beside so many that are being made, if they may not."""
+    if contracts.book.has_room_for(participant, beside=taken):
+        return contracts.barred(participant)
+    return RefusalCode.TOO_MANY_CONTRACTS

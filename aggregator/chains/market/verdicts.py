@@ -1,0 +1,47 @@
+"""What the market asks of contracts: the operation chain hands it somebody who knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from aggregator.chains.market.rows import Deal
+from aggregator.chains.region import Region
+from aggregator.economy.contracts.feasibility import Objection, Site
+from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.ledger.chain import BlockTime
+from protocol.refusals import RefusalCode
+
+
+class Judged(Protocol):
+    """Matches of one quote, judged one after the other."""
+
+    @property
+    def reason(self) -> Objection | None:
+        """Why less of a match could be than quotes came to, the first time."""
+
+    def allowed_wh(self, match: Match) -> int:
+        """How much of a match can be a contract, beside those before it."""
+
+
+class Verdicts(Protocol):
+    """What the market asks of contracts."""
+
+    def barred(self, participant: str) -> RefusalCode | None:
+        """Why a participant may make no contract at all now, whatever it says, if they may not."""
+
+    def see_may_trade(self, participant: str) -> None:
+        """See that a participant may make a contract now, or raise `Refused`."""
+
+    def credit_left(self, participant: str) -> int:
+        """What a participant may still come to owe, in millionths of a minor unit."""
+
+    def site(self, region: Region, quote: OpenQuote) -> tuple[Site, Site]:
+        """What a quote's participant can at all, and what of it no contract promises yet in the quote's interval."""
+
+    def trial(self, region: Region) -> AbstractContextManager[Judged | None]:
+        """Judge matches for a while; None where the region's rules have no contracts."""
+
+    def agreed(self, deal: Deal, block: BlockTime) -> Iterable[bytes]:
+        """Take in a contract that quotes have come to; further leaves."""
