@@ -15,6 +15,7 @@ from typing import Any, Final
 from agent.outbox.books import Totals
 from agent.outbox.memory import MeterSeen, Seen
 from protocol.batch import Quality
+from protocol.limits import Tier
 from protocol.messages import Refusal, Standing
 from protocol.refusals import RefusalCode
 from protocol.units import PPM
@@ -34,6 +35,18 @@ _HALT_CAUSES: Final = {
     RefusalCode.SEQUENCE_REPLAYED: "the aggregator already has another record by this number",
     RefusalCode.BROKEN_LINK: "the aggregator has another record before this one",
 }
+
+PERCENT: Final = PPM // 100
+
+_WAYS: Final = {None: "take or feed in", "take": "take", "feed_in": "feed in"}
+
+_TIERS: Final = {
+    Tier.RESTRICTED.name.lower(): "who owes tokens goes first",
+    Tier.COMMON.name.lower(): "nobody without a right has more",
+    Tier.PRIORITY.name.lower(): "although they hold priority",
+    Tier.CHANNEL.name.lower(): "although a channel covers it",
+}
+"""Why somebody is limited and not somebody else."""
 
 _WHAT_TO_DO: Final = (
     "somebody else signs with this gateway's key, or its outbox was restored from an old copy; stop the other one, or"
@@ -220,7 +233,15 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "demand_factor_ppm": standing.demand_factor_ppm,
         "rank": standing.rank,
         "limits": [
-            {"device": limit.device, "power_max_w": limit.power_max_w, "branch": limit.branch}
+            {
+                "device": limit.device,
+                "power_max_w": limit.power_max_w,
+                "branch": limit.branch,
+                "direction": limit.direction.name.lower() if limit.direction else None,
+                "loading_ppm": limit.why.loading_ppm if limit.why else None,
+                "tier": limit.why.tier.name.lower() if limit.why else None,
+                "share_ppm": limit.why.share_ppm if limit.why else None,
+            }
             for limit in standing.limits
         ],
         "rights": [
@@ -244,11 +265,20 @@ def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
         f" demand factor {_factor(standing['demand_factor_ppm'])}"
     )
     for limit in standing["limits"]:
-        why = f": power line {limit['branch']} carries too much" if limit["branch"] else ""
-        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most{why}"
+        yield f"  {limit['device']} may {_WAYS[limit['direction']]} {limit['power_max_w']} W at most{_why(limit)}"
     for right in standing["rights"]:
         what = f" of {right['branch']}, {right['power_w']} W," if right["branch"] else ""
         yield f"  holds {right['kind']}{what} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
+
+
+def _why(limit: Mapping[str, Any]) -> str:
+    if not limit["branch"]:
+        return ""
+    line = f": power line {limit['branch']} carries too much"
+    if limit["tier"] is None:
+        return line
+    percent, share = limit["loading_ppm"] // PERCENT, limit["share_ppm"] // PERCENT
+    return f": power line {limit['branch']} was loaded with {percent} %; {_TIERS[limit['tier']]}, left {share} %"
 
 
 def _instant(unix_ms: int) -> str:

@@ -286,6 +286,7 @@ def _device(connection: Connection, limiter: Limiter) -> Device:
         participant=connection.site.participant,
         gateway=connection.place.gateway,
         rated_w=limiter.rated_w,
+        direction=limiter.direction,
     )
 
 

@@ -16,6 +16,7 @@ from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
 from config.rules import Rules
 from protocol.energy_register import RegisterLimit
+from protocol.limits import Direction
 from protocol.registers import RegisterCodec
 from protocol.units import Quantity
 
@@ -185,8 +186,8 @@ class Region:
         return self.grid.ratings_w()
 
     @cached_property
-    def limitable_w(self) -> Mapping[str, int]:
-        """Rated power of all devices of each participant whose devices can be limited."""
+    def limitable_w(self) -> Mapping[tuple[str, Direction], int]:
+        """Rated power, each way, of all devices of a participant, by participant and direction."""
         return self.grid.limitable_w()
 
     @cached_property

@@ -24,7 +24,7 @@ from protocol.errors import OperatorError
 from protocol.fields import NAME_MAX, is_name
 
 MAGIC: Final = "este-ledger"
-VERSION: Final = 4
+VERSION: Final = 5
 CHECKPOINT_BYTES_MAX: Final = HEAD_BYTES_MAX + 1024
 """A head in its envelope."""
 BLOCKS_MAX: Final = 1 << 40

@@ -19,7 +19,8 @@ from config.load import load_profiles
 from config.settings.bus import DeviceAddress
 from protocol.batch import ClockState
 from protocol.errors import OperatorError
-from protocol.messages import Limit, Statement
+from protocol.limits import Limit
+from protocol.messages import Statement
 from tests.builders import EPOCH_MS, a_clock, a_standing, a_statement
 from tests.unit.agent.builders import a_profile
 

@@ -1,6 +1,6 @@
 """What a ledger file holds belongs to its version. Whoever changes a row raises the version, or old files are misread.
 
-No file of version 1 to 4 was ever handed out; what they held is not kept here.
+No file of version 1 to 5 was ever handed out; what they held is not kept here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.plain_physics import PlainPhysics
 from tests.village import GRACE_MS, INTERVAL_MS, Village
 
 COLUMNS: Final[dict[int, dict[str, str]]] = {
-    5: {
+    6: {
         "block": "height head checkpoint",
         "engine": "id height begins_at",
         "entry": "id author sequence code chain leaf waited envelope",
@@ -48,7 +48,7 @@ COLUMNS: Final[dict[int, dict[str, str]]] = {
 """By version of the file: the columns of every table of SQLite."""
 
 ROWS: Final[dict[int, dict[int, list[str]]]] = {
-    5: {
+    6: {
         0: ["str [int bytes]"],
         10: ["int bytes"],
         11: ["bytes [str int bytes]"],
@@ -95,7 +95,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         54: ["[int str] [int int int]"],
         55: ["int [int]"],
         56: ["str [int]"],
-        57: ["str [str bool int int int]"],
+        57: ["[str str int] [int int int int int]"],
         58: ["[str int int] [str int int int]"],
         59: ["int [int int]"],
         60: ["str [int bytes bytes]"],
