@@ -3,9 +3,9 @@
 What a line can carry for those who load it is shared out anew at each decision, last tier first: what somebody has
 bought a channel for, then holders of priority, then everybody without a right, and what is left for whoever owes
 tokens. Where it is not enough for a tier, all in it are left the same share of what their devices are rated for, those
-who take little just now as well: so nobody gains by taking more, or less, at the right moment. Never less than the line can
-carry: shares are rounded down, and single watts are added, in the order given, as long as they fit. Integers only: every
-node limits the same devices by the same watts.
+who take little just now as well: so nobody gains by taking more, or less, at the right moment. Shares are rounded down,
+and single watts are added, in the order given, as long as they fit: no watt more is given up than the line needs.
+Integers only: every node limits the same devices by the same watts.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Part of the state of the analysis chain: whenever an interval is closed, what its lines carried decides anew who is left
 how much. The rule is `aggregator.economy.curtailment`; who owes tokens and who holds rights is asked of the payment
-chain, as it stands then, each time a limit is set or carried on. A line is left alone until an interval that began after
-the last decision about it has been closed: earlier ones know nothing of it yet.
+chain, as it stands then, each time a limit is set or carried on. A line is left alone until an interval that began
+after the last decision about it has been closed: earlier ones know nothing of it yet.
 """
 
 from __future__ import annotations
