@@ -76,6 +76,8 @@ class State:
     """Why a standing order can never buy, if so."""
     neighbours: str | None = None
     """Why Home Assistant or Prometheus is told nothing, if so."""
+    driven: str | None = None
+    """What contracts ask of devices now, as JSON, if they ask anything: `agent.bus.helm.Driven`."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Meters that cannot be read and devices that do not obey, and why."""
 
@@ -95,13 +97,19 @@ class State:
 
     def notes(self) -> dict[str, str | None]:
         """What is kept in the file, for whoever looks later."""
-        return {"link": self.link} | {name: getattr(self, name) for name in TROUBLES}
+        return {"link": self.link, "driven": self.driven} | {name: getattr(self, name) for name in TROUBLES}
 
 
 def halt_text(refusal: Refusal) -> str:
     """Why the agent stopped publishing, and what a person can do."""
     cause = _HALT_CAUSES.get(refusal.code, refusal.code.name)
     return f"record {refusal.sequence}: {cause}; it waits for {refusal.expected_sequence}; {_WHAT_TO_DO}"
+
+
+def grant_told(power_max_w: int | None, set_w: int | None) -> dict[str, object]:
+    """What there is to log of a device that obeys."""
+    held: dict[str, object] = {"power_max_w": "free" if power_max_w is None else power_max_w}
+    return held if set_w is None else {**held, "set_w": set_w}
 
 
 def told_of(refusal: Refusal) -> dict[str, object]:
@@ -157,6 +165,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         if statement is None
         else {"number": statement.number, "height": statement.height, "time_ms": statement.time_ms},
         "offers_open": seen.offers_open,
+        "contracts_driven": json.loads(seen.notes.get("driven", "[]")) if seen.is_running else [],
         "standings": [_standing(standing) for standing in (statement.standings if statement else ())],
     }
 
@@ -186,9 +195,24 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
     for device in d["devices"]:
         held = "free" if device["power_max_w"] is None else f"held to {device['power_max_w']} W"
         failing = f"; failing: {device['failing']}" if device["failing"] else ""
-        yield f"device {device['device']}: {held}{failing}"
+        set_to = "" if device["set_w"] is None else f", set to {_power_text(-device['set_w'])} by contract"
+        yield f"device {device['device']}: {held}{set_to}{failing}"
+    for driven in d["contracts_driven"]:
+        yield _driven_text(driven)
     for standing in d["standings"]:
         yield from _standing_text(standing)
+
+
+def _power_text(power_w: int) -> str:
+    return f"feed in {power_w} W" if power_w > 0 else f"take {-power_w} W"
+
+
+def _driven_text(driven: Mapping[str, Any]) -> str:
+    """What contracts ask of a participant, which devices do it, and why something is missing."""
+    asked = f"{driven['participant']} is to {_power_text(driven['power_w'])} until {_instant(driven['until_ms'])} UTC"
+    done = [f"{device} is set to {_power_text(-watts)}" for device, watts in driven["devices"].items()]
+    missing = [f"{driven['missing_w']} W are left to whatever else runs ({driven['why']})"] if driven["why"] else []
+    return f"contract {', '.join(driven['contracts'])}: {'; '.join([asked, *done, *missing])}"
 
 
 def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:

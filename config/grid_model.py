@@ -136,7 +136,7 @@ class DeviceDirection(StrEnum):
     """A battery."""
 
 
-_DIRECTIONS: Final = {
+DIRECTIONS: Final = {
     DeviceDirection.TAKES: (Direction.TAKE,),
     DeviceDirection.FEEDS_IN: (Direction.FEED_IN,),
     DeviceDirection.BOTH: (Direction.TAKE, Direction.FEED_IN),
@@ -156,7 +156,7 @@ class Device(Model):
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The directions in which it can be limited."""
-        return _DIRECTIONS[self.direction]
+        return DIRECTIONS[self.direction]
 
 
 class Permit(Model):

@@ -77,6 +77,8 @@ class Limiter:
     """The most that there can be to hold back: what an engine feeds in, or what a household buys."""
     direction: DeviceDirection
     """Which of both."""
+    can_be_set: bool = False
+    """Whether it is a controller, which also tells the site what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +189,7 @@ def _gas(seed: int) -> Site:
         kind=Kind.GAS,
         model="abb_b23",
         device=Plant(curve=GasEngineCurve(f"{seed}/gas", rated_w), reactive_share=0.1),
-        limiter=Limiter("l-gas", rated_w, DeviceDirection.FEEDS_IN),
+        limiter=Limiter("l-gas", rated_w, DeviceDirection.FEEDS_IN, can_be_set=True),
         power_max_w=FUSE_W["abb_b23"],
         shares=BALANCED,
         counters=Counters(0, counted(50_000, 500_000, seed, "gas", "exported")),

@@ -209,7 +209,7 @@ def test_a_meter_tells_its_power_and_its_energy_or_is_none(profile: MeterProfile
     """But for one heat meter, whose energy register no public source told: its notes say so."""
     if heats(profile):
         assert Quantity.HEAT_WH in profile.codecs or "E1" in profile.notes
-    elif profile.power_limit is None:
+    elif not profile.is_controlled:
         assert Quantity.ACTIVE_POWER_W in profile.codecs
         assert Quantity.IMPORTED_WH in profile.codecs
 
