@@ -125,6 +125,34 @@ def test_a_limit_with_a_direction_tells_why() -> None:
     assert "  roof may feed in 500 W at most" in lines
 
 
+DRIVEN = {
+    "participant": "borja",
+    "contracts": ["5b0e6f1c9a72"],
+    "power_w": 6_000,
+    "until_ms": EPOCH_MS,
+    "devices": {"battery": -5_000},
+    "missing_w": 1_000,
+    "why": "battery is held to 5000 W",
+}
+
+
+def test_what_contracts_ask_of_which_device_and_what_is_missing_is_told() -> None:
+    devices = [DeviceSeen("battery", 5_000, None, -5_000), DeviceSeen("car", None, None, 3_000)]
+    notes = {"link": "up", "driven": json.dumps([DRIVEN])}
+    lines = list(to_text(to_json(replace(SEEN, devices=devices, notes=notes))))
+    assert "device battery: held to 5000 W, set to feed in 5000 W by contract" in lines
+    assert "device car: free, set to take 3000 W by contract" in lines
+    assert (
+        "contract 5b0e6f1c9a72: borja is to feed in 6000 W until 2025-06-15 15:06:40 UTC; battery is set to feed in 5000 W;"
+        " 1000 W are left to whatever else runs (battery is held to 5000 W)"
+    ) in lines
+
+
+def test_an_agent_that_does_not_run_drives_nothing() -> None:
+    document = to_json(replace(SEEN, is_running=False, notes={"driven": json.dumps([DRIVEN])}))
+    assert document["contracts_driven"] == []
+
+
 def test_a_limit_for_a_line_s_sake_and_a_channel_name_the_line() -> None:
     statement = a_statement(
         standings=(

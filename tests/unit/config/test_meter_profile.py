@@ -76,6 +76,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a limit in volts": ("power_limit", LIMITER | {"unit": "V"}, "a unit of power, W or kW"),
     "a limit of no scale": ("power_limit", LIMITER | {"scale": 0}, "a scale above 0"),
     "a limit that cannot be lifted": ("power_limit", LIMITER | {"type": "u16"}, "a lifted value that a register"),
+    "a set-point that cannot feed in": ("set_point", LIMITER, "a set_point of a type with a sign"),
     "a key that does not exist": ("registers.0.adress", 5, "did you mean 'address'?"),
 }
 
