@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 from agent import session
-from agent.bus.control import DevicePlan, StatementAge, granted_w
+from agent.bus.control import DevicePlan, Grant
+from agent.bus.helm import Helm, Moment
 from agent.clock_port import Clocks
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered, Trouble
 from agent.log import Log, Once
@@ -27,8 +29,9 @@ from agent.outbox.journal import Disk, Journal
 from agent.outbox.memory import HeardStatement, Memory
 from agent.outbox.queue import LinkDown, LinkUp, Paged, Signed, Tick
 from agent.outbox.quotes import Orders
+from agent.sender import Sender
 from agent.session import Arrived, Bought, NotBought, Session
-from agent.status import LINK_UP, State, halt_text, status_message, told_of
+from agent.status import LINK_UP, State, grant_told, halt_text, status_message, told_of
 from agent.trade.trades import Trades
 from config.settings.agent import AgentSettings, StandingOrder
 from protocol.crypto import SigningKey
@@ -37,7 +40,6 @@ from protocol.errors import KeyUnavailable
 from protocol.link import Link
 from protocol.messages import MessageType
 from protocol.purchase import Purchase
-from protocol.topics import Kind
 
 EVENTS_MAX: Final = 4096
 """Events that may wait for the clerk; whoever brings more waits too."""
@@ -50,24 +52,18 @@ Task = session.Effect | Confirmed | Failing
 """What has to be done in order, and again if the disk was full."""
 
 
-class Sender(Protocol):
-    """What the clerk asks of the link to the broker."""
-
-    def publish_record(self, sequence: int) -> None:
-        """Send a record; its bytes are fetched when its turn comes."""
-
-    def publish_status(self, message: bytes) -> None:
-        """Leave a status at the broker."""
-
-    def publish_letter(self, kind: Kind, data: bytes) -> None:
-        """Send a letter to another gateway, or a question about one."""
-
-
 class Clerk:
     """Keeps one gateway's outbox and session in step."""
 
     def __init__(
-        self, *, settings: AgentSettings, books: Books, conversation: Session, key: SigningKey, clocks: Clocks
+        self,
+        *,
+        settings: AgentSettings,
+        books: Books,
+        conversation: Session,
+        key: SigningKey,
+        clocks: Clocks,
+        devices: Sequence[DevicePlan] = (),
     ) -> None:
         self.state = State()
         """What there is to say about the program. While it is paused, nothing may be read."""
@@ -76,6 +72,7 @@ class Clerk:
         self.drained = asyncio.Event()
         """After `CloseAll`: nothing waits for a receipt any more, or nobody is there to send one."""
         self._settings = settings
+        self._helm = Helm(devices, settings.statement_age_max_ms)
         self._books = books
         self._memory = Memory(books)
         self._orders = Orders(books)
@@ -120,14 +117,15 @@ class Clerk:
         except StorageError:
             return None
 
-    def granted_w(self, device: DevicePlan) -> int | None:
-        """What `device` is held to now; None where it is free."""
-        believed = self._session.believed
-        if believed is None:
-            return None
-        age = StatementAge(believed.statement.time_ms, self._heard_ms)
-        is_stale = age.is_stale(self._clocks.now_ms(), self._journal.boot.clock, self._settings.statement_age_max_ms)
-        return None if is_stale else granted_w(device, believed.statement)
+    def granted(self, device: DevicePlan) -> Grant:
+        """What `device` may do and is to do now."""
+        return self._helm.granted(device, self._moment)
+
+    @property
+    def _moment(self) -> Moment | None:
+        """The statement that is believed, and now."""
+        believed, now_ms, clock = self._session.believed, self._clocks.now_ms(), self._journal.boot.clock
+        return Moment(believed.statement, self._heard_ms, now_ms, clock) if believed else None
 
     async def start(self) -> None:
         """Take up what the last run left, and see whether there is room to read on, before anything is read.
@@ -240,6 +238,7 @@ class Clerk:
         room = room_for(bytes_used, settings.outbox_bytes_max, settings.at_bound)
         self._journal.thin_ms = room.thin_ms
         self._pause(room.paused or (self.state.key if self._journal.is_overladen else None))
+        self.state = replace(self.state, driven=self._helm.told(self._moment))
         self._note(thinned=room.thinned, clock=self._journal.clock_text, orders=self._session.idle_orders)
         if self._is_closing:
             totals = await self._disk.do(self._books.totals)
@@ -294,9 +293,9 @@ class Clerk:
                 await self._disk.do(self._memory.keep_placed, placed)
             case Failing(_, meters, devices, reason):
                 await self._disk.do(self._memory.keep_failing, meters, devices, reason)
-            case Confirmed(device, power_w):
-                if await self._disk.do(self._memory.keep_device, device, power_w):
-                    log.info("device obeys", device=device, power_max_w="free" if power_w is None else power_w)
+            case Confirmed(device, power_w, set_w):
+                if await self._disk.do(self._memory.keep_device, device, power_w, set_w):
+                    log.info("device obeys", device=device, **grant_told(power_w, set_w))
             case _:
                 self._call_people(task)
 

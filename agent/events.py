@@ -18,10 +18,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A device confirmed that it is held to `power_w`, or free."""
+    """A device confirmed that it is held to `power_w`, or free; and what it is set to."""
 
     device: str
     power_w: int | None
+    set_w: int | None = None
+    """What it is to take, or, below 0, to feed in; None: what it likes."""
 
 
 @dataclass(frozen=True, slots=True)

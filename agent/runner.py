@@ -124,7 +124,10 @@ async def run(plan: Plan, *, drain_s: float, clocks: Clocks) -> None:
         mark.check(books.last_signed())
         mark.move(books.last_signed())
         conversation = _conversation(plan, books)
-        clerk = Clerk(settings=settings, books=books, conversation=conversation, key=plan.key, clocks=clocks)
+        devices = [device for bus in plan.buses for device in bus.devices]
+        clerk = Clerk(
+            settings=settings, books=books, conversation=conversation, key=plan.key, clocks=clocks, devices=devices
+        )
         with contextlib.closing(clerk):
             await clerk.start()
             try:

@@ -113,6 +113,9 @@ buses: []
 #     devices:
 #       # No statement can hold the device below power_min_w: heating that must not stop, for example.
 #       - {id: heat_pump, unit: 9, profile: este_power_limiter, power_min_w: 1000, power_max_w: 9000}
+#       # Contracts of anna set this one, where its profile has a set_point. Direction: takes, feeds_in or both.
+#       - {id: battery, unit: 10, profile: este_power_controller, power_min_w: 0, power_max_w: 5000,
+#          contracts_of: anna, direction: both}
 #   # RS-485: all meters on the line are set to the same baud, parity (none, even, odd) and stop_bits.
 #   - serial: {device: /dev/ttyUSB0, baud: 9600, parity: none, stop_bits: 1}
 #     # Silence before each request, for meters that are slow to listen again; never less than 3.5 characters.

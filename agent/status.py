@@ -15,6 +15,7 @@ from typing import Any, Final
 from agent.outbox.books import Totals
 from agent.outbox.memory import MeterSeen, Seen
 from protocol.batch import Quality
+from protocol.limits import Tier
 from protocol.messages import Refusal, Standing
 from protocol.refusals import RefusalCode
 from protocol.units import PPM
@@ -34,6 +35,18 @@ _HALT_CAUSES: Final = {
     RefusalCode.SEQUENCE_REPLAYED: "the aggregator already has another record by this number",
     RefusalCode.BROKEN_LINK: "the aggregator has another record before this one",
 }
+
+PERCENT: Final = PPM // 100
+
+_WAYS: Final = {None: "take or feed in", "take": "take", "feed_in": "feed in"}
+
+_TIERS: Final = {
+    Tier.RESTRICTED.name.lower(): "who owes tokens goes first",
+    Tier.COMMON.name.lower(): "nobody without a right has more",
+    Tier.PRIORITY.name.lower(): "although they hold priority",
+    Tier.CHANNEL.name.lower(): "although a channel covers it",
+}
+"""Why somebody is limited and not somebody else."""
 
 _WHAT_TO_DO: Final = (
     "somebody else signs with this gateway's key, or its outbox was restored from an old copy; stop the other one, or"
@@ -63,6 +76,8 @@ class State:
     """Why a standing order can never buy, if so."""
     neighbours: str | None = None
     """Why Home Assistant or Prometheus is told nothing, if so."""
+    driven: str | None = None
+    """What contracts ask of devices now, as JSON, if they ask anything: `agent.bus.helm.Driven`."""
     failing: Mapping[str, str] = field(default_factory=dict)
     """Meters that cannot be read and devices that do not obey, and why."""
 
@@ -82,13 +97,19 @@ class State:
 
     def notes(self) -> dict[str, str | None]:
         """What is kept in the file, for whoever looks later."""
-        return {"link": self.link} | {name: getattr(self, name) for name in TROUBLES}
+        return {"link": self.link, "driven": self.driven} | {name: getattr(self, name) for name in TROUBLES}
 
 
 def halt_text(refusal: Refusal) -> str:
     """Why the agent stopped publishing, and what a person can do."""
     cause = _HALT_CAUSES.get(refusal.code, refusal.code.name)
     return f"record {refusal.sequence}: {cause}; it waits for {refusal.expected_sequence}; {_WHAT_TO_DO}"
+
+
+def grant_told(power_max_w: int | None, set_w: int | None) -> dict[str, object]:
+    """What there is to log of a device that obeys."""
+    held: dict[str, object] = {"power_max_w": "free" if power_max_w is None else power_max_w}
+    return held if set_w is None else {**held, "set_w": set_w}
 
 
 def told_of(refusal: Refusal) -> dict[str, object]:
@@ -144,6 +165,7 @@ def to_json(seen: Seen) -> dict[str, Any]:
         if statement is None
         else {"number": statement.number, "height": statement.height, "time_ms": statement.time_ms},
         "offers_open": seen.offers_open,
+        "contracts_driven": json.loads(seen.notes.get("driven", "[]")) if seen.is_running else [],
         "standings": [_standing(standing) for standing in (statement.standings if statement else ())],
     }
 
@@ -173,9 +195,24 @@ def to_text(document: Mapping[str, Any]) -> Iterator[str]:
     for device in d["devices"]:
         held = "free" if device["power_max_w"] is None else f"held to {device['power_max_w']} W"
         failing = f"; failing: {device['failing']}" if device["failing"] else ""
-        yield f"device {device['device']}: {held}{failing}"
+        set_to = "" if device["set_w"] is None else f", set to {_power_text(-device['set_w'])} by contract"
+        yield f"device {device['device']}: {held}{set_to}{failing}"
+    for driven in d["contracts_driven"]:
+        yield _driven_text(driven)
     for standing in d["standings"]:
         yield from _standing_text(standing)
+
+
+def _power_text(power_w: int) -> str:
+    return f"feed in {power_w} W" if power_w > 0 else f"take {-power_w} W"
+
+
+def _driven_text(driven: Mapping[str, Any]) -> str:
+    """What contracts ask of a participant, which devices do it, and why something is missing."""
+    asked = f"{driven['participant']} is to {_power_text(driven['power_w'])} until {_instant(driven['until_ms'])} UTC"
+    done = [f"{device} is set to {_power_text(-watts)}" for device, watts in driven["devices"].items()]
+    missing = [f"{driven['missing_w']} W are left to whatever else runs ({driven['why']})"] if driven["why"] else []
+    return f"contract {', '.join(driven['contracts'])}: {'; '.join([asked, *done, *missing])}"
 
 
 def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:
@@ -220,7 +257,15 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "demand_factor_ppm": standing.demand_factor_ppm,
         "rank": standing.rank,
         "limits": [
-            {"device": limit.device, "power_max_w": limit.power_max_w, "branch": limit.branch}
+            {
+                "device": limit.device,
+                "power_max_w": limit.power_max_w,
+                "branch": limit.branch,
+                "direction": limit.direction.name.lower() if limit.direction else None,
+                "loading_ppm": limit.why.loading_ppm if limit.why else None,
+                "tier": limit.why.tier.name.lower() if limit.why else None,
+                "share_ppm": limit.why.share_ppm if limit.why else None,
+            }
             for limit in standing.limits
         ],
         "rights": [
@@ -244,11 +289,20 @@ def _standing_text(standing: Mapping[str, Any]) -> Iterator[str]:
         f" demand factor {_factor(standing['demand_factor_ppm'])}"
     )
     for limit in standing["limits"]:
-        why = f": power line {limit['branch']} carries too much" if limit["branch"] else ""
-        yield f"  {limit['device']} may take or feed in {limit['power_max_w']} W at most{why}"
+        yield f"  {limit['device']} may {_WAYS[limit['direction']]} {limit['power_max_w']} W at most{_why(limit)}"
     for right in standing["rights"]:
         what = f" of {right['branch']}, {right['power_w']} W," if right["branch"] else ""
         yield f"  holds {right['kind']}{what} from {_instant(right['start_ms'])} to {_instant(right['end_ms'])} UTC"
+
+
+def _why(limit: Mapping[str, Any]) -> str:
+    if not limit["branch"]:
+        return ""
+    line = f": power line {limit['branch']} carries too much"
+    if limit["tier"] is None:
+        return line
+    percent, share = limit["loading_ppm"] // PERCENT, limit["share_ppm"] // PERCENT
+    return f": power line {limit['branch']} was loaded with {percent} %; {_TIERS[limit['tier']]}, left {share} %"
 
 
 def _instant(unix_ms: int) -> str:

@@ -29,6 +29,7 @@ from aggregator.views.trading.cli import app as market
 from config.tables import Cell, Column, Table, show
 from config.version import VersionOption
 from protocol.errors import EsteError
+from protocol.limits import Tier
 
 if TYPE_CHECKING:
     from aggregator.service.query import LedgerFile
@@ -68,6 +69,9 @@ LIMITS: Final = (
     Column(heading="line"),
     Column(heading=""),
     Column(heading="W at most", is_right=True),
+    Column(heading="share", is_right=True, drop=3),
+    Column(heading="tier", drop=2),
+    Column(heading="line loaded", is_right=True, drop=4),
     Column(heading="since (UTC)", drop=1),
 )
 DEVICES: Final = (
@@ -157,8 +161,14 @@ def balances(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
 @app.command()
 def limits(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
     """Show who is limited for which power line's sake. Instants are UTC."""
-    curtailed = _open(data).five.analysis.curtailments.curtailed
-    rows = [{"participant": name, **asdict(row)} for name, row in curtailed.items()]
+    five = _open(data).five
+    rows = [
+        {"participant": name, "branch": branch, "direction": way.name.lower()}
+        | asdict(row)
+        | {"tier": Tier(row.tier).name.lower(), "share_ppm": row.share_ppm(five.asset.region.limitable_w[name, way])}
+        for name, limited in five.analysis.curtailments.by_participant().items()
+        for branch, way, row in limited
+    ]
     if as_json:
         _print_json(rows)
         return
@@ -170,8 +180,9 @@ def limits(data: DataFolder = Path("data"), as_json: AsJson = False) -> None:
             LIMITS,
             [
                 [
-                    plain(row["participant"]), plain(row["branch"]), "feeds in" if row["is_feeding"] else "takes",
-                    str(row["allowed_w"]), instant(row["since_ms"]),
+                    plain(row["participant"]), plain(row["branch"]), plain(row["direction"].replace("_", " ")),
+                    str(row["allowed_w"]), _share(row["share_ppm"]), plain(row["tier"]), _share(row["loading_ppm"]),
+                    instant(row["since_ms"]),
                 ]
                 for row in rows
             ],
@@ -268,3 +279,7 @@ def _factor(ppm: int | None) -> str:
 
 def _kwh(energy_wh: int | None) -> str:
     return "–" if energy_wh is None else f"{energy_wh / 1000:.3f}"
+
+
+def _share(ppm: int) -> str:
+    return f"{ppm / 1e4:.0f} %"

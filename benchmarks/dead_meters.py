@@ -23,7 +23,7 @@ from typing import Final
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from agent.bus.control import DevicePlan
+from agent.bus.control import FREE, DevicePlan, Grant
 from agent.bus.metering import MeterPlan, plan_for
 from agent.bus.modbus_port import ModbusBus
 from agent.bus.polling import BusPoller
@@ -73,9 +73,9 @@ class Watcher:
         if isinstance(event, Read):
             self.read_s[event.reading.meter].append(time.monotonic())
 
-    def granted_w(self, _: DevicePlan) -> int | None:
+    def granted(self, _: DevicePlan) -> Grant:
         """Nothing is held."""
-        return None
+        return FREE
 
     def cycle_s(self, meters: Sequence[MeterPlan], since_s: float) -> float:
         """Mean time from one reading of a meter to its next."""

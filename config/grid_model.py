@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from config.carriers import Carrier, Converter, Pipe, Storage
 from config.model import Listed, Model, Name, Natural, Positive, guess, mistake
 from config.rules import Rules
+from protocol.limits import Direction
 from protocol.topics import AGGREGATOR
 from protocol.units import PPM
 
@@ -123,6 +124,24 @@ class Meter(Model):
     """How far it may be off by its class, of what it shows; class 1 is 10,000."""
 
 
+class DeviceDirection(StrEnum):
+    """Which way the power of a device goes."""
+
+    TAKES = "takes"
+    """A heat pump, a charger."""
+    FEEDS_IN = "feeds_in"
+    """A solar inverter, an engine."""
+    BOTH = "both"
+    """A battery."""
+
+
+DIRECTIONS: Final = {
+    DeviceDirection.TAKES: (Direction.TAKE,),
+    DeviceDirection.FEEDS_IN: (Direction.FEED_IN,),
+    DeviceDirection.BOTH: (Direction.TAKE, Direction.FEED_IN),
+}
+
+
 class Device(Model):
     """Something that a participant's right or restriction acts on."""
 
@@ -130,6 +149,13 @@ class Device(Model):
     participant: Name
     gateway: Name
     rated_w: Positive
+    direction: Annotated[DeviceDirection, Field(strict=False)] = DeviceDirection.TAKES
+    """Which way its power goes, and so which limits act on it."""
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions in which it can be limited."""
+        return DIRECTIONS[self.direction]
 
 
 class Permit(Model):
@@ -167,11 +193,13 @@ class Grid(Model):
         voltages_mv = {node.id: node.voltage_mv or 0 for node in self.nodes}
         return {line.id: line.rating_w(voltages_mv[line.from_node]) for line in self.branches}
 
-    def limitable_w(self) -> dict[str, int]:
-        """Rated power of all devices of each participant whose devices can be limited."""
-        rated: dict[str, int] = {}
+    def limitable_w(self) -> dict[tuple[str, Direction], int]:
+        """Rated power, each way, of all devices of a participant, by participant and direction."""
+        rated: dict[tuple[str, Direction], int] = {}
         for device in self.devices:
-            rated[device.participant] = rated.get(device.participant, 0) + device.rated_w
+            for direction in device.directions:
+                key = (device.participant, direction)
+                rated[key] = rated.get(key, 0) + device.rated_w
         return rated
 
     @model_validator(mode="after")

@@ -222,6 +222,13 @@ class MeterProfile(Model):
     """The most that the meter can measure; a faster rise of its counters is no energy."""
     registers: Annotated[tuple[Register, ...], Listed]
     power_limit: PowerLimit | None = None
+    """Holds what the device takes and what it feeds in: for one that does one of both, or cannot tell them apart."""
+    take_limit: PowerLimit | None = None
+    """Holds what it takes, and leaves alone what it feeds in."""
+    feed_in_limit: PowerLimit | None = None
+    """Holds what it feeds in, and leaves alone what it takes."""
+    set_point: PowerLimit | None = None
+    """What it is to take, or, below 0, to feed in; lifted, it runs as it likes."""
     fixed_words: Annotated[tuple[FixedWord, ...], Listed] = ()
     self_checks: Annotated[tuple[SelfCheck, ...], Listed] = ()
     refresh_ms: Positive | None = None
@@ -249,8 +256,7 @@ class MeterProfile(Model):
         yield from self._overlaps()
         if self.registers and self._quantities().isdisjoint(ALWAYS):
             yield "at least one energy register, imported_wh or exported_wh, or a heat meter's own"
-        if not self.registers and self.power_limit is None:
-            yield "registers to read, or a power limit to write"
+        yield from self._lever_complaints()
         if Quantity.HEAT_WH in self._quantities() and not self._quantities().isdisjoint(ELECTRICITY_REGISTERS):
             yield "heat_wh, or imported_wh and exported_wh: a meter counts the energy of one network"
         for word in self.fixed_words:
@@ -261,6 +267,18 @@ class MeterProfile(Model):
                 yield f"the registers that the law {check.law.value!r} is about"
         if unknown := [name for name in self.fast if name.upper() not in Quantity.__members__]:
             yield f"only quantities among the fast ones, not {unknown[0]!r}"
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether there is anything to write."""
+        levers = (self.power_limit, self.take_limit, self.feed_in_limit, self.set_point)
+        return any(lever is not None for lever in levers)
+
+    def _lever_complaints(self) -> Iterator[str]:
+        if not self.registers and not self.is_controlled:
+            yield "registers to read, or a power limit to write"
+        if self.set_point is not None and self.set_point.type.is_unsigned:
+            yield f"a set_point of a type with a sign, not {self.set_point.type}"
 
     def _overlaps(self) -> Iterator[str]:
         """Registers that share words: one of them is at a wrong address.

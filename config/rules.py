@@ -137,6 +137,8 @@ class CurtailmentRule(Model):
     """Whoever relieves the line by less than this share of what they give up is left alone."""
     release_ppm: Annotated[int, Field(gt=0, le=PPM)] = 950_000
     """Loading of the line up to which limits are given back: below its rating, so that they do not come and go."""
+    step_ppm: Annotated[int, Field(gt=0, le=PPM)] = 250_000
+    """By how much a limit rises at a time, as a share of what somebody's devices are rated for."""
 
 
 class ExchangeRule(Model):

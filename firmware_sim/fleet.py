@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from firmware_sim.curves import HOUR_S, frequency_mhz
-from firmware_sim.device import MILLI, Flow, Household, Storage
+from firmware_sim.device import FREE, MILLI, Flow, Held, Household, Storage
 from firmware_sim.feeders import REFERENCE_NODE
 from firmware_sim.heat import HeatCounters, Water, measure_heat
 from firmware_sim.heat_firmware import MODELS
@@ -66,9 +66,7 @@ class Fleet:
         self._water: dict[str, Water] = {}
         self._held: dict[str, Measured] = {}
         """What meters go on showing until they renew it."""
-        self._limits_w: dict[str, int | None] = {
-            limiter.name: None for c in scenario.connections if (limiter := c.site.limiter)
-        }
+        self._holds: dict[str, Held] = {limiter.name: FREE for c in scenario.connections if (limiter := c.site.limiter)}
         self._losses_uj = 0
         self._flows: dict[str, Flow] = {}
         self._solution: Solution
@@ -114,17 +112,25 @@ class Fleet:
         Raises:
             KeyError: there is no such limiter.
         """
-        if limiter not in self._limits_w:
-            raise KeyError(limiter)
-        self._limits_w[limiter] = power_w
+        self.hold(limiter, Held.both(power_w))
 
-    def limit_of(self, limiter: str) -> int | None:
-        """What a limiter is set to, in watts; None is lifted.
+    def hold(self, limiter: str, held: Held) -> None:
+        """Set a limiter, or a controller, each way on its own.
 
         Raises:
             KeyError: there is no such limiter.
         """
-        return self._limits_w[limiter]
+        if limiter not in self._holds:
+            raise KeyError(limiter)
+        self._holds[limiter] = held
+
+    def held(self, limiter: str) -> Held:
+        """What a limiter, or a controller, is set to.
+
+        Raises:
+            KeyError: there is no such limiter.
+        """
+        return self._holds[limiter]
 
     def save(self, meter: str, for_ms: int) -> None:
         """Have the household behind a meter switch off, for a while, what it can do without.
@@ -212,10 +218,10 @@ class Fleet:
         if site.works is not None and self._works is not None:
             return self._works.pump_flow
         assert site.device is not None, f"{site.name} is a site without anything behind it"
-        limit_w = self._limits_w[site.limiter.name] if site.limiter else None
+        held = self._holds[site.limiter.name] if site.limiter else FREE
         if self._saving_until_ms.get(site.meter, 0) > self._elapsed_ms:
-            limit_w = 0
-        return site.device.flow(time_s, limit_w)
+            held = Held.both(0)
+        return site.device.flow(time_s, held)
 
 
 def _what_is_left(flows: Mapping[str, Flow], losses: Flow) -> Flow:

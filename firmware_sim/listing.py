@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from config.settings.fleet import FleetSettings, Transport
 from config.tables import Column, Table
-from firmware_sim.scenario import LIMITER_MODEL, REGION, Connection, Scenario, serial_device
+from firmware_sim.scenario import REGION, Connection, Scenario, limiter_model, serial_device
 from firmware_sim.sites import Limiter
 
 HEADINGS: Final = {
@@ -53,7 +53,7 @@ def _meter_entry(connection: Connection, host: str) -> dict[str, Any]:
 def _limiter_entry(connection: Connection, limiter: Limiter) -> dict[str, Any]:
     return {
         "id": limiter.name,
-        "profile": LIMITER_MODEL,
+        "profile": limiter_model(limiter),
         "unit": connection.place.limiter_unit,
         "rated_w": limiter.rated_w,
     }

@@ -30,7 +30,7 @@ from firmware_sim.fleet import Fleet
 from firmware_sim.free_port import see_that_free
 from firmware_sim.scenario import Connection, serial_device
 from firmware_sim.serial_port import SerialBus
-from firmware_sim.units import LimiterUnit, MeterUnit, Request, Unit, Written
+from firmware_sim.units import ControllerUnit, LimiterUnit, MeterUnit, Request, Unit, Written
 from protocol.errors import DeviceError, LinkError
 
 CLIENT_TIMEOUT_S: Final = 3.0
@@ -150,7 +150,8 @@ class Buses:
             place = connection.place
             devices.append(_device(place.unit, MeterUnit(self._fleet, connection, self._faults, to_words)))
             if limiter := connection.site.limiter:
-                devices.append(_device(place.limiter_unit, LimiterUnit(self._fleet, limiter.name)))
+                unit = ControllerUnit if limiter.can_be_set else LimiterUnit
+                devices.append(_device(place.limiter_unit, unit(self._fleet, limiter.name)))
         return devices
 
     def _on(self, port: int) -> list[Connection]:
@@ -209,10 +210,10 @@ def _device(number: int, unit: Unit) -> SimDevice:
     """A unit as pymodbus serves it. It wants all four tables filled: what is missing is one invalid word."""
 
     async def answer(
-        function: int, first: int, _address: int, count: int, words: list[int], written: Written
+        function: int, first: int, address: int, count: int, words: list[int], written: Written
     ) -> ExcCodes | None:
         """Called by pymodbus before it answers from `words`, whose address is `first`, or writes `written` to them."""
-        code = unit.answer(Request(function, first, count, written), words)
+        code = unit.answer(Request(function, first, count, written, address), words)
         return None if code is None else ExcCodes(code)
 
     readable: dict[Area, list[SimData]] = {area: [] for area in Area}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from config.grid_model import Branch
+from config.grid_model import Branch, DeviceDirection
 from firmware_sim.chance import between
 from firmware_sim.curves import BatteryCurve, HeatCurve, HouseholdCurve, PvCurve
 from firmware_sim.device import Household, Storage
@@ -19,7 +19,18 @@ from firmware_sim.heat import HeatCounters, HeatStation
 from firmware_sim.heat_firmware import HEAT_FIRMWARE
 from firmware_sim.heat_works import HeatPlan, WorksMeter, WorksPort
 from firmware_sim.meter import Counters
-from firmware_sim.sites import BALANCED, FUSE_W, THREE_PHASE_W, Kind, Site, counted, shift_s, uneven, with_reserve
+from firmware_sim.sites import (
+    BALANCED,
+    FUSE_W,
+    THREE_PHASE_W,
+    Kind,
+    Limiter,
+    Site,
+    counted,
+    shift_s,
+    uneven,
+    with_reserve,
+)
 from firmware_sim.sunspec import Chain, Plate
 
 CHAINS: Final = tuple(Chain)
@@ -145,6 +156,7 @@ def _battery(seed: int, name: str, chain: Chain) -> Site:
         model=chain.value,
         device=Storage(curve=curve),
         sunspec=Plate(chain, curve.rated_w, curve.capacity_wh),
+        limiter=Limiter(f"l-{name}", curve.rated_w, DeviceDirection.BOTH, can_be_set=True),
         power_max_w=with_reserve(curve.rated_w),
         shares=BALANCED,
         counters=Counters(

@@ -38,7 +38,8 @@ from firmware_sim.wiring import Place, places
 REGION: Final = "valley"
 
 LIMITER_MODEL: Final = "este_power_limiter"
-"""Profile of every limiter."""
+CONTROLLER_MODEL: Final = "este_power_controller"
+"""Profiles of what holds sites back, and of what also tells them what to do."""
 
 SERIAL_BAUD: Final = 19_200
 """What an agent is told to set; a pseudo-terminal is as fast as it can be."""
@@ -286,11 +287,17 @@ def _device(connection: Connection, limiter: Limiter) -> Device:
         participant=connection.site.participant,
         gateway=connection.place.gateway,
         rated_w=limiter.rated_w,
+        direction=limiter.direction,
     )
 
 
 def _permit(site: Site, time: TimeRule) -> Permit:
     return Permit(participant=site.participant, grams=permit_g(site.export_max_w, time))
+
+
+def limiter_model(limiter: Limiter) -> str:
+    """Name of a limiter's profile."""
+    return CONTROLLER_MODEL if limiter.can_be_set else LIMITER_MODEL
 
 
 def serial_device(fleet: FleetSettings, port: int) -> Path:
@@ -322,9 +329,11 @@ def _bus(fleet: FleetSettings, port: int, connections: list[Connection]) -> Bus:
             DeviceAddress(
                 id=limiter.name,
                 unit=c.place.limiter_unit,
-                profile=LIMITER_MODEL,
+                profile=limiter_model(limiter),
                 power_min_w=0,
                 power_max_w=limiter.rated_w,
+                contracts_of=c.site.participant if limiter.can_be_set else None,
+                direction=limiter.direction,
             )
             for c in connections
             if (limiter := c.site.limiter)

@@ -17,6 +17,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Final
 
+from config.grid_model import DeviceDirection
 from firmware_sim.chance import between
 from firmware_sim.curves import GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
 from firmware_sim.device import Device, Household, Plant
@@ -74,6 +75,10 @@ class Limiter:
     name: str
     rated_w: int
     """The most that there can be to hold back: what an engine feeds in, or what a household buys."""
+    direction: DeviceDirection
+    """Which of both."""
+    can_be_set: bool = False
+    """Whether it is a controller, which also tells the site what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +189,7 @@ def _gas(seed: int) -> Site:
         kind=Kind.GAS,
         model="abb_b23",
         device=Plant(curve=GasEngineCurve(f"{seed}/gas", rated_w), reactive_share=0.1),
-        limiter=Limiter("l-gas", rated_w),
+        limiter=Limiter("l-gas", rated_w, DeviceDirection.FEEDS_IN, can_be_set=True),
         power_max_w=FUSE_W["abb_b23"],
         shares=BALANCED,
         counters=Counters(0, counted(50_000, 500_000, seed, "gas", "exported")),
@@ -225,7 +230,7 @@ def _household(seed: int, number: int) -> Site:
         kind=Kind.PROSUMER if has_roof else Kind.HOUSEHOLD,
         model=model,
         device=household,
-        limiter=Limiter(f"l-{name}", household.import_max_w),
+        limiter=Limiter(f"l-{name}", household.import_max_w, DeviceDirection.TAKES),
         power_max_w=FUSE_W[model],
         shares=SINGLE_PHASE if on_one_phase else uneven(seed, name),
         counters=Counters(

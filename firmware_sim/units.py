@@ -8,7 +8,7 @@ came, says what is in the words that it asks for; sends nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from firmware_sim.faults import Active, Fault, Faults, serial_of, shown
@@ -32,6 +32,11 @@ SUNSPEC_WORDS_MAX: Final = 125
 LIMIT_WORDS: Final = 2
 LIFTED: Final = 0xFFFF_FFFF
 """What a limiter holds while it does not limit."""
+LIFTED_MODULUS: Final = LIFTED + 1
+NO_SET_POINT: Final = 0x7FFF_FFFF
+"""What a controller's set-point holds while the device runs as it likes."""
+CONTROLLER_FIRST: Final = 2
+"""Address of a controller's first number."""
 
 Words = list[int]
 
@@ -65,6 +70,8 @@ class Request:
     """Address of the first word of the table that was handed over, not of the first one that is wanted."""
     count: int
     written: Written
+    address: int = 0
+    """Of the first word that is wanted."""
 
 
 class Unit(Protocol):
@@ -194,11 +201,57 @@ class LimiterUnit:
         if request.function not in (READ[Area.HOLDING], WRITE_REGISTERS):
             return ILLEGAL_FUNCTION
         if request.written is None:
-            limit_w = self._fleet.limit_of(self._limiter)
-            words[:LIMIT_WORDS] = divmod(LIFTED if limit_w is None else limit_w, 1 << 16)
+            limit_w = self._fleet.held(self._limiter).take_w
+            words[:LIMIT_WORDS] = _two_words(LIFTED if limit_w is None else limit_w)
             return None
         if request.count != LIMIT_WORDS:
             return ILLEGAL_VALUE
-        limit_w = int(request.written[0]) << 16 | int(request.written[1])
+        limit_w = _number(request.written)
         self._fleet.limit(self._limiter, None if limit_w == LIFTED else limit_w)
         return None
+
+
+class ControllerUnit:
+    """One controller: numbers in watts from address 2 on, two words each, written whole with function 16.
+
+    The most that may be taken, the most that may be fed in, and the set-point: to take, or, below 0, to feed in.
+    """
+
+    readable = (Span(Area.HOLDING, CONTROLLER_FIRST, 3 * LIMIT_WORDS),)
+
+    def __init__(self, fleet: Fleet, limiter: str) -> None:
+        self._fleet = fleet
+        self._limiter = limiter
+
+    def answer(self, request: Request, words: Words) -> int | None:
+        """Tell what it holds, or set one number of it."""
+        if request.function not in (READ[Area.HOLDING], WRITE_REGISTERS):
+            return ILLEGAL_FUNCTION
+        held = self._fleet.held(self._limiter)
+        if request.written is None:
+            numbers = [LIFTED if limit_w is None else limit_w for limit_w in (held.take_w, held.feed_in_w)]
+            numbers.append(NO_SET_POINT if held.set_w is None else held.set_w % LIFTED_MODULUS)
+            words[: 3 * LIMIT_WORDS] = [word for number in numbers for word in _two_words(number)]
+            return None
+        place, rest = divmod(request.address - CONTROLLER_FIRST, LIMIT_WORDS)
+        if request.count != LIMIT_WORDS or rest:
+            return ILLEGAL_VALUE
+        number = _number(request.written)
+        match place:
+            case 0:
+                held = replace(held, take_w=None if number == LIFTED else number)
+            case 1:
+                held = replace(held, feed_in_w=None if number == LIFTED else number)
+            case _:
+                signed = number - LIFTED_MODULUS * (number > NO_SET_POINT)
+                held = replace(held, set_w=None if number == NO_SET_POINT else signed)
+        self._fleet.hold(self._limiter, held)
+        return None
+
+
+def _two_words(number: int) -> Words:
+    return list(divmod(number, 1 << 16))
+
+
+def _number(written: Sequence[int] | Sequence[bool]) -> int:
+    return int(written[0]) << 16 | int(written[1])

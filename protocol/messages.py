@@ -13,6 +13,7 @@ from protocol.canonical import Value, decode, encode, fields_of
 from protocol.contract_news import NEWS_MAX, ContractNews
 from protocol.errors import EncodingError
 from protocol.fields import digest, integer, items, name, optional, row, text, uint
+from protocol.limits import LIMITS_MAX, Limit
 from protocol.refusals import RefusalCode
 
 MESSAGE_BYTES_MAX: Final = 256 * 1024
@@ -184,16 +185,6 @@ class Right:
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """What a device may take or feed in at most, while its owner owes tokens, or a power line carries too much."""
-
-    device: str
-    power_max_w: int
-    branch: str = ""
-    """The power line for whose sake it is; empty: because its owner owes tokens."""
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """How one participant stands."""
 
@@ -283,7 +274,7 @@ def _standing_fields(standing: Standing) -> dict[int, Value]:
         3: standing.supply_factor_ppm,
         4: standing.demand_factor_ppm,
         5: standing.rank,
-        6: [[limit.device, limit.power_max_w, *filter(None, [limit.branch])] for limit in standing.limits],
+        6: [limit.spell() for limit in standing.limits],
         7: [_right_fields(right) for right in standing.rights],
         **contracts,
     }
@@ -300,7 +291,7 @@ def _read_standing(value: Value) -> Standing:
         supply_factor_ppm=optional(fields[3], integer, "supply factor"),
         demand_factor_ppm=optional(fields[4], integer, "demand factor"),
         rank=uint(fields[5], "rank"),
-        limits=tuple(map(_read_limit, items(fields[6], "limits", 64))),
+        limits=tuple(map(Limit.read, items(fields[6], "limits", LIMITS_MAX))),
         rights=tuple(map(_read_right, items(fields[7], "rights", 64))),
         contracts=tuple(map(ContractNews.read, contracts)) if 8 in fields else (),
     )
@@ -309,12 +300,6 @@ def _read_standing(value: Value) -> Standing:
 def _right_fields(right: Right) -> Value:
     channel = [right.branch, right.power_w] if right.kind is RightKind.CHANNEL_USE else []
     return [right.kind.value, right.start_ms, right.end_ms, *channel]
-
-
-def _read_limit(value: Value) -> Limit:
-    device, power_max_w, *branch = row(value, "limit", 3 if type(value) is list and len(value) > 2 else 2)
-    limit = Limit(name(device, "device"), uint(power_max_w, "power limit"))
-    return Limit(limit.device, limit.power_max_w, name(branch[0], "branch")) if branch else limit
 
 
 def _read_right(value: Value) -> Right:

@@ -35,6 +35,11 @@ class WordType(StrEnum):
         """How many 16-bit words it spans."""
         return int(self.value[1:]) // 16
 
+    @property
+    def is_unsigned(self) -> bool:
+        """Whether it has no numbers below 0."""
+        return self.value.startswith("u")
+
 
 class WordOrder(StrEnum):
     """Which of several words comes first. Inside a word, the high byte always does (Modbus 4.2)."""

@@ -17,8 +17,9 @@ from protocol.checkpoint import BlockHead, ChainName, LogHead
 from protocol.crypto import SoftwareKey, digest_of
 from protocol.envelope import Envelope, seal
 from protocol.exchange import Exchange, ExchangeKind
+from protocol.limits import Limit
 from protocol.link import NO_RECORD, Link
-from protocol.messages import Limit, MessageType, Receipt, Received, Refusal, Right, RightKind, Standing, Statement
+from protocol.messages import MessageType, Receipt, Received, Refusal, Right, RightKind, Standing, Statement
 from protocol.purchase import Purchase
 from protocol.readings import Readings
 from protocol.refusals import RefusalCode

@@ -23,7 +23,17 @@ from protocol.crypto import SoftwareKey
 from protocol.messages import MessageType
 from protocol.money import MILLIONTHS
 from protocol.refusals import RefusalCode
-from tests.village import GRACE_MS, INTERVAL_MS, REGION, START_MS, Village, a_grid, a_grid_document, some_keys
+from tests.village import (
+    A_LIMITER,
+    GRACE_MS,
+    INTERVAL_MS,
+    REGION,
+    START_MS,
+    Village,
+    a_grid,
+    a_grid_document,
+    some_keys,
+)
 
 EVEN_W: Final = 36_000
 EVEN_WH: Final = 50
@@ -52,8 +62,8 @@ def a_market_document(
     document["rules"]["time"] |= {"period_ms": 600_000, "grace_ms": INTERVAL_MS + GRACE_MS} | (time or {})
     document["branches"][0]["rating_ma"] = rating_ma
     document["devices"] += [
-        {"id": f"limit-{name}", "participant": name, "gateway": GATEWAYS[name], "rated_w": 50_000}
-        for name in ("wind", "home")
+        A_LIMITER | {"id": f"limit-{name}", "participant": name, "gateway": GATEWAYS[name], "direction": direction}
+        for name, direction in (("wind", "feeds_in"), ("home", "takes"))
     ]
     return document
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from aggregator.chains.congestion.congestions import Congestion, LineLoad
+from aggregator.chains.congestion.congestions import NEARLY_FULL_PPM, Congestion, LineLoad
 from aggregator.chains.intervals.findings import Finding
 from aggregator.chains.intervals.flows import (
     Balance,
@@ -29,6 +29,7 @@ from aggregator.chains.region import Region
 from config.carriers import Carrier
 from config.grid_model import Source
 from protocol.energy_register import MS_PER_HOUR
+from protocol.limits import Direction
 from protocol.units import PPM, Interval
 
 NONE = IntervalEnergy()
@@ -78,13 +79,16 @@ class PlainPhysics:
         )
 
     def _congestions(self, region: Region, known: Known, flow_w: int, interval: Interval) -> Iterator[Congestion]:
-        taken = {device.participant: 0 for device in region.grid.devices}
+        """A watt less fed in relieves the line where it carries power out, a watt less taken where it brings some."""
+        way = Direction.FEED_IN if flow_w < 0 else Direction.TAKE
+        power = {name: 0 for name, direction in sorted(region.limitable_w) if direction is way}
         for meter, energy in known.energies.items():
             owner = region.meters[meter].meter.participant
-            if owner in taken:
-                taken[owner] += (energy.imported_wh - energy.exported_wh) * MS_PER_HOUR // interval.length_ms
-        if region.rules.curtailment and self._loading(flow_w) > PPM:
-            loads = tuple(LineLoad(name, taken_w, PPM) for name, taken_w in sorted(taken.items()) if taken_w)
+            if owner in power:
+                counted_wh = energy.exported_wh if way is Direction.FEED_IN else energy.imported_wh
+                power[owner] += counted_wh * MS_PER_HOUR // interval.length_ms
+        if region.rules.curtailment and self._loading(flow_w) > NEARLY_FULL_PPM:
+            loads = tuple(LineLoad(name, way, power_w, PPM) for name, power_w in power.items())
             yield from (Congestion(line.id, loads) for line in region.grid.branches)
 
     def _electricity(self, region: Region, energies: Energies) -> dict[Source, int]:

@@ -41,6 +41,9 @@ POWER_W = {"m-gas": -40_000, "m-grid": 0, "m-home": 30_000, "m-wind": -10_000}
 """What each meter reads by default; below 0 feeds in."""
 
 
+A_LIMITER = {"gateway": "gw", "rated_w": 50_000, "direction": "feeds_in"}
+
+
 def a_grid_document(**changes: Any) -> dict[str, Any]:
     """The grid file of the village, as YAML would give it."""
     meter = {"gateway": "gw", "profile": PROFILE.id, "power_max_w": 50_000}
@@ -75,7 +78,7 @@ def a_grid_document(**changes: Any) -> dict[str, Any]:
             {"id": "g-gas", "meter": "m-gas", "source": "gas", "rated_w": 50_000, "emission_g_per_kwh": 500},
             {"id": "g-wind", "meter": "m-wind", "source": "wind", "rated_w": 50_000, "emission_g_per_kwh": 0},
         ],
-        "devices": [{"id": "limit-gas", "participant": "gas", "gateway": "gw", "rated_w": 50_000}],
+        "devices": [A_LIMITER | {"id": "limit-gas", "participant": "gas"}],
         "permits": [{"participant": "gas", "grams": 100}, {"participant": "wind", "grams": 100}],
     }
     return document | changes

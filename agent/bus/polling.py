@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Protocol
 
-from agent.bus.control import Command, DevicePlan, command_for, is_obeyed
+from agent.bus.control import Command, DevicePlan, Grant, command_for
 from agent.bus.isolation import Health, Patience, ProbeCredit, impatient_ms, next_slot_ms, slow_turn, turn
 from agent.bus.metering import Block, Blocks, MeterPlan, Watch, reading_of, serial_of, slow_reading_of, watched
 from agent.bus.modbus_port import BusError
@@ -56,8 +56,8 @@ class Desk(Protocol):
     async def hand(self, event: Event) -> None:
         """Give the clerk something to deal with."""
 
-    def granted_w(self, device: DevicePlan) -> int | None:
-        """What a device is held to now."""
+    def granted(self, device: DevicePlan) -> Grant:
+        """What a device may do and is to do now."""
 
 
 class BusPoller:
@@ -279,17 +279,18 @@ class BusPoller:
             log.info("its counters are believed again", meter=name)
 
     async def _hold(self, device: DevicePlan, timeout_ms: int) -> None:
-        command = command_for(device, self._desk.granted_w(device))
+        command = command_for(device, self._desk.granted(device))
         name = device.device
         if self._held.get(name) == command:
             return
-        if not is_obeyed(command, await self._port.read(device.unit, device.request, timeout_ms)):
-            await self._port.write(device.unit, device.limit.address, command.words, timeout_ms)
-            holds = await self._port.read(device.unit, device.request, timeout_ms)
-            if not is_obeyed(command, holds):
-                raise DeviceError(f"told to hold {list(command.words)}, it holds {holds}", retry=True)
+        for order in command.orders:
+            if not order.is_obeyed(await self._port.read(device.unit, order.request, timeout_ms)):
+                await self._port.write(device.unit, order.register.address, order.words, timeout_ms)
+                holds = await self._port.read(device.unit, order.request, timeout_ms)
+                if not order.is_obeyed(holds):
+                    raise DeviceError(f"told to hold {list(order.words)}, it holds {holds}", retry=True)
         self._held[name] = command
-        await self._desk.hand(Confirmed(name, command.power_w))
+        await self._desk.hand(Confirmed(name, command.power_w, command.set_w))
 
     async def _tell_failing(self, what: str, names: tuple[str, ...], reason: str) -> None:
         """Tell of what fails, once per reason."""

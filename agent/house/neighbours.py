@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from agent.bus.control import DevicePlan
+from agent.bus.control import DevicePlan, Grant
 from agent.bus.polling import Desk
 from agent.bus.reading import Reading
 from agent.clock_port import Clocks
@@ -68,9 +68,9 @@ class CountingDesk:
                 pass
         await self._desk.hand(event)
 
-    def granted_w(self, device: DevicePlan) -> int | None:
-        """What a device is held to now."""
-        return self._desk.granted_w(device)
+    def granted(self, device: DevicePlan) -> Grant:
+        """What a device may do and is to do now."""
+        return self._desk.granted(device)
 
 
 class Neighbours:

@@ -79,6 +79,8 @@ class DeviceSeen:
     """What it confirmed; None where it is free."""
     failing: str | None
     """Why it does not do what it is told, since then."""
+    set_w: int | None = None
+    """What it confirmed that it is set to: to take, or, below 0, to feed in; None where it runs as it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +196,24 @@ class Memory:
             for participant, right, sequence, height, rest in rows
         ]
 
-    def keep_device(self, device: str, power_max_w: int | None) -> bool:
-        """This device confirmed that it is held to `power_max_w`, or free.
+    def keep_device(self, device: str, power_max_w: int | None, set_w: int | None = None) -> bool:
+        """This device confirmed that it is held to `power_max_w`, or free, and what it is set to.
 
         Returns:
             Whether that is a change: only then it counts as a right applied.
         """
         with self._file.transaction():
-            before = self._file.rows("SELECT power_max_w FROM device WHERE id = ?", device)
-            is_change = (before[0][0] if before else None) != power_max_w
-            self._file.execute("INSERT OR REPLACE INTO device (id, power_max_w) VALUES (?, ?)", device, power_max_w)
+            before = self._file.rows("SELECT power_max_w, set_w FROM device WHERE id = ?", device)
+            is_change = (before[0] if before else (None, None)) != (power_max_w, set_w)
+            sql = "INSERT OR REPLACE INTO device (id, power_max_w, set_w) VALUES (?, ?, ?)"
+            self._file.execute(sql, device, power_max_w, set_w)
             self._books.count("rights_applied", int(is_change))
             return is_change
 
     def devices(self) -> list[DeviceSeen]:
         """Every device that was ever told something."""
-        rows = self._file.rows("SELECT id, power_max_w, failing FROM device ORDER BY id")
-        return [DeviceSeen(device, power_max_w, failing) for device, power_max_w, failing in rows]
+        rows = self._file.rows("SELECT id, power_max_w, failing, set_w FROM device ORDER BY id")
+        return [DeviceSeen(*row) for row in rows]
 
     def keep_failing(self, meters: Sequence[str], devices: Sequence[str], reason: str) -> None:
         """These fail, for this reason; a meter's next journaled reading and a device's next confirmation end it."""

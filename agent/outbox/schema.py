@@ -7,7 +7,7 @@ from typing import Final
 APPLICATION_ID: Final = 0x65737465
 """``este`` in ASCII, where file(1) and SQLite's own tools look for it."""
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 _WISH: Final = """
     CREATE TABLE wish (
@@ -151,12 +151,14 @@ SCHEMA: Final = (
         PRIMARY KEY (participant, right)
     ) STRICT
     """,
-    # The power that each device last confirmed, NULL where it is free, and why it does not obey now, if so.
+    # The power that each device last confirmed, NULL where it is free, why it does not obey now, if so, and what it
+    # confirmed that it is set to: to take, or, below 0, to feed in; NULL where it runs as it likes.
     """
     CREATE TABLE device (
         id TEXT PRIMARY KEY,
         power_max_w INTEGER,
-        failing TEXT
+        failing TEXT,
+        set_w INTEGER
     ) STRICT
     """,
     # The last reading of each meter, the last that brought along what is read more rarely (of this run, or of the last
@@ -193,5 +195,7 @@ FROM_VERSION: Final = {
     2: (_WISH,),
     # There were no offers, no quotes, and no other orders than transfers.
     3: (*_TRADE, _ORDER, _QUOTE),
+    # Devices were limited, and never told what to do.
+    4: ("ALTER TABLE device ADD COLUMN set_w INTEGER",),
 }
 """What makes a file of the version after out of one of this version."""

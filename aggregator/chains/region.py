@@ -17,6 +17,7 @@ from config.grid_model import Device, Generator, Grid, Meter, Source
 from config.meter_profile import MeterProfile
 from config.rules import Rules
 from protocol.energy_register import RegisterLimit
+from protocol.limits import Direction
 from protocol.registers import RegisterCodec
 from protocol.units import PPM, Quantity
 
@@ -192,8 +193,8 @@ class Region:
         return traded_network(self.grid, rule.lines_ppm if rule else PPM)
 
     @cached_property
-    def limitable_w(self) -> Mapping[str, int]:
-        """Rated power of all devices of each participant whose devices can be limited."""
+    def limitable_w(self) -> Mapping[tuple[str, Direction], int]:
+        """Rated power, each way, of all devices of a participant, by participant and direction."""
         return self.grid.limitable_w()
 
     @cached_property

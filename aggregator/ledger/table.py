@@ -15,7 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from protocol.canonical import Value, decode, encode
 from protocol.errors import EncodingError
 
-K = TypeVar("K", str, bytes, int, tuple[str, int], tuple[int, str], tuple[str, int, int])
+K = TypeVar("K", str, bytes, int, tuple[str, int], tuple[int, str], tuple[str, int, int], tuple[str, str, int])
 V = TypeVar("V")
 
 ROW_BYTES_MAX = 1 << 27

@@ -7,9 +7,10 @@ follows from the chains (`aggregator.chains.statements.statements`); here it is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from aggregator.chains.congestion.curtailing import Curtailed
 from aggregator.chains.five import Five
 from aggregator.chains.intervals.origin import clean_wh
 from aggregator.chains.intervals.results import IntervalResult
@@ -18,6 +19,7 @@ from config.carriers import Carrier
 from protocol.crypto import SigningKey
 from protocol.energy_register import MS_PER_HOUR
 from protocol.envelope import seal
+from protocol.limits import Direction
 from protocol.messages import RECORDS_PER_RECEIPT_MAX, MessageType, Receipt, Received, Refusal
 from protocol.topics import AGGREGATOR, Kind, Topic
 from protocol.units import PPM, Interval
@@ -82,6 +84,7 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
     flows = {flow.participant: flow for flow in electricity}
     losses_wh = sum(balance.losses_wh for balance in result.flows.balances if balance.carrier is Carrier.ELECTRICITY)
     participants, everybody = {}, five.standings()
+    limited = five.analysis.curtailments.by_participant()
     for name in five.asset.region.participants:
         flow, standing = flows.get(name), everybody.of(name)
         used_wh = flow.imported_wh if flow else 0
@@ -92,7 +95,7 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
             "clean_ppm": used_clean_wh * PPM // used_wh if used_wh else None,
             "balance": standing.balance,
             "restricted": standing.is_restricted,
-            "limited": _limited(five, name),
+            "limited": _limited(limited.get(name, ())),
             "rank": standing.rank,
             "supply_factor_ppm": standing.supply_factor_ppm,
             "demand_factor_ppm": standing.demand_factor_ppm,
@@ -135,7 +138,9 @@ def summary(result: IntervalResult, five: Five) -> Outgoing:
     return Outgoing(topic, json.dumps(document, separators=(",", ":")).encode(), retain=True)
 
 
-def _limited(five: Five, participant: str) -> dict[str, object] | None:
-    """What is left to somebody for the sake of a power line."""
-    row = five.analysis.curtailments.curtailed.get(participant)
-    return None if row is None else {"branch": row.branch, "power_max_w": row.allowed_w}
+def _limited(limits: Sequence[tuple[str, Direction, Curtailed]]) -> dict[str, object] | None:
+    """What is left to somebody for the sake of a power line: of several, the least."""
+    if not limits:
+        return None
+    branch, way, row = min(limits, key=lambda limit: limit[2].allowed_w)
+    return {"branch": branch, "direction": way.name.lower(), "power_max_w": row.allowed_w}

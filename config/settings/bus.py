@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.grid_model import DeviceDirection
 from config.modbus import RTU_UNIT_MAX, UNIT_MAX
 from config.model import Listed, Model, Name, Natural, Positive, mistake
 from config.settings.places import FilePath, Host, Port
@@ -34,6 +35,10 @@ class DeviceAddress(Model):
     power_min_w: Natural
     """No statement may hold the device below this: heating that must not stop, for example."""
     power_max_w: Positive
+    contracts_of: Name | None = None
+    """Whose contracts set it, where its profile has a set_point; none: nobody's."""
+    direction: Annotated[DeviceDirection, Field(strict=False)] = DeviceDirection.BOTH
+    """What contracts may set it to do."""
 
 
 class Parity(StrEnum):

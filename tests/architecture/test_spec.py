@@ -12,7 +12,7 @@ import pytest
 from aggregator.chains.admission.membership import Admission, Cause, Ended, Revocation
 from aggregator.chains.admission.validators import POWER_TOTAL_MAX, Validator, ValidatorChange, spell_validators
 from aggregator.chains.congestion.congestions import LineLoad
-from aggregator.chains.congestion.curtailing import limit_leaf
+from aggregator.chains.congestion.curtailing import Curtailed, limit_leaf
 from aggregator.chains.congestion.events import Cancellation, ResponseEvent
 from aggregator.chains.congestion.relief import DueRelief
 from aggregator.chains.intervals.findings import FindingKind
@@ -366,7 +366,9 @@ def test_leaves_are_as_the_grammar_says(village: Village) -> None:
         assert {len(row) for row in rows} == {len(labels(f"{word}-leaf"))}
     relief = decode(DueRelief("home", 1, 2, 3, 4, 5).leaf(START_MS), size_max=1 << 10)
     assert (len(relief) - 1, relief[0]) == (len(labels("relief-leaf")), "relief")
-    limited = decode(limit_leaf("home", START_MS, "b1", -1, None), size_max=1 << 10)
+    limited = decode(
+        limit_leaf(("b1", "home", 1), START_MS, Curtailed(1, 2, 3, 4, 5), -1, is_limited=True), size_max=1 << 10
+    )
     assert (len(limited) - 1, limited[0]) == (len(labels("limited-leaf")), "limited")
     assert labels("factors-leaf") == [field.name for field in fields(FactorRow)]
     kinds = re.search(r"kind: ([\d /]+),", rule("movement-leaf"))

@@ -63,6 +63,7 @@ def test_a_line_that_carries_too_much_is_relieved_by_signed_limits_that_devices_
         wait_until("a device has taken it over", lambda: region.agent("gw-2")["rights_applied"] > 0, log)
         wait_until("the line carries no more than it may", lambda: loadings_ppm(region)[-1] <= PPM, log)
         rows = region.ask("este-aggregator", "limits", f"--data={region.stage.ledger}")
-        assert all(row["branch"] == LINE and not row["is_feeding"] for row in rows)
+        assert rows and all((row["branch"], row["direction"]) == (LINE, "take") for row in rows)
+        assert {row["tier"] for row in rows} <= {"restricted", "common"}
         region.stop("aggregator")
     assert region.ask("este-aggregator", "audit", f"--data={region.stage.ledger}")["audit"] == "ok"

@@ -16,7 +16,7 @@ import aiomqtt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.bus.control import DevicePlan
+from agent.bus.control import FREE, DevicePlan, Grant
 from agent.events import Event, Read, Trouble
 from agent.house import neighbours
 from agent.mqtt_port import Announcer
@@ -248,8 +248,8 @@ class ADesk:
     async def hand(self, event: Event) -> None:
         self._heard.append(event)
 
-    def granted_w(self, device: DevicePlan) -> int | None:
-        return None
+    def granted(self, device: DevicePlan) -> Grant:
+        return FREE
 
 
 async def http(port: int, path: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ import pytest
 from agent.outbox.batching import Boot
 from agent.outbox.books import Books, Seal
 from agent.outbox.file import FILE_NAME, OutboxFile, StorageError, is_held
-from agent.outbox.memory import HeardStatement, Memory, look
+from agent.outbox.memory import DeviceSeen, HeardStatement, Memory, look
 from agent.outbox.queue import Entry
 from agent.outbox.schema import VERSION
 from agent.standing import Placed
@@ -204,6 +204,13 @@ class TestMemory:
         assert changes == [False, True, False, True, True, False]
         assert books.totals().rights_applied == 3
 
+    def test_what_a_device_is_set_to_is_remembered_and_a_change_of_it_counts(self, books: Books) -> None:
+        memory = Memory(books)
+        changes = [memory.keep_device("battery", None, set_w) for set_w in (None, -3000, -3000, None)]
+        assert changes == [False, True, False, True]
+        memory.keep_device("battery", 4000, 2000)
+        assert memory.devices() == [DeviceSeen("battery", 4000, None, 2000)]
+
     def test_a_meter_that_is_read_again_fails_no_more(self, books: Books) -> None:
         Memory(books).keep_failing([METER], [], "silent")
         books.journal(readings(1), a_boot())
@@ -286,6 +293,7 @@ class TestOwnership:
         books.file.close()
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
             db.execute("ALTER TABLE meter DROP COLUMN with_slow")
+            db.execute("ALTER TABLE device DROP COLUMN set_w")
             for table in ("wish", "offer", "partner", "trade_wish", "ordered", "quote"):
                 db.execute(f"DROP TABLE {table}")
             db.execute("PRAGMA user_version = 1")

@@ -17,7 +17,8 @@ import pytest
 from agent.outbox.books import Books
 from agent.outbox.file import OutboxFile
 from protocol.batch import Batch
-from protocol.messages import Limit, MessageType, RightKind
+from protocol.limits import Limit
+from protocol.messages import MessageType, RightKind
 from protocol.purchase import Purchase
 from protocol.readings import Readings
 from protocol.refusals import RefusalCode

@@ -20,8 +20,9 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from config.load import load_profiles
-from config.meter_profile import MeterProfile, Table
+from config.meter_profile import MeterProfile, PowerLimit, Table
 from config.settings.fleet import FleetSettings
+from firmware_sim.device import FREE, Held
 from firmware_sim.dump import dump, mbpoll_command
 from firmware_sim.fleet import Fleet
 from firmware_sim.free_port import free_ports, is_free
@@ -150,25 +151,42 @@ async def test_a_meter_shows_one_moment_until_the_fleet_steps() -> None:
 
 
 async def test_a_limit_written_as_the_profile_says_holds_the_engine_and_can_be_lifted() -> None:
-    power_limit = load_profiles()["este_power_limiter"].power_limit
-    assert power_limit is not None
+    profile = load_profiles()["este_power_controller"]
+    limit, set_point = profile.feed_in_limit, profile.set_point
+    assert limit is not None and set_point is not None
     async with serve() as served:
         place = served.at("m-gas").place
         async with AsyncModbusTcpClient(HOST, port=place.port) as client:
 
-            async def write(raw: int) -> None:
-                words = [raw >> 16, raw & 0xFFFF]
-                answer = await client.write_registers(power_limit.address, words, device_id=place.limiter_unit)
+            async def write(register: PowerLimit, raw: int) -> int:
+                words = [raw >> 16 & 0xFFFF, raw & 0xFFFF]
+                answer = await client.write_registers(register.address, words, device_id=place.limiter_unit)
                 assert not answer.isError()
                 served.fleet.step(250)
+                return served.fleet.measured("m-gas")[Shown.ACTIVE_POWER_MW]
 
-            assert await read(client, Table.HOLDING, 0, 2, place.limiter_unit) == [0xFFFF, 0xFFFF]
-            await write(9_600)
-            assert served.fleet.measured("m-gas")[Shown.ACTIVE_POWER_MW] == -9_600_000
-            assert await read(client, Table.HOLDING, 0, 2, place.limiter_unit) == [0, 9_600]
-            await write(power_limit.lifted)
-            assert served.fleet.limit_of("l-gas") is None
-            assert served.fleet.measured("m-gas")[Shown.ACTIVE_POWER_MW] < -29_000_000
+            free = [0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0x7FFF, 0xFFFF]
+            assert await read(client, Table.HOLDING, 2, 6, place.limiter_unit) == free
+            assert await write(limit, 9_600) == -9_600_000
+            assert await read(client, Table.HOLDING, limit.address, 2, place.limiter_unit) == [0, 9_600]
+            assert await write(set_point, -5_000) == -5_000_000
+            assert await write(set_point, -12_000) == -9_600_000, "a limit wins"
+            assert await write(set_point, set_point.lifted) == -9_600_000
+            assert await write(limit, limit.lifted) < -29_000_000
+            assert served.fleet.held("l-gas") == FREE
+            assert await read(client, Table.HOLDING, 2, 6, place.limiter_unit) == free
+
+
+async def test_a_limiter_before_a_heat_pump_is_one_register_and_cannot_be_told_what_to_do() -> None:
+    power_limit = load_profiles()["este_power_limiter"].power_limit
+    assert power_limit is not None
+    async with serve() as served:
+        place = served.at("m-home-1").place
+        async with AsyncModbusTcpClient(HOST, port=place.port) as client:
+            answer = await client.write_registers(power_limit.address, [0, 700], device_id=place.limiter_unit)
+            assert not answer.isError()
+            assert served.fleet.held("l-home-1") == Held.both(700)
+            assert await read(client, Table.HOLDING, 0, 2, place.limiter_unit) == [0, 700]
 
 
 @pytest.mark.parametrize(
@@ -197,11 +215,12 @@ async def test_what_cannot_be_read_is_refused_as_a_meter_does(
     ("unit", "address", "words", "exception"),
     [
         (3, 0x5000, [0, 0], 1),
-        (103, 0, [0], 3),
-        (103, 1, [0], 3),
-        (103, 2, [0], 2),
+        (103, 2, [0], 3),
+        (103, 3, [0], 3),
+        (103, 3, [0, 0], 3),
+        (103, 8, [0], 2),
     ],
-    ids=["a meter's counter", "half a limit", "the other half", "beyond the limit"],
+    ids=["a meter's counter", "half a limit", "the other half", "two halves", "beyond the last one"],
 )
 async def test_what_cannot_be_written_is_refused_and_changes_nothing(
     unit: int, address: int, words: list[int], exception: int
@@ -212,15 +231,15 @@ async def test_what_cannot_be_written_is_refused_and_changes_nothing(
         assert answer.isError()
         assert answer.exception_code == exception
         assert served.fleet.truth() == before
-        assert served.fleet.limit_of("l-gas") is None
+        assert served.fleet.held("l-gas") == FREE
 
 
 async def test_a_limit_is_not_written_with_function_6() -> None:
     async with serve() as served, AsyncModbusTcpClient(HOST, port=served.at("m-gas").place.port) as client:
-        answer = await client.write_register(0, 1, device_id=103)
+        answer = await client.write_register(2, 1, device_id=103)
         assert answer.isError()
         assert answer.exception_code == 1
-        assert served.fleet.limit_of("l-gas") is None
+        assert served.fleet.held("l-gas") == FREE
 
 
 async def test_a_gap_inside_a_block_reads_as_zero() -> None:

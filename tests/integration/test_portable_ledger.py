@@ -167,7 +167,7 @@ GENESIS_ONLY = encode([MAGIC, VERSION, REGION, 1])
 @pytest.mark.parametrize(
     ("lie", "finding"),
     [
-        (b"\x84\x6beste-ledger\x04\x7b\x40\x00\x00\x00\x00\x00\x00\x00", "4611686018427387904 bytes where at most 64"),
+        (b"\x84\x6beste-ledger\x05\x7b\x40\x00\x00\x00\x00\x00\x00\x00", "4611686018427387904 bytes where at most 64"),
         (encode([MAGIC, VERSION, REGION, 1 << 63]), "9223372036854775808 where at most 1099511627776"),
         (encode([MAGIC, VERSION, REGION, 1 << 40]), "the file ends early"),
         (GENESIS_ONLY + b"\x83\x5b\x7f\xff\xff\xff\xff\xff\xff\xff", "9223372036854775807 bytes where at most 4096"),

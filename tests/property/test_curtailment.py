@@ -1,13 +1,14 @@
-"""What must hold for any congested branch and whoever loads it."""
+"""What must hold for any line and whoever loads it."""
 
 from __future__ import annotations
 
-from random import Random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.economy.curtailment import Load, Tier, curtail, excess_w, release, room_w, tiers_of
+from aggregator.economy.curtailment import Claim, excess_w, room_w, share_out
+from protocol.limits import Tier
 from protocol.units import PPM
 
 watts = st.integers(0, 10**8)
@@ -15,90 +16,118 @@ millionths = st.integers(1, PPM)
 
 
 @st.composite
-def crowds(draw: st.DrawFn) -> list[Load]:
-    """Up to eight participants, each with some power of one tier, or of two."""
-    loads: list[Load] = []
-    for number in range(draw(st.integers(0, 8))):
-        tier = draw(st.sampled_from([Tier.RESTRICTED, Tier.COMMON, Tier.PRIORITY]))
-        loads += tiers_of(draw(watts), draw(millionths), f"p{number}", tier, draw(st.sampled_from([0, 5_000, 10**7])))
-    return loads
+def claims(draw: st.DrawFn) -> Claim:
+    """Somebody's, of one tier, or of two where a channel covers a part of it."""
+    tier = draw(st.sampled_from([Tier.RESTRICTED, Tier.COMMON, Tier.PRIORITY]))
+    rated_w = draw(st.integers(1, 10**8))
+    return Claim(
+        tier=tier,
+        rated_w=rated_w,
+        wanted_w=draw(st.integers(0, rated_w)),
+        relief_ppm=draw(millionths),
+        channel_w=0 if tier is Tier.RESTRICTED else min(rated_w, draw(st.sampled_from([0, 0, 5_000, 10**7]))),
+    )
 
 
-def power_of(loads: list[Load]) -> dict[str, int]:
-    return {name: sum(one.power_w for one in loads if one.participant == name) for name in names(loads)}
+crowds = st.lists(claims(), max_size=8)
+budgets = st.integers(0, 10**15)
 
 
-def names(loads: list[Load]) -> list[str]:
-    return sorted({load.participant for load in loads})
+def all_of(crowd: list[Claim]) -> int:
+    """What the line would carry if everybody had what they want, in millionths of a watt."""
+    return sum(one.wanted_w * one.relief_ppm for one in crowd)
 
 
-def relief_of(given_up: dict[str, int], loads: list[Load]) -> int:
-    """By how many millionths of a watt the branch carries less."""
-    relief = {load.participant: load.relief_ppm for load in loads}
-    return sum(by_w * relief[name] for name, by_w in given_up.items())
+def carried(crowd: list[Claim], shares: list[int | None]) -> int:
+    """What the line carries if everybody takes what they want, within what is left to them."""
+    got = (one.wanted_w if left is None else min(one.wanted_w, left) for one, left in zip(crowd, shares, strict=True))
+    return sum(watts * one.relief_ppm for watts, one in zip(got, crowd, strict=True))
 
 
-@given(watts, crowds())
-def test_nobody_gives_up_more_than_they_have_and_nobody_less_than_nothing(needed_w: int, loads: list[Load]) -> None:
-    power = power_of(loads)
-    assert all(0 < by_w <= power[name] for name, by_w in curtail(needed_w, loads).items())
+@given(budgets, crowds)
+def test_nobody_is_left_less_than_nothing_or_more_than_they_have(budget: int, crowd: list[Claim]) -> None:
+    for one, left_w in zip(crowd, share_out(budget, crowd), strict=True):
+        assert left_w is None or 0 <= left_w <= one.rated_w
 
 
-@given(watts, crowds())
-def test_it_is_enough_or_all_there_is(needed_w: int, loads: list[Load]) -> None:
-    given_up = curtail(needed_w, loads)
-    everything = {name: power for name, power in power_of(loads).items() if power}
-    assert relief_of(given_up, loads) >= needed_w * PPM or given_up == everything
+@given(budgets, crowds)
+def test_what_is_removed_is_enough(budget: int, crowd: list[Claim]) -> None:
+    assert carried(crowd, share_out(budget, crowd)) <= budget
 
 
-@given(watts, crowds())
-def test_it_is_no_more_than_the_branch_needs(needed_w: int, loads: list[Load]) -> None:
-    """One watt less of somebody, and it would not be enough."""
-    given_up = curtail(needed_w, loads)
-    if given_up:
-        finest = max(load.relief_ppm for load in loads if load.participant in given_up)
-        assert relief_of(given_up, loads) - finest < needed_w * PPM
+@given(budgets, crowds)
+def test_and_no_watt_more_than_is_needed(budget: int, crowd: list[Claim]) -> None:
+    """Who is limited could not all have a watt more; where there is enough for everybody, nobody is limited."""
+    shares = share_out(budget, crowd)
+    if all_of(crowd) <= budget:
+        assert shares == [None] * len(crowd)
+    else:
+        finest = max(one.relief_ppm for one in crowd)
+        assert carried(crowd, shares) > budget - finest
 
 
-@given(watts, crowds())
-def test_nobody_is_touched_while_a_tier_before_theirs_has_power_left(needed_w: int, loads: list[Load]) -> None:
-    left = dict(curtail(needed_w, loads))
-    touched: list[Tier] = []
-    spared: list[Tier] = []
-    for load in sorted(loads, key=lambda load: load.tier):
-        mine = min(left.get(load.participant, 0), load.power_w)
-        left[load.participant] = left.get(load.participant, 0) - mine
-        touched += [load.tier] if mine else []
-        spared += [load.tier] if mine < load.power_w else []
-    assert not touched or not spared or max(touched) <= min(spared)
+@given(budgets, crowds)
+def test_nobody_is_limited_while_a_tier_before_theirs_has_anything_left(budget: int, crowd: list[Claim]) -> None:
+    """A holder is not touched while somebody without a right has a watt, and nobody while a debtor has one."""
+    shares = share_out(budget, crowd)
+    for one, left_w in zip(crowd, shares, strict=True):
+        lacks_rest = left_w is not None and one.channel_w <= left_w < one.wanted_w
+        for other, other_left_w in zip(crowd, shares, strict=True):
+            if lacks_rest and other.tier < one.tier:
+                assert other_left_w is not None and other_left_w <= other.channel_w
 
 
-@given(watts, crowds(), st.randoms())
-def test_the_order_decides_about_single_watts_only(needed_w: int, loads: list[Load], chance: Random) -> None:
-    shuffled = list(loads)
-    chance.shuffle(shuffled)
-    one, other = curtail(needed_w, loads), curtail(needed_w, shuffled)
-    assert all(abs(one.get(name, 0) - other.get(name, 0)) <= 2 for name in names(loads))
+@given(budgets, crowds)
+def test_what_a_channel_covers_is_kept_to_the_end(budget: int, crowd: list[Claim]) -> None:
+    shares = share_out(budget, crowd)
+    cut = [left for one, left in zip(crowd, shares, strict=True) if left is not None and left < one.channel_w]
+    if cut:
+        assert all(
+            left is not None and left <= one.channel_w for one, left in zip(crowd, shares, strict=True) if left != 0
+        )
 
 
-@given(watts, watts, crowds())
-def test_more_congestion_never_spares_anybody_but_a_watt_of_rounding(a: int, b: int, loads: list[Load]) -> None:
-    low, high = sorted((a, b))
-    less, more = curtail(low, loads), curtail(high, loads)
-    assert all(more.get(name, 0) >= by_w - 2 for name, by_w in less.items())
+@given(budgets, crowds)
+def test_in_a_tier_the_same_share_of_what_each_is_rated_for_whatever_they_use(budget: int, crowd: list[Claim]) -> None:
+    """To a watt, and a millionth: so whoever takes little, or much, at the moment that counts gains nothing by it."""
+    plain = [replace(one, tier=Tier.COMMON, channel_w=0) for one in crowd]
+    shares = [left for left in share_out(budget, plain) if left is not None]
+    for one, a_w in zip(plain, shares, strict=False):
+        for other, b_w in zip(plain, shares, strict=False):
+            assert a_w * other.rated_w <= b_w * one.rated_w + one.rated_w * (other.rated_w // PPM + 2) * 2
 
 
-@given(watts, crowds())
-def test_what_is_given_back_fits_and_nobody_gets_more_than_they_lack(free_w: int, loads: list[Load]) -> None:
-    given_back, lacked = release(free_w, loads), power_of(loads)
-    assert relief_of(given_back, loads) <= free_w * PPM
-    assert all(0 < by_w <= lacked[name] for name, by_w in given_back.items())
+@given(budgets, st.lists(claims(), min_size=1, max_size=8), st.data())
+def test_whoever_wants_more_is_never_left_more(budget: int, crowd: list[Claim], data: st.DataObject) -> None:
+    """To take more at the right moment brings no larger share of the line."""
+    place = data.draw(st.integers(0, len(crowd) - 1))
+    greedy = replace(crowd[place], wanted_w=data.draw(st.integers(crowd[place].wanted_w, crowd[place].rated_w)))
+    before = share_out(budget, crowd)[place]
+    after = share_out(budget, [*crowd[:place], greedy, *crowd[place + 1 :]])[place]
+    if before is not None:
+        assert after is not None and after <= before + crowd[place].rated_w // PPM + 2
 
 
-@given(crowds())
-def test_where_there_is_room_for_all_everybody_has_everything_back(loads: list[Load]) -> None:
-    everything = {name: power for name, power in power_of(loads).items() if power}
-    assert release(sum(load.power_w for load in loads), loads) == everything
+@given(budgets, crowds, st.randoms(use_true_random=False))
+def test_the_order_decides_about_single_watts_only(budget: int, crowd: list[Claim], chance: object) -> None:
+    order = list(range(len(crowd)))
+    chance.shuffle(order)  # type: ignore[attr-defined]
+    shares, shuffled = share_out(budget, crowd), share_out(budget, [crowd[place] for place in order])
+    for place, left_w in zip(order, shuffled, strict=True):
+        before_w = shares[place]
+        assert (before_w is None) is (left_w is None)
+        if before_w is not None and left_w is not None:
+            assert abs(before_w - left_w) <= crowd[place].rated_w // PPM + 1
+
+
+@given(budgets, budgets, crowds)
+def test_a_line_that_can_carry_more_limits_nobody_further_but_for_single_watts(
+    a: int, b: int, crowd: list[Claim]
+) -> None:
+    less, more = share_out(min(a, b), crowd), share_out(max(a, b), crowd)
+    for one, low_w, high_w in zip(crowd, less, more, strict=True):
+        if high_w is not None:
+            assert low_w is not None and high_w >= low_w - one.rated_w // PPM - 1
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(PPM + 1, 10 * PPM))
@@ -113,14 +142,12 @@ def test_there_is_room_only_below_the_release(rating_w: int, loading_ppm: int, r
     assert room >= 0 and (room == 0 or loading_ppm < release_ppm)
 
 
-def test_whoever_owes_tokens_is_covered_by_nothing() -> None:
-    assert list(tiers_of(100, PPM, "gas", Tier.RESTRICTED, 60)) == [Load("gas", 100, PPM, Tier.RESTRICTED)]
-    covered = list(tiers_of(100, PPM, "gas", Tier.COMMON, 60))
-    assert covered == [Load("gas", 40, PPM, Tier.COMMON), Load("gas", 60, PPM, Tier.CHANNEL)]
+def test_the_restricted_before_all_and_the_same_share_in_a_tier() -> None:
+    def claim(rated_w: int, wanted_w: int, tier: Tier = Tier.COMMON) -> Claim:
+        return Claim(tier=tier, rated_w=rated_w, wanted_w=wanted_w, relief_ppm=PPM)
 
-
-def test_the_same_share_of_everybody_in_a_tier_and_the_restricted_before_all() -> None:
-    loads = [Load("a", 1000, PPM, Tier.COMMON), Load("b", 3000, PPM, Tier.COMMON), Load("c", 500, PPM, Tier.RESTRICTED)]
-    assert curtail(400, loads) == {"c": 400}
-    assert curtail(1500, loads) == {"c": 500, "a": 250, "b": 750}
-    assert curtail(9999, loads) == {"c": 500, "a": 1000, "b": 3000}
+    crowd = [claim(2_000, 1_000), claim(4_000, 4_000), claim(500, 500, Tier.RESTRICTED)]
+    assert share_out(5_500 * PPM, crowd) == [None, None, None]
+    assert share_out(5_100 * PPM, crowd) == [None, None, 100]
+    assert share_out(3_000 * PPM, crowd) == [1_000, 2_000, 0]
+    assert share_out(0, crowd) == [0, 0, 0]

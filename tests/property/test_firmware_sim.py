@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.settings.fleet import FleetSettings
 from firmware_sim.curves import DAY_S, GasEngineCurve, HouseholdCurve, PvCurve
-from firmware_sim.device import Household, Plant
+from firmware_sim.device import Held, Household, Plant
 from firmware_sim.firmware import FIRMWARE, PER_UNIT, Format, Printed
 from firmware_sim.fleet import Fleet, Truth
 from firmware_sim.meter import Shown
@@ -123,8 +123,8 @@ def test_power_depends_on_the_time_and_not_on_the_pace(seed: int, spans_ms: list
 @given(seeds, times_s, limits_w)
 def test_a_plant_never_feeds_in_more_than_its_limit(seed: int, t_s: float, limit_w: int) -> None:
     engine = Plant(curve=GasEngineCurve(f"{seed}/gas", 32_000), reactive_share=0.1)
-    free_mw = engine.flow(t_s, None).active_mw
-    limited_mw = engine.flow(t_s, limit_w).active_mw
+    free_mw = engine.flow(t_s).active_mw
+    limited_mw = engine.flow(t_s, Held.both(limit_w)).active_mw
     assert limited_mw == max(free_mw, -1_000 * limit_w)
 
 
@@ -135,9 +135,9 @@ def test_a_household_buys_no_more_than_its_limit_or_what_it_cannot_shed(
     habits = HouseholdCurve(f"{seed}/home", base_w=3_000, heat_pump_w=5_000)
     roof = PvCurve(str(seed), 12_000, 0) if has_roof else None
     house = Household(habits=habits, roof=roof, reactive_share=0.2)
-    free_mw = house.flow(t_s, None).active_mw
+    free_mw = house.flow(t_s).active_mw
     least_mw = free_mw - round(1_000 * habits.heat_pump_load_w(t_s))
-    limited_mw = house.flow(t_s, limit_w).active_mw
+    limited_mw = house.flow(t_s, Held.both(limit_w)).active_mw
     assert limited_mw == min(free_mw, max(1_000 * limit_w, least_mw))
 
 
@@ -145,4 +145,4 @@ def test_a_household_buys_no_more_than_its_limit_or_what_it_cannot_shed(
 def test_a_tighter_limit_never_lets_more_through(seed: int, t_s: float, a_w: int, b_w: int) -> None:
     tight_w, wide_w = sorted((a_w, b_w))
     house = Household(habits=HouseholdCurve(f"{seed}/home", 3_000, 5_000), roof=None, reactive_share=0.2)
-    assert house.flow(t_s, tight_w).active_mw <= house.flow(t_s, wide_w).active_mw
+    assert house.flow(t_s, Held.both(tight_w)).active_mw <= house.flow(t_s, Held.both(wide_w)).active_mw

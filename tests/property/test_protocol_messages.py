@@ -18,14 +18,15 @@ from protocol.envelope import Envelope, seal
 from protocol.errors import EncodingError, EsteError
 from protocol.exchange import Exchange, ExchangeKind
 from protocol.fields import UINT_MAX
+from protocol.limits import Direction, Limit, Tier, Why
 from protocol.link import Link
-from protocol.messages import Limit, Receipt, Received, Refusal, Right, RightKind, Standing, Statement
+from protocol.messages import Receipt, Received, Refusal, Right, RightKind, Standing, Statement
 from protocol.purchase import Purchase
 from protocol.readings import Readings
 from protocol.refusals import RefusalCode
 from protocol.topics import Kind, Topic, parse
 from protocol.transfer import Transfer
-from protocol.units import ENERGY_REGISTERS, Quantity
+from protocol.units import ENERGY_REGISTERS, PPM, Quantity
 from tests.builders import (
     a_batch,
     a_block_head,
@@ -134,6 +135,13 @@ periods = st.sampled_from([RightKind.PRIORITY_GENERATION, RightKind.PRIORITY_PUR
 rights = st.builds(Right, periods, uints, uints) | st.builds(
     Right, st.just(RightKind.CHANNEL_USE), uints, uints, names, uints
 )
+whys = st.builds(Why, uints, st.sampled_from(Tier), st.integers(0, PPM))
+ways = st.sampled_from(Direction)
+limits = (
+    st.builds(Limit, names, uints, st.just("") | names)
+    | st.builds(Limit, names, uints, st.just(""), ways)
+    | st.builds(Limit, names, uints, names, ways, whys)
+)
 standings = st.builds(
     Standing,
     names,
@@ -141,7 +149,7 @@ standings = st.builds(
     st.none() | signed,
     st.none() | signed,
     uints,
-    st.lists(st.builds(Limit, names, uints, st.just("") | names), max_size=3).map(tuple),
+    st.lists(limits, max_size=3).map(tuple),
     st.lists(rights, max_size=3).map(tuple),
 )
 statements = st.builds(

@@ -1,28 +1,38 @@
-"""Who is limited because a power line carries too much, followed from interval to interval.
+"""Who is limited because a power line carries too much, which way, and why, followed from interval to interval.
 
-Part of the state of the analysis chain: whenever an interval is closed, what its lines carried decides who is limited
-further and who is given back what. The rule is `aggregator.economy.curtailment`; who owes tokens and who holds rights
-is asked of the payment chain, as it stands then. A line is left alone until an interval that began after the last
-decision about it has been closed: earlier ones know nothing of it yet.
+Part of the state of the analysis chain: whenever an interval is closed, what its lines carried decides anew who is left
+how much. The rule is `aggregator.economy.curtailment`; who owes tokens and who holds rights is asked of the payment
+chain, as it stands then, each time a limit is set or carried on. A line is left alone until an interval that began
+after the last decision about it has been closed: earlier ones know nothing of it yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from aggregator.chains.congestion.congestions import Congestion
-from aggregator.chains.intervals.flows import Flows
+from aggregator.chains.congestion.congestions import LineLoad
+from aggregator.chains.intervals.flows import BranchFlow, Flows
 from aggregator.chains.region import Region
-from aggregator.economy.curtailment import Load, Tier, curtail, excess_w, release, room_w, tiers_of
+from aggregator.economy.curtailment import Claim, excess_w, room_w, share_out
 from aggregator.ledger.table import Journal, Table, flat
 from config.rules import CurtailmentRule
 from protocol.canonical import encode
+from protocol.limits import Direction, Tier
 from protocol.messages import RightKind
 from protocol.units import PPM, Interval
 
 CURTAILED_TABLE: Final = 57
+
+LINES_MAX: Final = 16
+"""For so many lines one participant may be limited one way: this bounds the state. Who is, is not for another one."""
+BINDS_PPM: Final = 900_000
+"""Whoever uses so much of what is left to them would use more."""
+
+CurtailedKey = tuple[str, str, int]
+"""The line, the participant, and the number of the direction."""
 
 
 class Books(Protocol):
@@ -40,18 +50,71 @@ class Books(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Curtailed:
-    """What is left to somebody."""
+    """What is left to somebody, one way, for the sake of one line."""
 
-    branch: str
-    """For whose sake."""
-    is_feeding: bool
-    """Whether it is what they feed in that is limited."""
     allowed_w: int
     """All their devices together."""
     relief_ppm: int
-    """What the branch carries less for a watt less, when it was decided."""
+    """What the line carries less for a watt less, when it was decided."""
+    tier: int
+    """In which they stood then."""
+    loading_ppm: int
+    """Of the line, in the interval that it was decided by."""
     since_ms: int
     """When the block was closed that decided so, UTC."""
+
+    def share_ppm(self, rated_w: int) -> int:
+        """What is left, of what their devices are rated for, rounded down."""
+        return self.allowed_w * PPM // rated_w
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """All that is decided when one interval is closed."""
+
+    rule: CurtailmentRule
+    start_ms: int
+    """Of the interval."""
+    time_ms: int
+    """Of the block."""
+    lines: Counter[tuple[str, int]]
+    """For how many lines somebody is limited one way."""
+    given_up: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Watts that somebody gives up one way for the lines that were decided about."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One participant, one way, on one line."""
+
+    key: tuple[str, int]
+    """Who, and the number of the direction."""
+    rated_w: int
+    relief_ppm: int
+    used_w: int | None
+    """None: nobody has looked, since the line has room."""
+    before: Curtailed | None
+    step_w: int
+
+    @property
+    def allowed_w(self) -> int:
+        """What they were left."""
+        return self.rated_w if self.before is None else self.before.allowed_w
+
+    @property
+    def raised_w(self) -> int:
+        """A step more than that."""
+        return min(self.rated_w, self.allowed_w + self.step_w)
+
+    def counted_w(self, *, is_congested: bool) -> int:
+        """What the line is reckoned to carry of it: what is used, or might be, where somebody would use more."""
+        used_w = self.allowed_w if self.used_w is None else min(self.used_w, self.allowed_w)
+        return used_w if is_congested or self.before is None else self.allowed_w
+
+    def wanted_w(self, *, is_congested: bool) -> int:
+        """What they are reckoned to want: what they use, or a step more where that is all they were left."""
+        used_w = self.counted_w(is_congested=is_congested)
+        return self.raised_w if self.before is not None and used_w * PPM >= self.allowed_w * BINDS_PPM else used_w
 
 
 class Curtailments:
@@ -62,8 +125,15 @@ class Curtailments:
         self._region = region
         self._books = books
         spell, read = flat(Curtailed)
-        self.curtailed: Table[str, Curtailed] = Table(CURTAILED_TABLE, journal, spell=spell, read=read)
+        self.curtailed: Table[CurtailedKey, Curtailed] = Table(CURTAILED_TABLE, journal, spell=spell, read=read)
         self.tables: Mapping[int, Table[Any, Any]] = {CURTAILED_TABLE: self.curtailed}
+
+    def by_participant(self) -> Mapping[str, Sequence[tuple[str, Direction, Curtailed]]]:
+        """Everybody's limits, by line and direction, in the order of the lines' names; who has none is left out."""
+        found: dict[str, list[tuple[str, Direction, Curtailed]]] = {}
+        for (branch, participant, way), row in self.curtailed.items():
+            found.setdefault(participant, []).append((branch, Direction(way), row))
+        return found
 
     def close_interval(self, interval: Interval, flows: Flows, time_ms: int) -> list[bytes]:
         """Decide anew, in the order of the grid file, by what lines carried in an interval.
@@ -74,86 +144,112 @@ class Curtailments:
         rule = self._region().rules.curtailment
         if rule is None:
             return []
+        limited: dict[str, dict[tuple[str, int], Curtailed]] = {}
+        for (branch, name, way), row in self.curtailed.items():
+            limited.setdefault(branch, {})[name, way] = row
+        lines = Counter(key for rows in limited.values() for key in rows)
+        round_ = _Round(rule, interval.start_ms, time_ms, lines)
+        told = {congestion.branch: congestion.loads for congestion in flows.congestions}
         leaves: list[bytes] = []
-        congested = {congestion.branch: congestion for congestion in flows.congestions}
-        given_up: dict[str, int] = {}
-        for branch in flows.branches:
-            ours = [row for _, row in self.curtailed.items() if row.branch == branch.branch]
-            if any(row.since_ms > interval.start_ms for row in ours):
-                continue
-            if branch.is_congested and branch.branch in congested:
-                needed_w = excess_w(branch.flow_w, branch.loading_ppm)
-                leaves += self._limit(congested[branch.branch], needed_w, rule, given_up, interval.start_ms, time_ms)
-            elif ours:
-                rating_w = self._region().ratings_w[branch.branch]
-                free_w = room_w(rating_w, branch.loading_ppm, rule.release_ppm)
-                leaves += self._give_back(branch.branch, free_w, interval.start_ms, time_ms)
+        for flow in flows.branches:
+            rows = limited.get(flow.branch, {})
+            is_due = rows or (flow.is_congested and flow.branch in told)
+            if is_due and all(row.since_ms <= interval.start_ms for row in rows.values()):
+                leaves += self._decide(round_, flow, told.get(flow.branch), rows)
         return leaves
 
     def broken_invariants(self) -> Iterator[str]:
-        """Nobody is limited to less than nothing, or to all that they have."""
-        rows = self.curtailed.items() if len(self.curtailed) else ()
-        for participant, row in rows:
-            if not 0 <= row.allowed_w < self._region().limitable_w[participant]:
-                yield f"{participant} is limited to {row.allowed_w} W"
+        """Nobody is limited to less than nothing, or to all that they have, or for too many lines."""
+        lines: dict[tuple[str, int], int] = {}
+        for (branch, name, way), row in self.curtailed.items():
+            lines[name, way] = lines.get((name, way), 0) + 1
+            if not 0 <= row.allowed_w < self._region().limitable_w[name, Direction(way)]:
+                yield f"{name} is limited to {row.allowed_w} W for {branch}"
+        yield from (f"{name} is limited for {count} lines" for (name, _), count in lines.items() if count > LINES_MAX)
 
-    def _limit(
+    def _decide(
         self,
-        congestion: Congestion,
-        needed_w: int,
-        rule: CurtailmentRule,
-        given_up: dict[str, int],
-        start_ms: int,
-        time_ms: int,
+        round_: _Round,
+        flow: BranchFlow,
+        loads: Sequence[LineLoad] | None,
+        rows: Mapping[tuple[str, int], Curtailed],
     ) -> Iterator[bytes]:
-        """Limit those who load a branch; `given_up` is what everybody gives up for other branches already."""
-        limitable = self._region().limitable_w
-        relieved = sum(given_up.get(one.participant, 0) * one.relief_ppm for one in congestion.loads) // PPM
-        loads: list[Load] = []
-        for one in congestion.loads:
-            left_w = min(abs(one.taken_w), limitable.get(one.participant, 0)) - given_up.get(one.participant, 0)
-            if one.relief_ppm >= rule.relief_min_ppm and left_w > 0:
-                used = (congestion.branch, one.taken_w < 0)
-                loads += self._tiers(one.participant, used, left_w, one.relief_ppm, time_ms)
-        of = {one.participant: one for one in congestion.loads}
-        for participant, by_w in sorted(curtail(needed_w - relieved, loads).items()):
-            given_up[participant] = given_up.get(participant, 0) + by_w
-            is_feeding, relief_ppm = of[participant].taken_w < 0, of[participant].relief_ppm
-            allowed_w = min(abs(of[participant].taken_w), limitable[participant]) - given_up[participant]
-            before = self.curtailed.get(participant)
-            if before is not None and before.is_feeding is is_feeding:
-                allowed_w = min(allowed_w, before.allowed_w)
-            self.curtailed.put(participant, Curtailed(congestion.branch, is_feeding, allowed_w, relief_ppm, time_ms))
-            yield limit_leaf(participant, start_ms, congestion.branch, -by_w, allowed_w)
+        """Share out what a line can carry; `loads` is who loads it, or None where it has room for all of them."""
+        cases = self._cases(round_, flow.branch, loads, rows)
+        claims = [self._claim(case, flow, round_.time_ms) for case in cases]
+        carried = sum(case.counted_w(is_congested=flow.is_congested) * case.relief_ppm for case in cases)
+        if flow.is_congested:
+            relieved = sum(round_.given_up[one.key] * one.relief_ppm for one in loads or ())
+            carried -= excess_w(flow.flow_w, flow.loading_ppm) * PPM - relieved
+        else:
+            carried += room_w(self._region().ratings_w[flow.branch], flow.loading_ppm, round_.rule.release_ppm) * PPM
+        for case, claim, left_w in zip(cases, claims, share_out(max(0, carried), claims), strict=True):
+            allowed_w = case.raised_w if left_w is None else min(left_w, case.raised_w)
+            round_.given_up[case.key] += max(0, case.counted_w(is_congested=True) - allowed_w)
+            yield from self._put(round_, flow, case, claim.tier, allowed_w)
+        judged = {case.key for case in cases}
+        for key in sorted(rows.keys() - judged):  # what they take, or feed in, does not load the line any more
+            case = self._case(round_, key, rows[key].relief_ppm, None, rows[key])
+            yield from self._put(round_, flow, case, Tier(rows[key].tier), case.raised_w)
 
-    def _give_back(self, branch: str, free_w: int, start_ms: int, time_ms: int) -> Iterator[bytes]:
-        """Give those who are limited for a branch back what it has room for."""
-        limitable = self._region().limitable_w
-        ours = {name: row for name, row in self.curtailed.items() if row.branch == branch}
-        loads: list[Load] = []
-        for name, row in ours.items():
-            lacked_w = limitable[name] - row.allowed_w
-            loads += self._tiers(name, (branch, row.is_feeding), lacked_w, row.relief_ppm, time_ms)
-        for name, by_w in sorted(release(free_w, loads).items()):
-            row = ours[name]
-            allowed_w = row.allowed_w + by_w
-            after = Curtailed(branch, row.is_feeding, allowed_w, row.relief_ppm, time_ms)
-            is_limited = allowed_w < limitable[name]
-            self.curtailed.put_or_drop(name, after, is_kept=is_limited)
-            yield limit_leaf(name, start_ms, branch, by_w, allowed_w if is_limited else None)
+    def _cases(
+        self,
+        round_: _Round,
+        branch: str,
+        loads: Sequence[LineLoad] | None,
+        rows: Mapping[tuple[str, int], Curtailed],
+    ) -> list[_Case]:
+        """Everybody who is decided about: who loads the line, or, where it has room, whoever is limited for it."""
+        if loads is None:
+            return [self._case(round_, key, row.relief_ppm, None, row) for key, row in rows.items()]
+        cases = []
+        for one in loads:
+            row = rows.get(one.key)
+            is_new = row is None and round_.lines[one.key] < LINES_MAX
+            if one.relief_ppm >= round_.rule.relief_min_ppm and (row is not None or is_new):
+                used_w = max(0, one.power_w - round_.given_up[one.key])
+                cases.append(self._case(round_, one.key, one.relief_ppm, used_w, row))
+        return cases
 
-    def _tiers(
-        self, participant: str, used: tuple[str, bool], power_w: int, relief_ppm: int, time_ms: int
-    ) -> Iterator[Load]:
-        """Somebody's power by tiers; `used` is the branch, and whether they feed in."""
-        books, (branch, is_feeding) = self._books(), used
+    def _case(
+        self, round_: _Round, key: tuple[str, int], relief_ppm: int, used_w: int | None, before: Curtailed | None
+    ) -> _Case:
+        rated_w = self._region().limitable_w[key[0], Direction(key[1])]
+        step_w = max(1, rated_w * round_.rule.step_ppm // PPM)
+        return _Case(key, rated_w, relief_ppm, used_w, before, step_w)
+
+    def _claim(self, case: _Case, flow: BranchFlow, time_ms: int) -> Claim:
+        """What somebody asks of a line, with all that they owe and hold at an instant."""
+        books, (participant, way) = self._books(), case.key
+        is_feeding = way == Direction.FEED_IN
         right = RightKind.PRIORITY_GENERATION if is_feeding else RightKind.PRIORITY_PURCHASE
         tier = Tier.PRIORITY if books.holds_at(participant, right, time_ms) else Tier.COMMON
+        channel_w = books.channel_w(participant, flow.branch, time_ms)
         if books.balance(participant) < 0:
-            tier = Tier.RESTRICTED
-        return tiers_of(power_w, relief_ppm, participant, tier, books.channel_w(participant, branch, time_ms))
+            tier, channel_w = Tier.RESTRICTED, 0
+        return Claim(
+            tier=tier,
+            rated_w=case.rated_w,
+            wanted_w=case.wanted_w(is_congested=flow.is_congested),
+            relief_ppm=case.relief_ppm,
+            channel_w=min(channel_w, case.rated_w),
+        )
+
+    def _put(self, round_: _Round, flow: BranchFlow, case: _Case, tier: Tier, allowed_w: int) -> Iterator[bytes]:
+        """Leave somebody so much; the leaf says so, where it is something else than before."""
+        if allowed_w == case.allowed_w:
+            return
+        (participant, way), is_limited = case.key, allowed_w < case.rated_w
+        after = Curtailed(allowed_w, case.relief_ppm, tier.value, flow.loading_ppm, round_.time_ms)
+        key = (flow.branch, participant, way)
+        self.curtailed.put_or_drop(key, after, is_kept=is_limited)
+        round_.lines[case.key] += is_limited - (case.before is not None)
+        yield limit_leaf(key, round_.start_ms, after, allowed_w - case.allowed_w, is_limited=is_limited)
 
 
-def limit_leaf(participant: str, start_ms: int, branch: str, change_w: int, allowed_w: int | None) -> bytes:
-    """The leaf that says why somebody's limit is another one; `allowed_w` is None where there is none any more."""
-    return encode(["limited", participant, start_ms, branch, change_w, allowed_w])
+def limit_leaf(key: CurtailedKey, start_ms: int, after: Curtailed, change_w: int, *, is_limited: bool) -> bytes:
+    """The leaf that says why what is left to somebody is something else now; if it is all again, without a number."""
+    branch, participant, way = key
+    why = (after.tier, after.loading_ppm)
+    left_w = after.allowed_w if is_limited else None
+    return encode(["limited", participant, start_ms, branch, way, *why, change_w, left_w])

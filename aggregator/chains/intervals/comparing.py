@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from aggregator.chains.congestion.congestions import NEARLY_FULL_PPM
 from aggregator.chains.intervals.findings import Finding
 from aggregator.chains.intervals.flows import Flows, Mix, Parcel
-from protocol.units import PPM
 
 QUANTUM_WH: Final = 1
 QUANTUM_W: Final = 1
@@ -63,9 +63,9 @@ def _said_twice(flows: Flows) -> str | None:
 
 
 def _without_marginal(flows: Flows, other: Flows) -> Flows:
-    """Without what only one of two sees as congested because it is so by no more than a quantum."""
+    """Without what only one of two sees as nearly full because it is so by no more than a quantum."""
     seen = {congestion.branch for congestion in other.congestions}
-    marginal = {flow.branch for flow in flows.branches if flow.loading_ppm <= PPM + QUANTUM_PPM} - seen
+    marginal = {flow.branch for flow in flows.branches if flow.loading_ppm <= NEARLY_FULL_PPM + QUANTUM_PPM} - seen
     return replace(flows, congestions=tuple(one for one in flows.congestions if one.branch not in marginal))
 
 
@@ -91,10 +91,9 @@ def _measures(flows: Flows) -> Iterator[Measure]:
             yield f"event {event.event}", f"ppm by {participant}", share_ppm, QUANTUM_PPM
     for congestion in flows.congestions:
         for load in congestion.loads:
-            relieved_w = (load.taken_w * load.relief_ppm + PPM // 2) // PPM
-            off_w = 2 * QUANTUM_W + abs(load.taken_w) * QUANTUM_PPM // PPM
-            yield congestion.branch, f"W of {load.participant}", load.taken_w, QUANTUM_W
-            yield congestion.branch, f"W relieved by {load.participant}", relieved_w, off_w
+            whose = f"{load.participant} by {load.direction.name.lower()}"
+            yield congestion.branch, f"W of {whose}", load.power_w, QUANTUM_W
+            yield congestion.branch, f"ppm felt of {whose}", load.relief_ppm, QUANTUM_PPM
 
 
 def _parcel(whose: str, what: str, parcel: Parcel) -> Iterator[Measure]:

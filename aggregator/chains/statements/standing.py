@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 
 from aggregator.chains.analysis import AnalysisChain
 from aggregator.chains.asset import AssetChain
+from aggregator.chains.congestion.curtailing import Curtailed
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.payment import PaymentChain
 from protocol.contract_news import NEWS_MAX, NEWS_PER_STATEMENT_MAX, ContractNews
-from protocol.messages import Limit, Right, Standing
+from protocol.limits import Direction, Limit, Tier, Why
+from protocol.messages import Right, Standing
 from protocol.units import PPM
 
 
@@ -30,6 +32,10 @@ class Standings:
     def _rights(self) -> Mapping[str, Sequence[Right]]:
         return self._payment.rights.by_holder()
 
+    @cached_property
+    def _limited(self) -> Mapping[str, Sequence[tuple[str, Direction, Curtailed]]]:
+        return self._analysis.curtailments.by_participant()
+
     def behind(self, gateway: str) -> tuple[Standing, ...]:
         """The standing of every participant behind a gateway, in the order of their names."""
         participants = self._asset.region.participants_of.get(gateway, ())
@@ -46,7 +52,7 @@ class Standings:
             supply_factor_ppm=_ppm(row.factors.supply) if row else None,
             demand_factor_ppm=_ppm(row.factors.demand) if row else None,
             rank=rank.place if rank else len(self._asset.region.participants),
-            limits=self._limits(participant, gateway, is_restricted=balance < 0),
+            limits=tuple(self._limits(participant, gateway, is_restricted=balance < 0)),
             rights=tuple(self._rights.get(participant, ())),
             contracts=self._news(participant, gateway) if gateway else (),
         )
@@ -57,18 +63,21 @@ class Standings:
         count = min(NEWS_MAX, NEWS_PER_STATEMENT_MAX // others)
         return tuple(one.news_for(participant) for one in self._contracts.told_to(participant, count))
 
-    def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> tuple[Limit, ...]:
-        """What is left to the devices of somebody who owes tokens, or loads a congested line: the less of the two."""
+    def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> Iterator[Limit]:
+        """What is left to the devices of somebody who owes tokens, or loads congested lines: each way, the least."""
         region = self._asset.region
-        row = self._analysis.curtailments.curtailed.get(participant)
-        limits = []
+        left_ppm = region.rules.accounts.restricted_ppm
         for device in region.devices_of.get((gateway, participant), ()):
-            left_w = (device.rated_w * region.rules.accounts.restricted_ppm // PPM, "")
-            shared_w = (device.rated_w * row.allowed_w // region.limitable_w[participant], row.branch) if row else None
-            found = [one for one in (left_w if is_restricted else None, shared_w) if one is not None]
-            if found:
-                limits.append(Limit(device.id, *min(found)))
-        return tuple(limits)
+            for way in device.directions:
+                found = [Limit(device.id, device.rated_w * left_ppm // PPM, direction=way)] if is_restricted else []
+                for branch, limited_way, row in self._limited.get(participant, ()):
+                    if limited_way is not way:
+                        continue
+                    rated_w = region.limitable_w[participant, way]
+                    why = Why(row.loading_ppm, Tier(row.tier), row.share_ppm(rated_w))
+                    found.append(Limit(device.id, device.rated_w * row.allowed_w // rated_w, branch, way, why))
+                if found:
+                    yield min(found, key=lambda limit: (limit.power_max_w, limit.branch))
 
 
 def _ppm(factor: Fraction | None) -> int | None:

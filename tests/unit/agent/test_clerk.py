@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.bus.control import device_plan_for
+from agent.bus.control import FREE, Grant, device_plan_for
 from agent.clerk import STATUS_EVERY_MS, Clerk
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered
 from agent.inbox import Inbox
@@ -270,16 +270,16 @@ class TestGranted:
         return a_statement(time_ms=EPOCH_MS + world.clocks.ms)
 
     async def test_before_any_statement_a_device_is_free(self, world: World, heat_pump: Any) -> None:
-        assert world.clerk.granted_w(heat_pump) is None
+        assert world.clerk.granted(heat_pump) == FREE
 
     async def test_a_statement_is_in_force_at_once(self, world: World, heat_pump: Any) -> None:
         await world.deal(arrived(self.fresh(world)))
-        assert world.clerk.granted_w(heat_pump) == 1000
+        assert world.clerk.granted(heat_pump) == Grant(1000, 1000)
 
     async def test_until_it_is_too_old(self, world: World, heat_pump: Any) -> None:
         await world.deal(arrived(self.fresh(world)))
         world.clocks.ms += world.settings.statement_age_max_ms
-        assert world.clerk.granted_w(heat_pump) is None
+        assert world.clerk.granted(heat_pump) == FREE
 
     async def test_a_restart_does_not_make_it_younger(self, world: World, heat_pump: Any) -> None:
         statement = arrived(self.fresh(world))
@@ -287,9 +287,9 @@ class TestGranted:
         world.clocks.ms += world.settings.statement_age_max_ms
         world.clerk.close()
         world.clerk = world.hire()
-        assert world.clerk.granted_w(heat_pump) == 1000
+        assert world.clerk.granted(heat_pump) == Grant(1000, 1000)
         world.clocks.ms += 1
-        assert world.clerk.granted_w(heat_pump) is None
+        assert world.clerk.granted(heat_pump) == FREE
 
 
 class TestBound:

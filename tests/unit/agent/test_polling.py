@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent import log
-from agent.bus.control import DevicePlan, device_plan_for
+from agent.bus.control import DevicePlan, Grant, device_plan_for
 from agent.bus.isolation import PATIENCE_MIN_MS, REST_CYCLES_MAX, next_slot_ms
 from agent.bus.metering import MeterPlan
 from agent.bus.modbus_port import BusError
@@ -80,13 +80,13 @@ class FakeDesk:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.is_paused = False
-        self.granted: dict[str, int] = {}
+        self.granted_w: dict[str, int] = {}
 
     async def hand(self, event: Event) -> None:
         self.events.append(event)
 
-    def granted_w(self, device: DevicePlan) -> int | None:
-        return self.granted.get(device.device)
+    def granted(self, device: DevicePlan) -> Grant:
+        return Grant(take_w=self.granted_w.get(device.device))
 
     def take(self) -> list[Event]:
         """What was handed in since the last time."""
@@ -212,7 +212,7 @@ class TestMeters:
     async def test_while_reading_pauses_no_meter_is_asked_but_devices_are(self) -> None:
         world = await World().settled()
         world.desk.is_paused = True
-        world.desk.granted["heat-pump"] = 2000
+        world.desk.granted_w["heat-pump"] = 2000
         assert meters_read(await world.cycle()) == []
         assert world.bus.registers[9] == [0, 2000]
 
@@ -420,22 +420,22 @@ class TestDevices:
 
     async def test_a_limit_is_written_once_and_confirmed(self) -> None:
         world = await World().settled()
-        world.desk.granted["heat-pump"] = 2000
+        world.desk.granted_w["heat-pump"] = 2000
         assert Confirmed("heat-pump", 2000) in await world.cycle()
         await world.cycle()
         assert world.bus.written == [(9, (0, 2000))]
 
     async def test_it_is_lifted_when_the_restriction_ends(self) -> None:
         world = await World().settled()
-        world.desk.granted["heat-pump"] = 2000
+        world.desk.granted_w["heat-pump"] = 2000
         await world.cycle()
-        world.desk.granted.clear()
+        world.desk.granted_w.clear()
         assert Confirmed("heat-pump", None) in await world.cycle()
         assert world.bus.registers[9] == [0xFFFF, 0xFFFF]
 
     async def test_after_a_new_connection_it_is_looked_at_again(self) -> None:
         world = await World().settled()
-        world.desk.granted["heat-pump"] = 2000
+        world.desk.granted_w["heat-pump"] = 2000
         await world.cycle()
         world.bus.registers[9] = [0xFFFF, 0xFFFF]
         world.bus.is_connected = False
@@ -445,14 +445,14 @@ class TestDevices:
     async def test_one_that_does_not_take_what_is_written_fails(self) -> None:
         world = await World().settled()
         world.bus.obeys = False
-        world.desk.granted["heat-pump"] = 2000
+        world.desk.granted_w["heat-pump"] = 2000
         reason = "told to hold [0, 2000], it holds [65535, 65535]"
         assert Failing("heat-pump", (), ("heat-pump",), reason) in await world.cycle()
 
     async def test_one_that_failed_is_confirmed_again_when_it_obeys(self) -> None:
         world = await World().settled()
         world.bus.obeys = False
-        world.desk.granted["heat-pump"] = 2000
+        world.desk.granted_w["heat-pump"] = 2000
         await world.cycle()
         world.bus.obeys = True
         await world.cycle()

@@ -11,7 +11,8 @@ from agent.outbox.books import Totals
 from agent.outbox.memory import Aside, DeviceSeen, MeterSeen, Seen
 from agent.status import LINK_UP, UNANSWERED_MS, State, halt_text, status_message, to_json, to_text
 from protocol.batch import Quality
-from protocol.messages import Limit, Right, RightKind
+from protocol.limits import Direction, Limit, Tier, Why
+from protocol.messages import Right, RightKind
 from protocol.refusals import RefusalCode
 from tests.builders import EPOCH_MS, a_refusal, a_standing, a_statement
 from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading
@@ -109,6 +110,47 @@ def test_people_read_it_line_by_line() -> None:
     assert "participant borja: -7 tokens, restricted, rank 2, supply factor -0.050000, demand factor 0.412000" in lines
     assert "  heat-pump may take or feed in 1000 W at most" in lines
     assert "  holds priority_purchase from 2025-06-15 15:06:40 to 2025-06-15 16:06:40 UTC" in lines
+
+
+def test_a_limit_with_a_direction_tells_why() -> None:
+    why = Why(1_130_000, Tier.PRIORITY, 250_000)
+    limits = (
+        Limit("heat-pump", 700, "b-2", Direction.TAKE, why),
+        Limit("roof", 500, direction=Direction.FEED_IN),
+    )
+    statement = a_statement(standings=(a_standing(limits=limits),))
+    lines = list(to_text(to_json(replace(SEEN, statement=statement))))
+    told = "power line b-2 was loaded with 113 %; although they hold priority, left 25 %"
+    assert f"  heat-pump may take 700 W at most: {told}" in lines
+    assert "  roof may feed in 500 W at most" in lines
+
+
+DRIVEN = {
+    "participant": "borja",
+    "contracts": ["5b0e6f1c9a72"],
+    "power_w": 6_000,
+    "until_ms": EPOCH_MS,
+    "devices": {"battery": -5_000},
+    "missing_w": 1_000,
+    "why": "battery is held to 5000 W",
+}
+
+
+def test_what_contracts_ask_of_which_device_and_what_is_missing_is_told() -> None:
+    devices = [DeviceSeen("battery", 5_000, None, -5_000), DeviceSeen("car", None, None, 3_000)]
+    notes = {"link": "up", "driven": json.dumps([DRIVEN])}
+    lines = list(to_text(to_json(replace(SEEN, devices=devices, notes=notes))))
+    assert "device battery: held to 5000 W, set to feed in 5000 W by contract" in lines
+    assert "device car: free, set to take 3000 W by contract" in lines
+    assert (
+        "contract 5b0e6f1c9a72: borja is to feed in 6000 W until 2025-06-15 15:06:40 UTC; battery is set to feed in 5000 W;"
+        " 1000 W are left to whatever else runs (battery is held to 5000 W)"
+    ) in lines
+
+
+def test_an_agent_that_does_not_run_drives_nothing() -> None:
+    document = to_json(replace(SEEN, is_running=False, notes={"driven": json.dumps([DRIVEN])}))
+    assert document["contracts_driven"] == []
 
 
 def test_a_limit_for_a_line_s_sake_and_a_channel_name_the_line() -> None:

@@ -23,6 +23,7 @@ from aggregator.chains.intervals.flows import (
 )
 from config.carriers import Carrier
 from config.grid_model import Source
+from protocol.limits import Direction
 
 MIX = ((Source.WIND, 20), (Source.GAS, 30))
 OURS = Flows(
@@ -34,7 +35,7 @@ OURS = Flows(
     sent=(PipeParcel("pipe", False, Parcel(MIX, 9000)),),
     events=(EventFlow(4, 1_200_000, (("home", -1_000_000),)),),
     findings=(Finding(FindingKind.OVERDRAWN, "tank", (50_000, 40)),),
-    congestions=(Congestion("b1", (LineLoad("home", 9_000, 800_000),)),),
+    congestions=(Congestion("b1", (LineLoad("home", Direction.TAKE, 9_000, 800_000),)),),
 )
 
 Change = Callable[[int], Flows]
@@ -45,8 +46,8 @@ def mixed(by: int) -> tuple[tuple[Source, int], ...]:
     return ((Source.WIND, 20 + by), (Source.GAS, 30 - by))
 
 
-def loaded(taken_w: int, relief_ppm: int) -> tuple[Congestion, ...]:
-    return (Congestion("b1", (LineLoad("home", taken_w, relief_ppm),)),)
+def loaded(power_w: int, relief_ppm: int) -> tuple[Congestion, ...]:
+    return (Congestion("b1", (LineLoad("home", Direction.TAKE, power_w, relief_ppm),)),)
 
 
 CHANGES: dict[str, tuple[int, Change]] = {
@@ -73,7 +74,7 @@ CHANGES: dict[str, tuple[int, Change]] = {
         lambda by: replace(OURS, events=(replace(OURS.events[0], relieving_ppm=(("home", -1_000_000 + by),)),)),
     ),
     "load": (QUANTUM_W, lambda by: replace(OURS, congestions=loaded(9_000 + by, 800_000))),
-    "relief": (277, lambda by: replace(OURS, congestions=loaded(9_000, 800_000 + by))),  # 2.5 W of 9 kW
+    "relief": (QUANTUM_PPM, lambda by: replace(OURS, congestions=loaded(9_000, 800_000 + by))),
     "finding": (51, lambda by: replace(OURS, findings=(Finding(FindingKind.OVERDRAWN, "tank", (50_000 + by, 40)),))),
 }
 """What → the quantum, and how to differ in it."""
@@ -131,8 +132,8 @@ def test_what_is_said_twice_is_not_agreed_to(theirs: Flows) -> None:
     assert first_difference(theirs, OURS) is not None
 
 
-@pytest.mark.parametrize(("loading_ppm", "is_agreed"), [(1_000_010, True), (1_000_011, False)])
-def test_who_sees_a_line_congested_by_a_quantum_says_more_of_it_and_is_agreed_to(
+@pytest.mark.parametrize(("loading_ppm", "is_agreed"), [(900_010, True), (900_011, False)])
+def test_who_sees_a_line_nearly_full_by_a_quantum_says_more_of_it_and_is_agreed_to(
     loading_ppm: int, is_agreed: bool
 ) -> None:
     over = replace(OURS, branches=(BranchFlow("b1", -700, loading_ppm),))
@@ -141,6 +142,6 @@ def test_who_sees_a_line_congested_by_a_quantum_says_more_of_it_and_is_agreed_to
     assert (first_difference(within, over) is None) is is_agreed
 
 
-def test_who_hardly_takes_anything_may_be_left_out() -> None:
-    alone = replace(OURS, congestions=loaded(1, 1_000_000))
+def test_whom_a_line_hardly_feels_may_be_left_out() -> None:
+    alone = replace(OURS, congestions=loaded(1, QUANTUM_PPM))
     assert first_difference(alone, replace(OURS, congestions=(Congestion("b1", ()),))) is None

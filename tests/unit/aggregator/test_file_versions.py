@@ -96,7 +96,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         54: ["[int str] [int int int]"],
         55: ["int [int]"],
         56: ["str [int]"],
-        57: ["str [str bool int int int]"],
+        57: ["[str str int] [int int int int int]"],
         58: ["[str int int] [str int int int]"],
         59: ["int [int int]"],
         60: ["str [int bytes bytes]"],

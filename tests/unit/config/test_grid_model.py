@@ -9,6 +9,7 @@ import pytest
 
 from config.grid_model import Grid, Source
 from config.load import check
+from protocol.limits import Direction
 from protocol.messages import RightKind
 from protocol.units import PPM
 from tests.unit.config.documents import Document, a_grid_document, changed, mistakes_in
@@ -29,6 +30,18 @@ def test_a_grid_that_is_right_is_read() -> None:
 def test_gateways_are_those_that_something_hangs_on_once_each() -> None:
     device = {"id": "ev", "participant": "home", "gateway": "a-gw", "rated_w": 11_000}
     assert a_grid(devices=[device]).gateways == ("a-gw", "gw")
+
+
+def test_a_device_takes_unless_the_file_says_that_it_feeds_in_or_does_both() -> None:
+    ways = {"ev": None, "roof": "feeds_in", "battery": "both"}
+    devices = [
+        {"id": name, "participant": "home", "gateway": "gw", "rated_w": 10} | ({"direction": way} if way else {})
+        for name, way in ways.items()
+    ]
+    grid = a_grid(devices=devices)
+    take, feed_in = Direction.TAKE, Direction.FEED_IN
+    assert [device.directions for device in grid.devices] == [(take,), (feed_in,), (take, feed_in)]
+    assert grid.limitable_w() == {("home", take): 20, ("home", feed_in): 20}
 
 
 @pytest.mark.parametrize(("grams", "clean_ppm"), [(0, PPM), (1, 0)])

@@ -76,6 +76,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "a limit in volts": ("power_limit", LIMITER | {"unit": "V"}, "a unit of power, W or kW"),
     "a limit of no scale": ("power_limit", LIMITER | {"scale": 0}, "a scale above 0"),
     "a limit that cannot be lifted": ("power_limit", LIMITER | {"type": "u16"}, "a lifted value that a register"),
+    "a set-point that cannot feed in": ("set_point", LIMITER, "a set_point of a type with a sign"),
     "a key that does not exist": ("registers.0.adress", 5, "did you mean 'address'?"),
 }
 
@@ -209,7 +210,7 @@ def test_a_meter_tells_its_power_and_its_energy_or_is_none(profile: MeterProfile
     """But for one heat meter, whose energy register no public source told: its notes say so."""
     if heats(profile):
         assert Quantity.HEAT_WH in profile.codecs or "E1" in profile.notes
-    elif profile.power_limit is None:
+    elif not profile.is_controlled:
         assert Quantity.ACTIVE_POWER_W in profile.codecs
         assert Quantity.IMPORTED_WH in profile.codecs
 

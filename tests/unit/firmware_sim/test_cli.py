@@ -52,7 +52,7 @@ def test_list_for_machines_has_meters_and_the_buses_of_every_gateway() -> None:
     assert document["region"] == "valley"
     assert len(document["meters"]) == 30
     gas = next(meter for meter in document["meters"] if meter["id"] == "m-gas")
-    assert gas["limiter"] == {"id": "l-gas", "profile": "este_power_limiter", "unit": 103, "rated_w": 32_000}
+    assert gas["limiter"] == {"id": "l-gas", "profile": "este_power_controller", "unit": 103, "rated_w": 32_000}
     assert document["meters"][0]["limiter"] is None
     buses = [Bus.model_validate(bus) for gateway in document["gateways"] for bus in gateway["buses"]]
     assert sum(len(bus.meters) for bus in buses) == 30

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from firmware_sim.curves import HOUR_S, GasEngineCurve, HouseholdCurve, PvCurve
-from firmware_sim.device import Flow, Household, Plant
+from firmware_sim.curves import HOUR_S, BatteryCurve, GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
+from firmware_sim.device import Flow, Held, Household, Plant, Storage
 from firmware_sim.meter import SINGLE_PHASE, UJ_PER_WH, Counters, Shown, measure
 
 BEYOND_THE_CONNECTION = {
@@ -31,33 +31,56 @@ def base_mw(t_s: float) -> int:
 
 
 def test_an_engine_feeds_in_no_more_than_its_limit() -> None:
-    assert ENGINE.flow(NOON_S, limit_w=9_600) == Flow(-9_600_000, -960_000)
-    assert ENGINE.flow(NOON_S, limit_w=0) == Flow(0, 0)
+    assert ENGINE.flow(NOON_S, Held.both(9_600)) == Flow(-9_600_000, -960_000)
+    assert ENGINE.flow(NOON_S, Held.both(0)) == Flow(0, 0)
+
+
+BATTERY = Storage(curve=BatteryCurve(8_000))
+
+
+def test_an_engine_feeds_in_what_it_is_set_to_within_its_rating_and_its_limit() -> None:
+    told = [Held(set_w=-5_000), Held(set_w=-50_000), Held(set_w=5_000), Held(feed_in_w=3_000, set_w=-5_000)]
+    assert [ENGINE.flow(NOON_S, held).active_mw for held in told] == [-5_000_000, -32_000_000, 0, -3_000_000]
+
+
+def test_there_is_no_more_wind_than_there_is() -> None:
+    turbine = Plant(curve=WindCurve("1/wind", 40_000), reactive_share=0.0)
+    free_mw = turbine.flow(NOON_S).active_mw
+    assert turbine.flow(NOON_S, Held(set_w=-40_000)).active_mw == free_mw
+    assert turbine.flow(NOON_S, Held(set_w=-1_000)).active_mw == -1_000_000
+
+
+def test_a_battery_does_what_it_is_set_to_and_a_limit_holds_one_way_only() -> None:
+    told = [Held(set_w=-5_000), Held(set_w=5_000), Held(set_w=9_000), Held(take_w=0, set_w=-5_000)]
+    assert [BATTERY.flow(NOON_S, held).active_mw for held in told] == [-5_000_000, 5_000_000, 8_000_000, -5_000_000]
+    charging_mw = BATTERY.flow(NOON_S).active_mw
+    assert charging_mw > 0 == BATTERY.flow(NOON_S, Held(take_w=0)).active_mw
+    assert BATTERY.flow(NOON_S, Held(feed_in_w=0)).active_mw == charging_mw
 
 
 def test_a_limit_above_the_power_changes_nothing() -> None:
-    assert ENGINE.flow(NOON_S, limit_w=40_000) == ENGINE.flow(NOON_S, limit_w=None)
-    assert HOUSE.flow(NOON_S, limit_w=40_000) == HOUSE.flow(NOON_S, limit_w=None)
+    assert ENGINE.flow(NOON_S, Held.both(40_000)) == ENGINE.flow(NOON_S)
+    assert HOUSE.flow(NOON_S, Held.both(40_000)) == HOUSE.flow(NOON_S)
 
 
 def test_a_household_sheds_its_heat_pump_down_to_the_limit() -> None:
-    unlimited_mw = HOUSE.flow(EVENING_S, limit_w=None).active_mw
+    unlimited_mw = HOUSE.flow(EVENING_S).active_mw
     limit_w = (base_mw(EVENING_S) + unlimited_mw) // 2_000
-    assert HOUSE.flow(EVENING_S, limit_w).active_mw == 1_000 * limit_w
+    assert HOUSE.flow(EVENING_S, Held.both(limit_w)).active_mw == 1_000 * limit_w
 
 
 def test_a_household_cannot_shed_its_base_load() -> None:
-    assert HOUSE.flow(EVENING_S, limit_w=0).active_mw == base_mw(EVENING_S) > 0
+    assert HOUSE.flow(EVENING_S, Held.both(0)).active_mw == base_mw(EVENING_S) > 0
 
 
 def test_a_prosumers_own_sun_runs_the_heat_pump_that_it_may_not_buy_for() -> None:
-    at_noon = PROSUMER.flow(NOON_S, limit_w=0)
-    assert at_noon == PROSUMER.flow(NOON_S, limit_w=None)
+    at_noon = PROSUMER.flow(NOON_S, Held.both(0))
+    assert at_noon == PROSUMER.flow(NOON_S)
     assert at_noon.active_mw < 0, "the roof feeds in through the same meter"
 
 
 def test_a_roof_feeds_in_active_power_only() -> None:
-    with_roof, without = PROSUMER.flow(NOON_S, None), HOUSE.flow(NOON_S, None)
+    with_roof, without = PROSUMER.flow(NOON_S), HOUSE.flow(NOON_S)
     assert with_roof.active_mw < without.active_mw
     assert with_roof.reactive_mvar == without.reactive_mvar
 

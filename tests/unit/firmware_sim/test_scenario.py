@@ -15,7 +15,7 @@ from config.settings.fleet import FleetSettings
 from firmware_sim.firmware import FIRMWARE
 from firmware_sim.fleet import Fleet
 from firmware_sim.meter import UJ_PER_KWH, Shown
-from firmware_sim.scenario import LIMITER_MODEL, Scenario, compose
+from firmware_sim.scenario import CONTROLLER_MODEL, LIMITER_MODEL, Scenario, compose
 from firmware_sim.sites import Kind, sites
 from firmware_sim.wiring import places
 from protocol.errors import OperatorError
@@ -232,4 +232,5 @@ def test_a_gateways_buses_are_good_settings_for_its_agent() -> None:
         )
         for bus in settings.buses:
             assert {meter.profile for meter in bus.meters} <= set(profiles)
-            assert {device.profile for device in bus.devices} == {LIMITER_MODEL}
+            assert {device.profile for device in bus.devices} <= {CONTROLLER_MODEL, LIMITER_MODEL}
+            assert all((one.contracts_of is not None) is (one.profile == CONTROLLER_MODEL) for one in bus.devices)

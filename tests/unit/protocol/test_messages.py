@@ -15,13 +15,13 @@ from protocol.checkpoint import HEAD_BYTES_MAX, BlockHead, ChainName, LogHead
 from protocol.crypto import digest_of
 from protocol.errors import EncodingError, OversizedError
 from protocol.exchange import Exchange
+from protocol.limits import LIMITS_MAX, Direction, Limit, Tier, Why
 from protocol.link import NO_RECORD, Link
 from protocol.messages import (
     DETAIL_MAX,
     MESSAGE_BYTES_MAX,
     PARTICIPANTS_PER_GATEWAY_MAX,
     RECORDS_PER_RECEIPT_MAX,
-    Limit,
     MessageType,
     Receipt,
     Received,
@@ -48,6 +48,13 @@ from tests.builders import (
 )
 from tests.unit.protocol.mutation import Path, paths_in, with_field, without_field
 
+LIMITS = (
+    Limit("heat-pump", 1000),
+    Limit("car", 0, "b1"),
+    Limit("roof", 500, direction=Direction.FEED_IN),
+    Limit("battery", 400, "b1", Direction.TAKE, Why(1_100_000, Tier.COMMON, 50_000)),
+)
+"""The first two as statements said it before limits had a direction."""
 RIGHTS = (Right(RightKind.PRIORITY_PURCHASE, 1, 2), Right(RightKind.CHANNEL_USE, 3, 4, "b1", 5))
 
 
@@ -107,9 +114,7 @@ MESSAGES = {
         may_be=(((7,), ""),),
     ),
     "statement": Message(
-        value=a_statement(
-            standings=(a_standing(limits=(Limit("heat-pump", 1000), Limit("car", 0, "b1")), rights=RIGHTS),)
-        ),
+        value=a_statement(standings=(a_standing(limits=LIMITS, rights=RIGHTS),)),
         decode=Statement.decode,
         size_max=MESSAGE_BYTES_MAX,
         wrong={
@@ -132,7 +137,12 @@ MESSAGES = {
             "a negative limit": ((7, 0, 6, 0, 1), -1),
             "a limit of four parts": ((7, 0, 6, 1), ["car", 0, "b1", 1]),
             "a limit for the sake of no line": ((7, 0, 6, 1, 2), ""),
-            "too many limits": ((7, 0, 6), [["d", 1]] * 65),
+            "too many limits": ((7, 0, 6), [["d", 1]] * (LIMITS_MAX + 1)),
+            "a limit that goes no way": ((7, 0, 6, 2, 2), 3),
+            "a limit for a line and no reason": ((7, 0, 6, 2), ["roof", 500, 2, "b1"]),
+            "a limit for no line with a reason": ((7, 0, 6, 3, 3), ""),
+            "a limit in no tier": ((7, 0, 6, 3, 5), 5),
+            "a limit that leaves more than all": ((7, 0, 6, 3, 6), 1_000_001),
             "a right that does not exist": ((7, 0, 7, 0, 0), 9),
             "a channel of no line": ((7, 0, 7, 0, 0), 3),
             "a channel of an unnamed line": ((7, 0, 7, 1, 3), ""),
@@ -148,7 +158,12 @@ MESSAGES = {
             *(((7, 0, field), -(2**40)) for field in (2, 3, 4)),
             *((path, []) for path in ((7,), (7, 0, 6), (7, 0, 7))),
         ),
-        may_miss=((7, 0), (7, 0, 6, 0), (7, 0, 6, 1), (7, 0, 6, 1, 2), (7, 0, 7, 0), (7, 0, 7, 1)),
+        may_miss=(
+            (7, 0),
+            *((7, 0, 6, place) for place in range(len(LIMITS))),
+            *((7, 0, 6, 1, 2), (7, 0, 6, 2, 1), (7, 0, 6, 2, 2)),  # then it is a limit as they were before
+            *((7, 0, 7, 0), (7, 0, 7, 1)),
+        ),
     ),
     "purchase": Message(
         value=a_purchase(fee=3),

@@ -20,7 +20,7 @@ from tests.vector_files import FOLDER, read_vectors
 
 PINNED = {path.stem: read_vectors(f"registers/{path.name}") for path in sorted(FOLDER.glob("registers/*.yaml"))}
 
-WITHOUT_BYTES = {"este_power_limiter"}
+WITHOUT_BYTES = {"este_power_limiter", "este_power_controller"}
 """Profiles that have nothing to be read."""
 
 RECKONED = {name for name, vectors in PINNED.items() if vectors.get("bytes") == "reckoned"}
