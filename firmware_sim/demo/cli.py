@@ -20,8 +20,9 @@ from rich.live import Live
 from config.settings.broker import Broker
 from config.version import VersionOption
 from firmware_sim.demo.children import pasted
-from firmware_sim.demo.runner import WHOLE_STORY_S, Interrupted, Redraw, see_that_answers, tell
+from firmware_sim.demo.runner import WHOLE_STORY_S, tell
 from firmware_sim.demo.stage import TIME, Stage, see_that_free
+from firmware_sim.demo.theatre import Interrupted, Redraw, see_that_answers
 from firmware_sim.demo.view import Scene, Summary, picture_of, summary_table
 from protocol.errors import EsteError
 
