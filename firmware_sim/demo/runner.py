@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from config.settings.broker import Broker
 from config.tasks import end, wait_for_any
 from firmware_sim.demo.children import Child
 from firmware_sim.demo.clues import Clue, clues_of, goes_down, relief_tokens
@@ -18,9 +17,8 @@ from firmware_sim.demo.hands import do
 from firmware_sim.demo.mqtt_port import listen
 from firmware_sim.demo.stage import Stage, build
 from firmware_sim.demo.story import Act, Operator, Save
-from firmware_sim.demo.theatre import RUNNING, Redraw, ask, start_all, stop_all, until_curtain
+from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, stop_all, until_curtain
 from firmware_sim.demo.view import Scene, Summary
-from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION
 from protocol.errors import EsteError
 
@@ -29,56 +27,29 @@ WHOLE_STORY_S: Final = 120
 """Three evenings of a baseline, the one for which people are called, and the settlement of that day, with a reserve."""
 
 
-async def tell(
-    folder: Path,
-    scene: Scene,
-    *,
-    meters: int,
-    seed: int,
-    broker: Broker | None,
-    redraw: Redraw,
-    validators: int = 0,
-) -> tuple[Summary, Stage]:
+async def tell(folder: Path, scene: Scene, asked: Asked, redraw: Redraw) -> tuple[Summary, Stage]:
     """Run the demo. A signal while meters are read ends the show before its time, in order; at any other time, at once.
 
     Args:
         folder: where everything is written; must be empty or absent.
         scene: what there is to show, kept up to date; says how long meters are read, and what signal ended that.
-        meters: how many.
-        seed: which region.
-        broker: one that is there already, or None for the demo's own.
-        validators: how many nodes agree on blocks; 0 for one that orders them by itself.
+        asked: which region, and how it is run.
         redraw: called a few times a second with what there is to show.
 
     Raises:
         EsteError: something did not start, ended early, or would not stop.
         Interrupted: a signal ended it at once.
     """
-    return await until_curtain(
-        scene,
-        lambda curtain: _tell(
-            folder, scene, curtain, redraw, meters=meters, seed=seed, broker=broker, validators=validators
-        ),
-    )
+    return await until_curtain(scene, lambda curtain: _tell(folder, scene, asked, curtain, redraw))
 
 
 async def _tell(
-    folder: Path,
-    scene: Scene,
-    curtain: asyncio.Event,
-    redraw: Redraw,
-    *,
-    meters: int,
-    seed: int,
-    broker: Broker | None,
-    validators: int,
+    folder: Path, scene: Scene, asked: Asked, curtain: asyncio.Event, redraw: Redraw
 ) -> tuple[Summary, Stage]:
-    own_broker = broker is None
-    place = broker or Broker(host="127.0.0.1", port=free_ports())
-    stage = await build(folder, meters=meters, seed=seed, broker=place, validators=validators)
+    stage = await build(folder, meters=asked.meters, seed=asked.seed, broker=asked.place, validators=asked.validators)
     running: list[Child] = []
     try:
-        await start_all(stage, running, own_broker=own_broker)
+        await start_all(stage, running, own_broker=asked.broker is None)
         await _watch(stage, running, scene, curtain, redraw)
         scene.stage = "stopping: every reading is being sent and receipted"
         redraw()

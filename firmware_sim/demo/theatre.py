@@ -13,6 +13,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from config.settings.broker import Broker
@@ -20,6 +21,7 @@ from config.tasks import end, wait_for_any
 from firmware_sim.demo.children import Child, output_of, program, start
 from firmware_sim.demo.mqtt_port import wait_for_broker
 from firmware_sim.demo.stage import Stage
+from firmware_sim.free_port import HOST, free_ports
 from protocol.errors import LinkError
 
 BROKER_PATIENCE_S: Final = 15.0
@@ -44,6 +46,24 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number
         super().__init__(signal_number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What somebody wants to see."""
+
+    meters: int
+    seed: int
+    """Which region."""
+    broker: Broker | None
+    """One that is there already, or None for the demo's own."""
+    validators: int = 0
+    """Nodes that agree on blocks; 0 for one that orders them by itself."""
+
+    @property
+    def place(self) -> Broker:
+        """Where the broker is, or is going to be."""
+        return self.broker or Broker(host=HOST, port=free_ports())
 
 
 class Played(Protocol):

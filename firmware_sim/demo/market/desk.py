@@ -45,10 +45,20 @@ class Desk:
             raise ChildError(f"este-agent trade offer said no number: {said!r:.200}")
         return found[1]
 
-    async def letter(self, meter: str, other: str) -> dict[str, Any] | None:
-        """The offer with somebody that waits for a decision, if one does."""
+    async def letter(self, meter: str, number: str) -> str | None:
+        """Number of the offer that begins like this, once it has come."""
         inbox = await self._ask_agent(meter, "trade", "inbox")
-        return next((one for one in inbox if one["partner"] == other), None)
+        return next((one["number"] for one in inbox if one["number"].startswith(number)), None)
+
+    async def answer(self, meter: str, number: str) -> str | None:
+        """Number of the offer that answers another one, once it has come."""
+        inbox = await self._ask_agent(meter, "trade", "inbox")
+        return next((one["number"] for one in inbox if one["terms"]["answers"] == number), None)
+
+    async def records(self, meter: str, start_ms: int) -> list[str]:
+        """Signed quotes of a meter's gateway for an interval, each as ``gateway/sequence``."""
+        quotes = await self._ask_agent(meter, "quote", "list")
+        return [one["record"] for one in quotes if one["record"] and one["start_ms"] == start_ms]
 
     async def counter(self, meter: str, number: str, *changes: str) -> None:
         """Answer an offer by another one."""

@@ -1,4 +1,4 @@
-"""The market's story from curtain to curtain: start everything, play the chapters, stop everything in order, count, audit.
+"""The market's story from curtain to curtain: start everything, play the chapters, stop everything, count, audit.
 
 Reads the clock for all who act in it.
 """
@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from config.settings.broker import Broker
 from config.tasks import end, wait_for_any
 from firmware_sim.curves import HOUR_S
 from firmware_sim.demo.children import Child, ChildError
-from firmware_sim.demo.market.chapters import World, agree, go_first, trade
-from firmware_sim.demo.market.desk import Desk
-from firmware_sim.demo.market.scene import BOOKS, MarketScene, Progress
+from firmware_sim.demo.market.chapters import agree, go_first, trade
+from firmware_sim.demo.market.clues import Try, clues_of
+from firmware_sim.demo.market.desk import Desk, iso
+from firmware_sim.demo.market.found import Progress
+from firmware_sim.demo.market.scene import BOOKS, MarketScene
 from firmware_sim.demo.market.stage import BEGIN_H, MARKET_TIME, SPEED, build
 from firmware_sim.demo.market.strategies import traders_of
 from firmware_sim.demo.market.summary import MarketSummary, summed_up
+from firmware_sim.demo.market.world import World
 from firmware_sim.demo.mqtt_port import listen
 from firmware_sim.demo.stage import Stage
-from firmware_sim.demo.theatre import RUNNING, Redraw, ask, start_all, stop_all, until_curtain
-from firmware_sim.free_port import free_ports
+from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, stop_all, until_curtain
 from firmware_sim.scenario import REGION
 
 FRAME_S: Final = 0.25
@@ -34,16 +35,7 @@ MARKET_STORY_S: Final = 180
 """At most; on a machine that is not busy it is told in half of that."""
 
 
-async def tell_market(
-    folder: Path,
-    scene: MarketScene,
-    *,
-    meters: int,
-    seed: int,
-    broker: Broker | None,
-    redraw: Redraw,
-    validators: int = 0,
-) -> tuple[MarketSummary, Stage]:
+async def tell_market(folder: Path, scene: MarketScene, asked: Asked, redraw: Redraw) -> tuple[MarketSummary, Stage]:
     """Run the story. Takes what `firmware_sim.demo.runner.tell` takes, and ends as soon as all of it was told.
 
     Raises:
@@ -52,11 +44,12 @@ async def tell_market(
     """
 
     async def play(curtain: asyncio.Event) -> tuple[MarketSummary, Stage]:
-        place = broker or Broker(host="127.0.0.1", port=free_ports())
-        stage = await build(folder, meters=meters, seed=seed, broker=place, validators=validators)
+        stage = await build(
+            folder, meters=asked.meters, seed=asked.seed, broker=asked.place, validators=asked.validators
+        )
         running: list[Child] = []
         try:
-            await start_all(stage, running, own_broker=broker is None)
+            await start_all(stage, running, own_broker=asked.broker is None)
             await _watch(stage, running, scene, curtain, redraw)
             scene.stage = "stopping: every reading is being sent and receipted"
             redraw()
@@ -90,9 +83,14 @@ async def _watch(
         gate_ms=rule.gate_ms,
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
-    ears = asyncio.create_task(listen(stage.broker.host, stage.broker.port, REGION, scene.hear))
+
+    def hear(summary: dict[str, Any]) -> None:
+        scene.hear(summary)
+        world.wake()
+
+    ears = asyncio.create_task(listen(stage.broker.host, stage.broker.port, REGION, hear))
     watches = [asyncio.create_task(child.watch()) for child in running]
-    eyes = asyncio.create_task(_look(desk, scene))
+    eyes = asyncio.create_task(_look(world))
     chapters = [asyncio.create_task(chapter(world)) for chapter in (trade, agree, go_first)]
     told = asyncio.create_task(_all_of(chapters))
     try:
@@ -111,14 +109,32 @@ async def _all_of(chapters: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*chapters)
 
 
-async def _look(desk: Desk, scene: MarketScene) -> Coroutine[Any, Any, None]:
+async def _look(world: World) -> None:
     """See how contracts stand, for as long as the task runs; a ledger that is not there yet is looked at again."""
     while True:
         await asyncio.sleep(LOOK_S)
+        with suppress(ChildError):
+            world.scene.see(await world.desk.contracts())
+        world.wake()
+
+
+async def _clues(stage: Stage, scene: MarketScene) -> tuple[Try, ...]:
+    """Where the story can be followed; each command is tried before it is named."""
+    data = f"--data={stage.ledger}"
+
+    async def answers(arguments: tuple[str, ...]) -> Any:
         try:
-            scene.see(await desk.contracts())
+            return await ask("este-aggregator", *arguments, data)
         except ChildError:
-            continue
+            return None
+
+    sold = ""
+    for record in dict.fromkeys(scene.found.records):
+        quote = await answers(("market", "quote", record))
+        sold = sold or (record if quote and quote["matches"] else "")
+    full_ms = scene.found.limited.at_ms if scene.found.limited else None
+    tries = clues_of(scene.found, sold, "" if full_ms is None else iso(full_ms))
+    return tuple([one for one in tries if await answers(one[1]) is not None])
 
 
 async def _count(stage: Stage, scene: MarketScene) -> MarketSummary:
@@ -132,7 +148,7 @@ async def _count(stage: Stage, scene: MarketScene) -> MarketSummary:
     summary = summed_up(
         scene.found, agents=agents, ledger=await ask("este-aggregator", "status", data), money=money, audit=audit
     )
-    scene.money = dict(money["owed"])
+    scene.clues = await _clues(stage, scene)
     adds_up = "money adds up to 0" if summary.money_sums_to_zero else "[red]money does not add up[/]"
     is_right = audit == "ok" and summary.money_sums_to_zero
     scene.say(BOOKS, f"{adds_up}, and the audit says: {audit}", Progress.DONE if is_right else Progress.ON)

@@ -5,93 +5,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final
 
 from rich.markup import escape
 
+from firmware_sim.demo.market.clues import Try
+from firmware_sim.demo.market.found import Chapter, Found, Progress
+from firmware_sim.demo.market.screen import MarketScreen
+
 EVENTS_MAX: Final = 12
 PRIORITY: Final = "priority_purchase"
 """The right that keeps a heat pump on."""
-
-
-class Progress(Enum):
-    """How far a chapter is."""
-
-    WAITING = "·"
-    ON = "▸"
-    DONE = "✓"
-
-
-@dataclass(slots=True)
-class Chapter:
-    """One part of the story."""
-
-    title: str
-    line: str = ""
-    """What is to be said of it, in one sentence, with markup."""
-    progress: Progress = Progress.WAITING
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A contract that cannot be."""
-
-    number: str
-    rule: str
-    branch: str
-    by_w: int
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A contract that was not kept."""
-
-    number: str
-    seller: str
-    missing_wh: int
-    penalty: int
-    """As the books have it, in millionths of a minor unit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limited:
-    """Who was limited first, and who was not."""
-
-    participant: str
-    power_max_w: int
-    at_ms: int
-    """Start of the interval that showed it."""
-    kept_on: str
-    """Whose heat pump went on."""
-    kept_w: int
-    """What they took meanwhile."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What has really happened of each chapter, by what the chains say."""
-
-    quotes: int = 0
-    matches: int = 0
-    traded_wh: int = 0
-    low: int | None = None
-    """Lowest price of all, in minor units per MWh."""
-    high: int | None = None
-    settled: int = 0
-    """Contracts of the market that are settled."""
-    refusal: Refusal | None = None
-    breach: Breach | None = None
-    limited: Limited | None = None
-    relieved: bool = False
-    """Whether the line carried no more than it may afterwards, with the heat pump on."""
-
-    def trade(self, price: Mapping[str, Any]) -> None:
-        """Take in what was traded for an interval, as `este-aggregator market prices` shows it."""
-        self.matches += price["matches"]
-        self.traded_wh += price["quantity_wh"]
-        self.low = min(self.low if self.low is not None else price["low"], price["low"])
-        self.high = max(self.high or 0, price["high"])
 
 
 MARKET, REFUSED, BREACHED, FIRST, BOOKS = range(5)
@@ -113,10 +37,12 @@ class MarketScene:
     """What the aggregator published last."""
     contracts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By number, as `este-aggregator contracts` showed them last."""
-    money: dict[str, int] = field(default_factory=dict)
-    """What everybody is owed."""
     chapters: tuple[Chapter, ...] = field(default_factory=lambda: tuple(Chapter(title) for title in TITLES))
     found: Found = field(default_factory=Found)
+    ever_limited: set[str] = field(default_factory=set)
+    """Whose devices a full line has limited, at any time."""
+    clues: tuple[Try, ...] = ()
+    """Where the story can be followed afterwards."""
     events: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX))
 
     @property
@@ -125,9 +51,23 @@ class MarketScene:
         minutes = int(self.clock_s) // 60
         return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"
 
+    def draw(self, *, is_whole: bool = False) -> MarketScreen:
+        """The screen as it is now, to fit a terminal, or whole."""
+        people = (self.latest or {}).get("participants")
+        return MarketScreen(
+            clock=self.clock,
+            stage=self.stage,
+            chapters=self.chapters,
+            people=people,
+            traded={name: self.traded(name) for name in people or {}},
+            events=tuple(self.events),
+            is_whole=is_whole,
+        )
+
     def hear(self, summary: dict[str, Any]) -> None:
         """Take in what the aggregator published, and note who is limited anew."""
         before, self.latest = self.latest, summary
+        self.ever_limited |= {name for name, one in summary["participants"].items() if one["limited"]}
         if before is None:
             return
         for name, now in summary["participants"].items():
@@ -149,7 +89,8 @@ class MarketScene:
 
     def person(self, name: str) -> Mapping[str, Any]:
         """How somebody stands, as it was published last; nothing before that."""
-        return (self.latest or {}).get("participants", {}).get(name, {})
+        found: Mapping[str, Any] = (self.latest or {}).get("participants", {}).get(name, {})
+        return found
 
     def balance(self, name: str) -> int:
         """Tokens of somebody."""
@@ -162,6 +103,26 @@ class MarketScene:
         at_ms = self.latest["interval"]["end_ms"]
         rights = self.person(name)["rights"]
         return any(one["kind"] == PRIORITY and one["start_ms"] <= at_ms < one["end_ms"] for one in rights)
+
+    def traded(self, name: str) -> tuple[int, int]:
+        """What somebody has sold, and bought, in watt-hours, by contracts that came about."""
+        real = [one for one in self.contracts.values() if one["state"] != "rejected"]
+        sold_wh = sum(one["quantity_wh"] for one in real if one["seller"] == name)
+        return sold_wh, sum(one["quantity_wh"] for one in real if one["buyer"] == name)
+
+    @property
+    def at_ms(self) -> int:
+        """Start of the interval that was published last; 0 before that."""
+        return int(self.latest["interval"]["start_ms"]) if self.latest else 0
+
+    def limited_for(self, branch: str) -> dict[str, int]:
+        """Who is limited for a line's sake, and to how many watts."""
+        people = (self.latest or {}).get("participants", {})
+        return {
+            name: int(one["limited"]["power_max_w"])
+            for name, one in people.items()
+            if one["limited"] and one["limited"]["branch"] == branch
+        }
 
     def loading_ppm(self, branch: str) -> int:
         """How much a line carried of its rating; 0 where nothing is known of it."""

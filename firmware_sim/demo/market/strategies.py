@@ -1,4 +1,4 @@
-"""How people quote: whoever feeds in asks for the less, the more they have; whoever uses bids the more, the more they need.
+"""How people quote: sellers ask for the less, the more they have; buyers bid the more, the more they need.
 
 Everybody expects to go on as they did in the last interval, and trades a little less than that. Nobody asks for less
 than the network outside would pay them, or bids more than it would ask: that is what each could have without a market.
@@ -62,9 +62,7 @@ def traders_of(connections: Iterable[Connection]) -> tuple[Trader, ...]:
     ranks = {Kind.WIND: 0, Kind.PV: 0, Kind.PROSUMER: 1, Kind.HOUSEHOLD: 2}
     found = [one.site for one in connections if one.site.kind in ranks]
     return tuple(
-        Trader(
-            participant=site.participant, meter=site.meter, power_max_w=max(site.import_max_w, site.export_max_w)
-        )
+        Trader(participant=site.participant, meter=site.meter, power_max_w=max(site.import_max_w, site.export_max_w))
         for site in sorted(found, key=lambda site: ranks[site.kind])
     )
 
@@ -100,10 +98,9 @@ def quote_of(trader: Trader, power_w: int, mood: int, *, start_ms: int, interval
         return None
     span = RETAIL_PER_MWH - FEED_IN_PER_MWH
     percent = min(_PERCENT, abs(power_w) * _PERCENT // trader.power_max_w)
-    if power_w < 0:
-        price = FEED_IN_PER_MWH + span * ASK_SPAN_PERCENT * (_PERCENT - percent) // _PERCENT**2
-    else:
-        price = FEED_IN_PER_MWH + span * (BID_FROM_PERCENT * _PERCENT + (_PERCENT - BID_FROM_PERCENT) * percent) // _PERCENT**2
+    asked = ASK_SPAN_PERCENT * (_PERCENT - percent)
+    bid = BID_FROM_PERCENT * _PERCENT + (_PERCENT - BID_FROM_PERCENT) * percent
+    price = FEED_IN_PER_MWH + span * (asked if power_w < 0 else bid) // _PERCENT**2
     return Quoted(
         participant=trader.participant,
         meter=trader.meter,

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from firmware_sim.demo.market.scene import Breach, Found, Refusal
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from firmware_sim.demo.market.found import Breach, Found, Refusal
 from firmware_sim.lane import VILLA, WORKSHOP
+from protocol.units import PPM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +116,41 @@ def summed_up(
         "audit": audit,
     }
     return MarketSummary(**counted, is_whole_story=not MarketSummary(**counted).missing)
+
+
+def market_table(summary: MarketSummary) -> RenderableType:
+    """The end of the story, for people."""
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, said in facts_of(summary):
+        table.add_row(name, Text(said, style="bold"))
+    return table
+
+
+def facts_of(summary: MarketSummary) -> list[tuple[str, str]]:
+    """What was counted, in words."""
+    refused, breach = summary.contract_refused, summary.breach
+    nothing = "–"
+    traded = f"{summary.quotes} quotes, {summary.matches} contracts, {summary.energy_traded_wh} Wh"
+    if summary.price_lowest is not None and summary.price_highest is not None:
+        traded += f", {ct_per_kwh(summary.price_lowest)} to {ct_per_kwh(summary.price_highest)}"
+    return [
+        ("readings", f"{summary.readings_read} read, {summary.readings_lost} lost"),
+        ("market", traded),
+        ("refused", f"{refused.rule}: {refused.branch} by {refused.by_w} W" if refused else nothing),
+        ("broken", f"{breach.missing_wh} Wh missing, a penalty of {ct(breach.penalty)}" if breach else nothing),
+        ("limited first", summary.limited_first or nothing),
+        ("heat pump kept on", summary.heat_pump_kept_on or nothing),
+        ("line relieved", "yes" if summary.line_relieved else "no"),
+        ("money", "adds up to 0" if summary.money_sums_to_zero else "does not add up"),
+        ("audit", summary.audit),
+    ]
+
+
+def ct_per_kwh(per_mwh: int) -> str:
+    """A price for people, in cents."""
+    return f"{per_mwh / 1000:.1f} ct/kWh"
+
+
+def ct(millionths: int) -> str:
+    """Money for people, in cents."""
+    return f"{millionths / PPM:.3f} ct"
