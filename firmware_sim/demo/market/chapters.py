@@ -27,8 +27,10 @@ ROUNDS: Final = 3
 """Of quotes, each for another interval."""
 AT_ONCE: Final = 2
 """Commands that run beside each other: a small machine has no more hands."""
-SIGNED_MS: Final = 5_000
-"""Before a gate closes: in that time a quote is surely signed, and in a block."""
+SIGNED_MS: Final = 8_000
+"""Before a gate closes: by then a round is signed and in a block; where it is not, the next takes twice as long."""
+LIVELY_MIN: Final = 3
+"""Traders whose power is known before anybody quotes."""
 AGREED_MS: Final = 15_000
 """Before a window begins: in that time people come to terms; where they do not, they take twice as long next time."""
 
@@ -59,11 +61,11 @@ async def trade(world: World) -> None:
     """People quote, auctions are cleared within what the lines carry, and what was bought is delivered."""
     scene, found = world.scene, world.scene.found
     scene.say(MARKET, "the first quotes wait for the first readings")
-    heard_ms = last_ms = 0
-    for number in range(1, ROUNDS + 1):
-        latest = await world.until(partial(_lively, scene, heard_ms))
-        heard_ms = latest["interval"]["start_ms"]
-        last_ms = max(world.start_after(world.gate_ms + SIGNED_MS), last_ms + world.interval_ms)
+    heard_ms, last_ms, ahead_ms, number = 0, 0, world.gate_ms + SIGNED_MS, 0
+    while number < ROUNDS or not found.matches:
+        latest = await world.until(partial(_lively, world, heard_ms))
+        heard_ms, number = latest["interval"]["start_ms"], number + 1
+        last_ms = max(world.start_after(ahead_ms), last_ms + world.interval_ms)
         quotes = round_of(
             world.traders, latest["participants"], start_ms=last_ms, interval_ms=world.interval_ms,
             seed=world.seed, number=number,
@@ -71,24 +73,27 @@ async def trade(world: World) -> None:
         scene.say(MARKET, f"{len(quotes)} people quote for the {_ordinal(number)} auction")
         await _quote_all(world, quotes)
         scene.say(MARKET, f"{found.quotes} quotes; the auction is cleared when its gate closes")
-        found.records += await world.asked(partial(world.desk.records, meter(WIND), last_ms))
-        price = await world.asked(partial(_cleared, world, last_ms))
-        if isinstance(price, dict):
-            found.trade(price)
-            sold = f"{price['quantity_wh']} Wh at {ct_per_kwh(price['last'])}"
-            scene.tell(f"auction {number}: {len(quotes)} quotes, {sold}")
+        await world.done(partial(_note_records, world, quotes[0].meter))
+        await world.until(partial(_is_cleared, scene, last_ms))
+        sold = [one for one in _of_market(scene) if one["start_ms"] == last_ms]
+        wh, dearest = sum(one["quantity_wh"] for one in sold), max((one["price_per_mwh"] for one in sold), default=0)
+        traded = f"{wh} Wh at {ct_per_kwh(dearest)}" if sold else "nothing is traded"
+        scene.tell(f"auction {number}: {len(quotes)} quotes, {traded}")
+        found.trade(_of_market(scene))
         scene.say(MARKET, _market_line(scene))
-    settled = await world.until(lambda: _settled(scene))
-    found.settled = len(settled)
+        ahead_ms *= 1 if sold else 2
+    found.settled = await world.until(lambda: sum(one["state"] == "settled" for one in _of_market(scene)))
+    found.trade(_of_market(scene))
     scene.say(MARKET, _market_line(scene), Progress.DONE)
 
 
-def _lively(scene: MarketScene, heard_ms: int) -> dict[str, Any] | None:
+def _lively(world: World, heard_ms: int) -> dict[str, Any] | None:
     """The interval that was published last, if it began after `heard_ms`, and power was measured in it."""
-    latest = scene.latest
+    latest = world.scene.latest
     if latest is None or latest["interval"]["start_ms"] <= heard_ms:
         return None
-    return latest if any(one["power_w"] for one in latest["participants"].values()) else None
+    measured = sum(bool(latest["participants"][one.participant]["power_w"]) for one in world.traders)
+    return latest if measured >= min(LIVELY_MIN, len(world.traders)) else None
 
 
 async def _quote_all(world: World, quotes: list[Quoted]) -> None:
@@ -102,20 +107,19 @@ async def _quote_all(world: World, quotes: list[Quoted]) -> None:
     await asyncio.gather(*map(quote, quotes))
 
 
-async def _cleared(world: World, start_ms: int) -> dict[str, Any] | str | None:
-    """What an auction came to, or that it came to nothing; None while that is not known."""
-    is_over = world.now_ms() > start_ms + world.interval_ms
-    return await world.desk.prices(start_ms) or ("nothing" if is_over else None)
+async def _note_records(world: World, meter_of_one: str) -> None:
+    """Keep what quotes were signed as, to look at one of them afterwards."""
+    world.scene.found.records += await world.desk.records(meter_of_one)
 
 
-def _settled(scene: MarketScene) -> list[dict[str, Any]]:
-    """Contracts of the market that were delivered and are paid."""
-    negotiated = {WEIR, VILLA}
-    return [
-        one
-        for one in scene.contracts.values()
-        if one["state"] == "settled" and negotiated.isdisjoint((one["seller"], one["buyer"]))
-    ]
+def _of_market(scene: MarketScene) -> list[dict[str, Any]]:
+    """Contracts that auctions came to: the villa, which makes all others, does not quote."""
+    return [one for one in scene.contracts.values() if one["buyer"] != VILLA and one["state"] != "rejected"]
+
+
+def _is_cleared(scene: MarketScene, start_ms: int) -> bool:
+    """Whether an auction has come to contracts, or its interval is over without any."""
+    return scene.at_ms >= start_ms or any(one["start_ms"] == start_ms for one in _of_market(scene))
 
 
 def _market_line(scene: MarketScene) -> str:
@@ -145,10 +149,9 @@ async def refuse(world: World) -> None:
     wh = CARS_W * (end_ms - start_ms) // MS_PER_HOUR
     number = await bargain(world, WIND, VILLA, f"--wh={wh}", f"--price={CARS_PRICE}", *window(start_ms, end_ms))
     scene.say(REFUSED, "both have signed; the verdict is the network's")
-    contract = await world.until(lambda: world.stands(number, "rejected", "confirmed"))
-    rule, _, rest = contract["rejected_because"].partition(": ")
-    excess = _EXCESS.search(rest)
-    found = Refusal(contract["contract"], rule, rest.partition(",")[0], int(excess[1]) if excess else 0)
+    told = (await world.asked(lambda: world.desk.told(meter(VILLA), number)))["contract"] or {"rule": "", "why": ""}
+    rule, excess = told["rule"] or "", _EXCESS.search(told["why"])
+    found = Refusal(number, rule, told["why"].partition(",")[0], int(excess[1]) if excess else 0)
     scene.found.refusal = found
     why = f"[red]{rule}[/], {found.branch}, by {found.by_w / 1000:.1f} kW"
     scene.say(REFUSED, f"wind → villa, {CARS_W // 1000} kW: {why}", Progress.DONE)
@@ -161,13 +164,15 @@ async def break_promise(world: World) -> None:
     length_ms = WEIR_INTERVALS * world.interval_ms
     wh = WEIR_W * length_ms // MS_PER_HOUR
     number, ahead_ms = "", AGREED_MS
-    while not number or world.contract(number) is None:
+    is_agreed = False
+    while not is_agreed:
         start_ms = world.start_after(ahead_ms)
         end_ms, ahead_ms = start_ms + length_ms, 2 * ahead_ms
         terms = (f"--wh={wh}", f"--price={WEIR_PRICE}", f"--penalty-ppm={PENALTY_PPM}", *window(start_ms, end_ms))
         scene.say(BREACHED, f"weir offers the villa {wh} Wh at {ct_per_kwh(WEIR_PRICE)}")
         number = await bargain(world, WEIR, VILLA, *terms, counter=VILLA_PRICE)
-        await world.until(partial(_is_decided, world, number, start_ms + world.interval_ms))
+        told = (await world.asked(partial(desk.told, meter(VILLA), number)))["contract"]
+        is_agreed = told is not None and told["state"] != "rejected"
     await world.done(lambda: desk.save(meter(WEIR), LONG_S))
     scene.tell("driftwood blocks the weir: its turbine stands still")
     scene.say(BREACHED, f"weir → villa: {wh} Wh at {ct_per_kwh(VILLA_PRICE)}; then [red]its turbine stands still[/]")
@@ -179,11 +184,6 @@ async def break_promise(world: World) -> None:
     line = f"{missing_wh} of {wh} Wh are missing: [red]weir pays villa a penalty of {ct(penalty)}[/]"
     scene.say(BREACHED, line, Progress.DONE)
     scene.tell("the breach is settled by what both meters said; the weir runs again")
-
-
-def _is_decided(world: World, number: str, until_ms: int) -> bool:
-    """Whether an agreement is on the chain, or came too late for that."""
-    return world.contract(number) is not None or world.now_ms() > until_ms
 
 
 async def bargain(world: World, seller: str, buyer: str, *terms: str, counter: int = 0) -> str:

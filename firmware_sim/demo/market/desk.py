@@ -12,6 +12,9 @@ from firmware_sim.demo.market.strategies import Quoted
 from firmware_sim.demo.stage import Stage
 from firmware_sim.demo.theatre import ask
 
+OVER: Final = ("rejected", "refused", "expired")
+"""Stages of an offer that comes to no contract."""
+
 _OFFER: Final = re.compile(r"^offer ([0-9a-f]+)")
 
 
@@ -55,10 +58,16 @@ class Desk:
         inbox = await self._ask_agent(meter, "trade", "inbox")
         return next((one["number"] for one in inbox if one["terms"]["answers"] == number), None)
 
-    async def records(self, meter: str, start_ms: int) -> list[str]:
-        """Signed quotes of a meter's gateway for an interval, each as ``gateway/sequence``."""
+    async def told(self, meter: str, number: str) -> dict[str, Any] | None:
+        """An offer of which a gateway was told what has become of its contract, or that there is to be none."""
+        offers = await self._ask_agent(meter, "trade", "list")
+        ours = next((one for one in offers if one["number"] == number), None)
+        return ours if ours and (ours["contract"] or ours["stage"] in OVER) else None
+
+    async def records(self, meter: str) -> tuple[str, ...]:
+        """Signed quotes of a meter's gateway for intervals to come, each as ``gateway/sequence``."""
         quotes = await self._ask_agent(meter, "quote", "list")
-        return [one["record"] for one in quotes if one["record"] and one["start_ms"] == start_ms]
+        return tuple(one["record"] for one in quotes if one["record"])
 
     async def counter(self, meter: str, number: str, *changes: str) -> None:
         """Answer an offer by another one."""
@@ -82,11 +91,6 @@ class Desk:
         """Every contract, as the ledger has it."""
         found: list[dict[str, Any]] = await self._ask_ledger("contracts")
         return found
-
-    async def prices(self, start_ms: int) -> dict[str, Any] | None:
-        """What was traded for an interval, if anything was."""
-        found = await self._ask_ledger("market", "prices")
-        return next((one for one in found if one["start_ms"] == start_ms), None)
 
     async def _agent(self, meter: str, *command: str) -> str:
         settings = self._stage.agent_settings(self.gateway(meter))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -81,9 +81,8 @@ class Found:
     relieved: bool = False
     """Whether the line carried no more than it may afterwards, with the heat pump on."""
 
-    def trade(self, price: Mapping[str, Any]) -> None:
-        """Take in what was traded for an interval, as `este-aggregator market prices` shows it."""
-        self.matches += price["matches"]
-        self.traded_wh += price["quantity_wh"]
-        self.low = min(self.low if self.low is not None else price["low"], price["low"])
-        self.high = max(self.high or 0, price["high"])
+    def trade(self, contracts: Sequence[Mapping[str, Any]]) -> None:
+        """Take in all that auctions came to so far, as `este-aggregator contracts` shows it."""
+        prices = [one["price_per_mwh"] for one in contracts]
+        self.matches, self.traded_wh = len(contracts), sum(one["quantity_wh"] for one in contracts)
+        self.low, self.high = min(prices, default=None), max(prices, default=None)

@@ -29,8 +29,6 @@ from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, st
 from firmware_sim.scenario import REGION
 
 FRAME_S: Final = 0.25
-LOOK_S: Final = 1.5
-"""Between two looks at the ledger."""
 MARKET_STORY_S: Final = 180
 """At most; on a machine that is not busy it is told in half of that."""
 
@@ -110,9 +108,10 @@ async def _all_of(chapters: list[asyncio.Task[None]]) -> None:
 
 
 async def _look(world: World) -> None:
-    """See how contracts stand, for as long as the task runs; a ledger that is not there yet is looked at again."""
+    """See how contracts stand whenever an interval was closed, for as long as the task runs."""
+    seen_ms = 0
     while True:
-        await asyncio.sleep(LOOK_S)
+        seen_ms = await world.newer(seen_ms)
         with suppress(ChildError):
             world.scene.see(await world.desk.contracts())
         world.wake()

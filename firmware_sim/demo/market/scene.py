@@ -137,6 +137,6 @@ def _changes(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list
         told.append(f"[red]{name} is limited to {now['limited']['power_max_w']} W, for {now['limited']['branch']}[/]")
     if then["limited"] and not now["limited"]:
         told.append(f"[green]{name} is limited no more[/]")
-    if any(right not in then["rights"] for right in now["rights"]):
+    if now["rights"] and not then["rights"]:
         told.append(f"[green]{name} has bought the right to go first[/]")
     return told

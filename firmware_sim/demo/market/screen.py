@@ -26,7 +26,7 @@ TITLE_WIDTH: Final = 22
 NEWS_FRAME: Final = 2
 NEWS_MIN: Final = 3
 NEWS_MAX: Final = 8
-PEOPLE_MIN: Final = 4
+PEOPLE_MIN: Final = 3
 
 STYLES: Final = {Progress.WAITING: "dim", Progress.ON: "bold yellow", Progress.DONE: "green"}
 
@@ -65,7 +65,8 @@ class MarketScreen:
         head = [self._head(), Text(), *self._chapters(width), Text()]
         people = self._people()
         room = None if height is None else height - len(head) - NEWS_FRAME
-        news_max = NEWS_MAX if room is None else max(NEWS_MIN, min(NEWS_MAX, room - len(people)))
+        news_min = NEWS_MIN if room is None else max(1, min(NEWS_MIN, room - PEOPLE_MIN))
+        news_max = NEWS_MAX if room is None else max(news_min, min(NEWS_MAX, room - len(people)))
         people_max = None if room is None else max(PEOPLE_MIN, room - news_max)
         if people_max is not None and len(people) > people_max:
             hidden = len(people) - people_max + 1

@@ -48,6 +48,10 @@ class World:
             await self._news.wait()
         return found
 
+    async def newer(self, than_ms: int) -> int:
+        """Wait until an interval is published that began later; when that was."""
+        return await self.until(lambda: self.scene.at_ms if self.scene.at_ms > than_ms else None)
+
     async def asked(self, ask: Callable[[], Awaitable[T | None]]) -> T:
         """Ask again and again, until there is an answer; a command that fails is given again, too."""
         while True:
