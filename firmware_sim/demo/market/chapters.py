@@ -28,7 +28,9 @@ ROUNDS: Final = 3
 AT_ONCE: Final = 2
 """Commands that run beside each other: a small machine has no more hands."""
 SIGNED_MS: Final = 8_000
-"""Before a gate closes: by then a round is signed and in a block; where it is not, the next takes twice as long."""
+"""Before a gate closes: by then a round is signed and in a block, on a machine that is not busy."""
+SLACK: Final = 2
+"""The next round is given at least so many times what one took on this machine."""
 LIVELY_MIN: Final = 3
 """Traders whose power is known before anybody quotes."""
 AGREED_MS: Final = 15_000
@@ -71,7 +73,9 @@ async def trade(world: World) -> None:
             seed=world.seed, number=number,
         )  # fmt: skip
         scene.say(MARKET, f"{len(quotes)} people quote for the {_ordinal(number)} auction")
+        begun_ms = world.now_ms()
         await _quote_all(world, quotes)
+        ahead_ms = max(ahead_ms, world.gate_ms + SLACK * (world.now_ms() - begun_ms))
         scene.say(MARKET, f"{found.quotes} quotes; the auction is cleared when its gate closes")
         await world.done(partial(_note_records, world, quotes[0].meter))
         await world.until(partial(_is_cleared, scene, last_ms))
@@ -81,7 +85,6 @@ async def trade(world: World) -> None:
         scene.tell(f"auction {number}: {len(quotes)} quotes, {traded}")
         found.trade(_of_market(scene))
         scene.say(MARKET, _market_line(scene))
-        ahead_ms *= 1 if sold else 2
     found.settled = await world.until(lambda: sum(one["state"] == "settled" for one in _of_market(scene)))
     found.trade(_of_market(scene))
     scene.say(MARKET, _market_line(scene), Progress.DONE)

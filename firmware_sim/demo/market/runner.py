@@ -29,8 +29,8 @@ from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, st
 from firmware_sim.scenario import REGION
 
 FRAME_S: Final = 0.25
-MARKET_STORY_S: Final = 180
-"""At most; on a machine that is not busy it is told in half of that."""
+MARKET_STORY_S: Final = 300
+"""At most; on a machine that is not busy it is told in a third of that."""
 
 
 async def tell_market(folder: Path, scene: MarketScene, asked: Asked, redraw: Redraw) -> tuple[MarketSummary, Stage]:

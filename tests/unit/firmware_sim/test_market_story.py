@@ -138,7 +138,7 @@ def test_a_contract_that_is_forgotten_by_the_chain_is_not_by_the_story() -> None
     assert scene.traded("wind") == (0, 0)
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (140, 40), (60, 20)])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (140, 40), (60, 22)])
 def test_the_screen_fits_the_terminal_and_shows_every_chapter(width: int, height: int) -> None:
     scene = MarketScene(60)
     people = {f"home-{number}": somebody() for number in range(40)}
