@@ -163,30 +163,33 @@ async def refuse(world: World) -> None:
 
 async def break_promise(world: World) -> None:
     """The weir sells to the villa, after some haggling; then its turbine stands still."""
+    scene, ahead_ms = world.scene, AGREED_MS
+    while (found := await _broken(world, ahead_ms)) is None:
+        scene.tell("[dim]that was too late for its window: once more[/]")
+        ahead_ms *= 2
+    scene.found.breach = found
+    line = f"{found.missing_wh} Wh are missing: [red]weir pays villa a penalty of {ct(found.penalty)}[/]"
+    scene.say(BREACHED, line, Progress.DONE)
+    scene.tell("the breach is settled by what both meters said; the weir runs again")
+
+
+async def _broken(world: World, ahead_ms: int) -> Breach | None:
+    """A contract for a window that begins so much later, and how it was broken; None if it came too late for that."""
     scene, desk = world.scene, world.desk
-    length_ms = WEIR_INTERVALS * world.interval_ms
+    start_ms, length_ms = world.start_after(ahead_ms), WEIR_INTERVALS * world.interval_ms
     wh = WEIR_W * length_ms // MS_PER_HOUR
-    number, ahead_ms = "", AGREED_MS
-    is_agreed = False
-    while not is_agreed:
-        start_ms = world.start_after(ahead_ms)
-        end_ms, ahead_ms = start_ms + length_ms, 2 * ahead_ms
-        terms = (f"--wh={wh}", f"--price={WEIR_PRICE}", f"--penalty-ppm={PENALTY_PPM}", *window(start_ms, end_ms))
-        scene.say(BREACHED, f"weir offers the villa {wh} Wh at {ct_per_kwh(WEIR_PRICE)}")
-        number = await bargain(world, WEIR, VILLA, *terms, counter=VILLA_PRICE)
-        told = (await world.asked(partial(desk.told, meter(VILLA), number)))["contract"]
-        is_agreed = told is not None and told["state"] != "rejected"
+    terms = (f"--wh={wh}", f"--price={WEIR_PRICE}", f"--penalty-ppm={PENALTY_PPM}")
+    scene.say(BREACHED, f"weir offers the villa {wh} Wh at {ct_per_kwh(WEIR_PRICE)}")
+    number = await bargain(world, WEIR, VILLA, *terms, *window(start_ms, start_ms + length_ms), counter=VILLA_PRICE)
     await world.done(lambda: desk.save(meter(WEIR), LONG_S))
     scene.tell("driftwood blocks the weir: its turbine stands still")
     scene.say(BREACHED, f"weir → villa: {wh} Wh at {ct_per_kwh(VILLA_PRICE)}; then [red]its turbine stands still[/]")
-    contract = await world.until(lambda: world.stands(number, "settled"))
+    told = (await world.asked(lambda: desk.told(meter(VILLA), number)))["contract"]
+    is_made = told is not None and told["state"] != "rejected"
+    contract = await world.until(lambda: world.stands(number, "settled")) if is_made else None
     await world.done(lambda: desk.save(meter(WEIR), MOMENT_S))
-    measured, penalty = contract["measured"], contract["booked"]["penalty"]
-    missing_wh = measured["due_wh"] - measured["delivered_wh"]
-    scene.found.breach = Breach(contract["contract"], WEIR, missing_wh, penalty)
-    line = f"{missing_wh} of {wh} Wh are missing: [red]weir pays villa a penalty of {ct(penalty)}[/]"
-    scene.say(BREACHED, line, Progress.DONE)
-    scene.tell("the breach is settled by what both meters said; the weir runs again")
+    missing_wh = contract["measured"]["due_wh"] - contract["measured"]["delivered_wh"] if contract else 0
+    return Breach(number, WEIR, missing_wh, contract["booked"]["penalty"]) if contract and missing_wh else None
 
 
 async def bargain(world: World, seller: str, buyer: str, *terms: str, counter: int = 0) -> str:

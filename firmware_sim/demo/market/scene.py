@@ -20,6 +20,14 @@ PRIORITY: Final = "priority_purchase"
 
 MARKET, REFUSED, BREACHED, FIRST, BOOKS = range(5)
 TITLES: Final = ("The market", "A line says no", "A promise is broken", "Who goes first", "The books")
+PREVIEWS: Final = (
+    "neighbours quote what they have and need, every quarter of an hour",
+    "not all that two people agree on can be: a contract is held against the network",
+    "whoever does not deliver pays for it, by what meters say",
+    "on a full line whoever owes tokens gives up power, and whoever bought a right keeps it",
+    "money adds up to 0, and all of it can be derived again",
+)
+"""What a chapter is about, before it begins."""
 
 
 @dataclass(slots=True)
@@ -37,7 +45,7 @@ class MarketScene:
     """What the aggregator published last."""
     contracts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By number, as `este-aggregator contracts` showed them last."""
-    chapters: tuple[Chapter, ...] = field(default_factory=lambda: tuple(Chapter(title) for title in TITLES))
+    chapters: tuple[Chapter, ...] = field(default_factory=lambda: tuple(map(Chapter, TITLES, PREVIEWS)))
     found: Found = field(default_factory=Found)
     ever_limited: set[str] = field(default_factory=set)
     """Whose devices a full line has limited, at any time."""

@@ -84,7 +84,7 @@ class MarketScreen:
         for number, chapter in enumerate(self.chapters, start=1):
             style = STYLES[chapter.progress]
             title = Text.assemble((f" {chapter.progress.value} {number}  {chapter.title}", style))
-            said = Text.from_markup(chapter.line)
+            said = Text.from_markup(chapter.line, style="dim" if chapter.progress is Progress.WAITING else "")
             if width >= BESIDE:
                 title.pad_right(TITLE_WIDTH + 6 - title.cell_len)
                 yield title.append(GAP).append_text(said)
