@@ -21,7 +21,7 @@ agent: ## On a gateway: only what este-agent needs; HSM=1 for a key in a chip
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-agent$(if $(HSM),-hsm).lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation .
 
-demo: setup ## Run the whole loop in one terminal
+demo: setup ## Run the whole loop in one terminal; DEMO="--market": people trade
 	$(BIN)/este-demo $(DEMO)
 
 cometbft: setup ## Build CometBFT into .venv, for a region of several nodes; brings Go along where there is none

@@ -93,6 +93,18 @@ class GasEngineCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class WeirCurve:
+    """A water turbine at a weir: as much as the river brings, which changes little in a day."""
+
+    seed: str
+    rated_w: int
+
+    def power_w(self, t_s: float) -> float:
+        """What the turbine feeds in."""
+        return self.rated_w * (0.9 + 0.02 * noise(self.seed, "river", t_s, 1_800))
+
+
+@dataclass(frozen=True, slots=True)
 class BatteryCurve:
     """A battery that is filled at noon and at night, and empties in the morning and in the evening: twice a day."""
 

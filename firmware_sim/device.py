@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from firmware_sim.curves import HOUSEHOLD_PEAK, BatteryCurve, GasEngineCurve, HouseholdCurve, PvCurve, WindCurve
+from firmware_sim.curves import (
+    HOUSEHOLD_PEAK,
+    BatteryCurve,
+    GasEngineCurve,
+    HouseholdCurve,
+    PvCurve,
+    WeirCurve,
+    WindCurve,
+)
 from protocol.units import PPM
 
 MILLI = 1_000
@@ -102,7 +110,7 @@ class Household:
 class Plant:
     """A generator that only feeds in."""
 
-    curve: PvCurve | WindCurve | GasEngineCurve
+    curve: PvCurve | WindCurve | GasEngineCurve | WeirCurve
     reactive_share: float
     """Reactive power that it feeds in, as a share of its active power."""
 

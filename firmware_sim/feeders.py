@@ -8,18 +8,21 @@ once, whichever way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
 from config.grid_model import Branch, Node
 from firmware_sim.chance import between
 from firmware_sim.device import Household
+from firmware_sim.lane import rating_w
 from firmware_sim.sites import Kind, Site
 
 SITES_PER_FEEDER: Final = 8
 REFERENCE_NODE: Final = "n-0"
 WORKS_NODE: Final = "n-works"
+LANE_BRANCH: Final = "b-lane-1"
+"""The thin cable to the lane."""
 VOLTAGE_MV: Final = 400_000
 MA_PER_W: Final = 1_000 / (3.0**0.5 * 400)
 """At 400 V, three-phase, power factor 1."""
@@ -73,11 +76,12 @@ def lay(sites: Sequence[Site], seed: int, *, is_last_thin: bool = False) -> Feed
     """Lay the feeders of a region: its connection, the first site, at the busbar, and each other at a node of its own.
 
     Args:
-        sites: with electricity. Heat works hang beside the turbine, by a cable of their own.
+        sites: with electricity. Heat works hang beside the turbine, by a cable of their own; the lane has a thin one.
         is_last_thin: have the cable that leads to the last households of the last feeder be too thin for their evening.
     """
     connection, works = sites[0], [site for site in sites if site.works]
-    others = [site for site in sites[1:] if not site.works]
+    lane = [site for site in sites if site.kind is Kind.LANE]
+    others = [site for site in sites[1:] if not site.works and site.kind is not Kind.LANE]
     nodes = [Node(id=REFERENCE_NODE, voltage_mv=VOLTAGE_MV)]
     branches: list[Branch] = []
     node_of = {connection.name: REFERENCE_NODE}
@@ -99,6 +103,13 @@ def lay(sites: Sequence[Site], seed: int, *, is_last_thin: bool = False) -> Feed
         own = _branch(at, WORKS_NODE, _cable_for([site]), length_m=between(25, 60, seed, WORKS_NODE))
         branches.insert(0, own)
         node_of[site.name] = WORKS_NODE
+    before = REFERENCE_NODE
+    for number, site in enumerate(lane):
+        node = f"n-lane-{number + 1}"
+        cable = CABLES[0] if number else replace(CABLES[0], rating_ma=round(rating_w(lane) * MA_PER_W))
+        nodes.append(Node(id=node, voltage_mv=VOLTAGE_MV))
+        branches.insert(number, _branch(before, node, cable, length_m=between(25, 60, seed, node)))
+        node_of[site.name] = before = node
     return Feeders(nodes=tuple(nodes), branches=tuple(branches), node_of=node_of)
 
 

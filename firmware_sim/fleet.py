@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from firmware_sim.curves import HOUR_S, frequency_mhz
-from firmware_sim.device import FREE, MILLI, Flow, Held, Household, Storage
+from firmware_sim.device import FREE, MILLI, Flow, Held, Household, Plant, Storage
 from firmware_sim.feeders import REFERENCE_NODE
 from firmware_sim.heat import HeatCounters, Water, measure_heat
 from firmware_sim.heat_firmware import MODELS
@@ -133,12 +133,12 @@ class Fleet:
         return self._holds[limiter]
 
     def save(self, meter: str, for_ms: int) -> None:
-        """Have the household behind a meter switch off, for a while, what it can do without.
+        """Have the household behind a meter switch off, for a while, what it can do without; or a plant stand still.
 
         Raises:
-            KeyError: there is no household with something to switch off behind such a meter.
+            KeyError: there is nothing to switch off behind such a meter.
         """
-        if not isinstance(self._connections[meter].site.device, Household):
+        if not isinstance(self._connections[meter].site.device, Household | Plant):
             raise KeyError(meter)
         self._saving_until_ms[meter] = self._elapsed_ms + for_ms
 

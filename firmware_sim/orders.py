@@ -18,7 +18,7 @@ NO_FAULT: Final = "none"
 """The order that mends a meter."""
 
 SAVE: Final = "save"
-"""The order to the people behind a meter to switch off what they can do without."""
+"""The order to the people behind a meter to switch off what they can do without, or to a plant to stand still."""
 
 
 class Orders:
@@ -59,7 +59,7 @@ class Orders:
             self._fleet.save(meter, for_ms)
         except KeyError as error:
             raise OperatorError(
-                "este-fleet save", "METER", "a household's meter of the running fleet", meter
+                "este-fleet save", "METER", "the meter of a household or a plant of the running fleet", meter
             ) from error
         return f"{meter}: whatever can be is switched off behind it, for {for_ms / 1000:g} s"
 

@@ -9,14 +9,37 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from config.rules import DAY_MS, AccountRule, CarbonRule, CongestionRule, RightPrice, Rules, TimeRule, TokenRule
+from config.rules import (
+    DAY_MS,
+    AccountRule,
+    CarbonRule,
+    CongestionRule,
+    ContractRule,
+    CurtailmentRule,
+    ExchangeRule,
+    MarketRule,
+    Mechanism,
+    RightPrice,
+    Rules,
+    TimeRule,
+    TokenRule,
+)
 from firmware_sim.curves import GAS_ENGINE_MEAN
 
 GRID_EMISSION_G_PER_KWH: Final = 400
 GAS_EMISSION_G_PER_KWH: Final = 500
+ENGINE_EMISSION_G_PER_KWH: Final = 900
+"""Of the workshop's old engine, nearly three times what it is permitted: its factor is then about −1.9."""
 
 OVER_PERMIT: Final = Decimal("1.6")
 """What the engine emits unrestricted, as a multiple of its permit: its factor is then about −0.6 (equation 1)."""
+
+FEED_IN_PER_MWH: Final = 8_000
+"""What the network outside pays for energy, in cents: 8 ct/kWh."""
+RETAIL_PER_MWH: Final = 32_000
+"""What it asks for some: 32 ct/kWh."""
+LEFT_TO_DEBTORS_PPM: Final = 900_000
+"""In a region that trades: so much that what they lose to a congested line can be told from what their debt costs."""
 
 MONTH_MS: Final = 30 * DAY_MS
 """What a permit is sized for where the settlement period is the calendar month."""
@@ -44,6 +67,31 @@ def region_rules(time: TimeRule) -> Rules:
             RightPrice(right="priority_generation", price=40),
             RightPrice(right="priority_purchase", price=40),
         ),
+    )
+
+
+def market_rules(time: TimeRule) -> Rules:
+    """The rules of a region that trades, with time cut as the caller says. Money is in cents."""
+    rules = region_rules(time)
+    return rules.model_copy(
+        update={
+            "accounts": rules.accounts.model_copy(update={"restricted_ppm": LEFT_TO_DEBTORS_PPM}),
+            "contracts": ContractRule(
+                imbalance_per_mwh=RETAIL_PER_MWH,
+                dispute_ms=time.interval_ms,
+                lines_ppm=900_000,
+                tolerance_ppm=50_000,
+            ),
+            "market": MarketRule(
+                mechanism=Mechanism.CALL,
+                gate_ms=time.interval_ms,
+                ahead_ms=24 * time.interval_ms,
+                price_max=4 * RETAIL_PER_MWH,
+                penalty_ppm=200_000,
+            ),
+            "curtailment": CurtailmentRule(),
+            "exchange": ExchangeRule(bought_per_day=100, sold_per_day=100),
+        }
     )
 
 

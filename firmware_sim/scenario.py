@@ -21,6 +21,7 @@ from firmware_sim.feeders import REFERENCE_NODE, Feeders, lay
 from firmware_sim.heat_firmware import MODELS
 from firmware_sim.heat_network import HeatNetwork, heat_network
 from firmware_sim.heat_works import HeatPlan, WorksPort
+from firmware_sim.lane import lane_sites, town_sites
 from firmware_sim.more_sites import (
     HEAT_MODELS,
     WORKS_HOUSE_MODELS,
@@ -31,7 +32,14 @@ from firmware_sim.more_sites import (
     sunspec_sites,
     works_sites,
 )
-from firmware_sim.rules import GAS_EMISSION_G_PER_KWH, GRID_EMISSION_G_PER_KWH, permit_g, region_rules
+from firmware_sim.rules import (
+    ENGINE_EMISSION_G_PER_KWH,
+    GAS_EMISSION_G_PER_KWH,
+    GRID_EMISSION_G_PER_KWH,
+    market_rules,
+    permit_g,
+    region_rules,
+)
 from firmware_sim.sites import Kind, Limiter, Site, sites
 from firmware_sim.wiring import Place, places
 
@@ -61,6 +69,9 @@ _NAMES: Final = {
     Kind.HEAT: "House on the heat network",
     Kind.WORKS: "Heat works",
     Kind.CHECK: "Grid operator",
+    Kind.WEIR: "Water turbine at the weir",
+    Kind.ENGINE: "Workshop in the lane, with an engine in town",
+    Kind.LANE: "Villa in the lane",
 }
 
 _SOURCES: Final = {
@@ -69,11 +80,12 @@ _SOURCES: Final = {
     Kind.GAS: (Source.GAS, GAS_EMISSION_G_PER_KWH),
     Kind.PV: (Source.PV, 0),
     Kind.PROSUMER: (Source.PV, 0),
+    Kind.WEIR: (Source.HYDRO, 0),
+    Kind.ENGINE: (Source.GAS, ENGINE_EMISSION_G_PER_KWH),
 }
 """What each kind of site that feeds in runs on, and what that emits in grams per kilowatt-hour."""
 
-
-PLANTS: Final = (Kind.WIND, Kind.GAS, Kind.PV)
+PLANTS: Final = (Kind.WIND, Kind.GAS, Kind.PV, Kind.WEIR, Kind.ENGINE)
 """The kinds of site that have an emission permit, and so are measured as suppliers."""
 
 
@@ -113,6 +125,8 @@ class Scenario:
     """Participants who take part in demand response."""
     accuracy_ppm: int = EXACT_PPM
     """Of every meter."""
+    has_market: bool = False
+    """Whether the region trades."""
 
     @property
     def power_nodes(self) -> tuple[Node, ...]:
@@ -146,7 +160,7 @@ class Scenario:
         return Grid(
             region=REGION,
             reference_node=REFERENCE_NODE,
-            rules=region_rules(time),
+            rules=market_rules(time) if self.has_market else region_rules(time),
             participants=tuple(self._participants()),
             nodes=self.nodes,
             branches=self.branches,
@@ -183,22 +197,25 @@ def compose(settings: FleetSettings) -> Scenario:
     seed = settings.seed
     houses = heat_sites(settings.heat, seed, WORKS_HOUSE_MODELS if settings.heat_works else HEAT_MODELS)
     plan = plan_for(houses, settings.speed) if settings.heat_works else None
-    electric = sites(
-        settings.meters, seed, (*sunspec_sites(settings.sunspec, seed), *([pump_site(plan, seed)] if plan else []))
-    )
-    feeders = lay(electric, seed, is_last_thin=settings.thin_feeder)
+    pump = [pump_site(plan, seed)] if plan else []
+    town, lane = (town_sites(seed), lane_sites(seed)) if settings.market else ([], [])
+    inside = sites(settings.meters, seed, (*sunspec_sites(settings.sunspec, seed), *pump, *town, *lane))
+    electric = inside[: len(inside) - len(lane)]
+    feeders = lay(inside, seed, is_last_thin=settings.thin_feeder)
     thin = feeders.last_feeder if settings.thin_feeder else ()
     who = (
         *electric,
         *houses,
         *(works_sites(plan, seed) if plan else ()),
         *check_sites(thin, seed),
+        *lane,
     )
     where = places(
         settings.meters,
         first_port=settings.first_port,
         units_per_port=settings.units_per_port,
         more=len(who) - settings.meters,
+        apart=len(lane),
     )
     heat = heat_network(houses) if plan else HeatNetwork()
     at_check = {branch.id: branch.from_node for branch in thin}
@@ -220,6 +237,7 @@ def compose(settings: FleetSettings) -> Scenario:
         pipes=heat.pipes,
         heat_plan=plan,
         accuracy_ppm=HASTY_PPM if settings.speed >= HASTY_SPEED else EXACT_PPM,
+        has_market=settings.market,
         responders=frozenset(site.participant for site in electric if thin and isinstance(site.device, Household)),
     )
 

@@ -62,9 +62,19 @@ class Kind(StrEnum):
     """A port of the heat works: the pump's connection, or one of their heat meters."""
     CHECK = "check"
     """The operator's meter in a cable: nobody's use."""
+    WEIR = "weir"
+    ENGINE = "engine"
+    """The workshop's, in town."""
+    LANE = "lane"
+    """A house behind the lane's thin cable: `firmware_sim.lane`."""
 
 
-_OWNERS: Final = {Kind.GRID: "grid-operator", Kind.CHECK: "grid-operator", Kind.WORKS: "heat-works"}
+_OWNERS: Final = {
+    Kind.GRID: "grid-operator",
+    Kind.CHECK: "grid-operator",
+    Kind.WORKS: "heat-works",
+    Kind.ENGINE: "workshop",
+}
 """Who has meters of several kinds, or several of one; everybody else has one, and its name."""
 
 

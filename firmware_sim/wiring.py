@@ -36,10 +36,11 @@ class Place:
         return self.unit + LIMITER_OFFSET
 
 
-def places(meters: int, *, first_port: int, units_per_port: int, more: int = 0) -> list[Place]:
+def places(meters: int, *, first_port: int, units_per_port: int, more: int = 0, apart: int = 0) -> list[Place]:
     """The place of each meter, and of `more` behind them, in order. Ports follow each other from `first_port`.
 
-    The size of the region is told by `meters` alone, so that what is added moves nobody.
+    The size of the region is told by `meters` alone, so that what is added moves nobody. The last ones, as many as
+    `apart` says, are behind a gateway of their own.
 
     A limiter takes a unit of its own, so a bus has half as many meters as units, but never fewer than one.
 
@@ -50,8 +51,11 @@ def places(meters: int, *, first_port: int, units_per_port: int, more: int = 0) 
     per_bus = min(LIMITER_OFFSET, max(1, units_per_port // 2))
     found: list[Place] = []
     port = first_port - 1
+    together = meters + more - apart
     for number in range(meters + more):
         gateway, at_gateway = divmod(number, per_gateway)
+        if number >= together:
+            gateway, at_gateway = -(-together // per_gateway), number - together
         on_bus = at_gateway % per_bus
         if on_bus == 0:
             port += 1

@@ -35,6 +35,8 @@ class FleetSettings(Model):
     """Whether their houses hang on a heat network of the region's own, with a heat pump and a tank."""
     thin_feeder: bool = False
     """Whether a cable of the last feeder is too thin for its evening. The operator's check meters then stand in it."""
+    market: bool = False
+    """Whether the region trades: rules of a market, and a lane whose cable is too thin for the heat pumps in it."""
     seed: Natural = 1
     host: Host = "127.0.0.1"
     first_port: Port = 15020

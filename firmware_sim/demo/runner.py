@@ -1,164 +1,67 @@
 """The demo from curtain to curtain: start everything, watch, stop everything in order, count, audit.
 
-    broker, aggregator, agents, fleet      started in this order, so that the day begins when all look on
-    agents, aggregator, fleet, broker      stopped in this one, so that nothing read is left unsent
-
-The only module of the demo that reads a clock.
+Beside the market's, the only module of the demo that reads a clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from config.settings.broker import Broker
 from config.tasks import end, wait_for_any
-from firmware_sim.demo.children import Child, output_of, program, start
+from firmware_sim.demo.children import Child
 from firmware_sim.demo.clues import Clue, clues_of, goes_down, relief_tokens
 from firmware_sim.demo.hands import do
-from firmware_sim.demo.mqtt_port import listen, wait_for_broker
+from firmware_sim.demo.mqtt_port import listen
 from firmware_sim.demo.stage import Stage, build
 from firmware_sim.demo.story import Act, Operator, Save
+from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, stop_all, until_curtain
 from firmware_sim.demo.view import Scene, Summary
-from firmware_sim.free_port import free_ports
 from firmware_sim.scenario import REGION
-from protocol.errors import EsteError, LinkError
-
-BROKER_PATIENCE_S: Final = 15.0
-OTHER_BROKER_PATIENCE_S: Final = 3.0
-"""One that is there already need not start first."""
-STOP_PATIENCE_S: Final = 20.0
-DRAIN_S: Final = 15.0
-"""How long a gateway may wait for its last receipts: in a demo nothing may be left unsent."""
+from protocol.errors import EsteError
 
 FRAME_S: Final = 0.25
 WHOLE_STORY_S: Final = 120
 """Three evenings of a baseline, the one for which people are called, and the settlement of that day, with a reserve."""
 
-RUNNING: Final = "running"
-"""What the scene's stage is called while meters are read."""
 
-Redraw = Callable[[], None]
-"""Called whenever the scene has changed."""
-
-
-class Interrupted(Exception):
-    """A signal ended the demo when there was nothing to be stopped in order, or ended the stopping."""
-
-    def __init__(self, signal_number: int) -> None:
-        self.signal_number = signal_number
-        super().__init__(signal_number)
-
-
-async def tell(
-    folder: Path,
-    scene: Scene,
-    *,
-    meters: int,
-    seed: int,
-    broker: Broker | None,
-    redraw: Redraw,
-    validators: int = 0,
-) -> tuple[Summary, Stage]:
+async def tell(folder: Path, scene: Scene, asked: Asked, redraw: Redraw) -> tuple[Summary, Stage]:
     """Run the demo. A signal while meters are read ends the show before its time, in order; at any other time, at once.
 
     Args:
         folder: where everything is written; must be empty or absent.
         scene: what there is to show, kept up to date; says how long meters are read, and what signal ended that.
-        meters: how many.
-        seed: which region.
-        broker: one that is there already, or None for the demo's own.
-        validators: how many nodes agree on blocks; 0 for one that orders them by itself.
+        asked: which region, and how it is run.
         redraw: called a few times a second with what there is to show.
 
     Raises:
         EsteError: something did not start, ended early, or would not stop.
         Interrupted: a signal ended it at once.
     """
-    curtain, leave = asyncio.Event(), asyncio.Event()
-
-    def hear(number: int) -> None:
-        is_first, scene.ended_by = scene.ended_by is None, number
-        (curtain if is_first and scene.stage == RUNNING else leave).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, hear, number)
-    telling = asyncio.create_task(
-        _tell(folder, scene, curtain, redraw, meters=meters, seed=seed, broker=broker, validators=validators)
-    )
-    try:
-        await wait_for_any([leave], tasks=[telling])
-        if scene.ended_by and not telling.done():
-            raise Interrupted(scene.ended_by)
-        return telling.result()
-    finally:
-        await end(telling)
-
-
-async def see_that_answers(broker: Broker, patience_s: float = OTHER_BROKER_PATIENCE_S) -> None:
-    """Wait until a broker answers, for as long as one that runs would need.
-
-    Raises:
-        LinkError: it does not.
-    """
-    try:
-        await wait_for_broker(broker.host, broker.port, patience_s)
-    except TimeoutError as error:
-        place = f"{broker.host}:{broker.port}"
-        raise LinkError(f"no broker answers at {place}; is it running, and open to clients?", retry=True) from error
+    return await until_curtain(scene, lambda curtain: _tell(folder, scene, asked, curtain, redraw))
 
 
 async def _tell(
-    folder: Path,
-    scene: Scene,
-    curtain: asyncio.Event,
-    redraw: Redraw,
-    *,
-    meters: int,
-    seed: int,
-    broker: Broker | None,
-    validators: int,
+    folder: Path, scene: Scene, asked: Asked, curtain: asyncio.Event, redraw: Redraw
 ) -> tuple[Summary, Stage]:
-    own_broker = broker is None
-    place = broker or Broker(host="127.0.0.1", port=free_ports())
-    stage = await build(folder, meters=meters, seed=seed, broker=place, validators=validators)
+    stage = await build(folder, meters=asked.meters, seed=asked.seed, broker=asked.place, validators=asked.validators)
     running: list[Child] = []
     try:
-        await _start_all(stage, running, own_broker)
+        await start_all(stage, running, own_broker=asked.broker is None)
         await _watch(stage, running, scene, curtain, redraw)
         scene.stage = "stopping: every reading is being sent and receipted"
         redraw()
-        await _stop_all(running, [node.name for node in stage.nodes])
+        await stop_all(running, [node.name for node in stage.nodes])
     finally:
         await asyncio.gather(*(child.kill() for child in running))
     scene.stage = "auditing from genesis"
     redraw()
-    summary, standings = await _count(stage, scene), await _ask("este-aggregator", "balances", f"--data={stage.ledger}")
-    scene.finish(await _ask("este-aggregator", "status", f"--data={stage.ledger}"), standings)
+    summary, standings = await _count(stage, scene), await ask("este-aggregator", "balances", f"--data={stage.ledger}")
+    scene.finish(await ask("este-aggregator", "status", f"--data={stage.ledger}"), standings)
     scene.stage = f"stopped, counted and audited: {summary.audit}"
     return summary, stage
-
-
-async def _start_all(stage: Stage, running: list[Child], own_broker: bool) -> None:
-    if own_broker:
-        command = [sys.executable, "-m", "firmware_sim.demo.broker_port", str(stage.broker.port)]
-        running.append(await start("broker", command, stage.logs))
-    await see_that_answers(stage.broker, BROKER_PATIENCE_S)
-    for node in stage.nodes:
-        aggregator = [program("este-aggregator"), "run", f"--settings={node / 'aggregator.yaml'}"]
-        running.append(await start(node.name, aggregator, stage.logs))
-    for gateway in stage.scenario.gateways:
-        agent = [program("este-agent"), "run", f"--settings={stage.agent_settings(gateway)}", f"--drain-s={DRAIN_S}"]
-        running.append(await start(gateway, agent, stage.logs))
-    fleet = [program("este-fleet"), "run", f"--settings={stage.fleet_settings}"]
-    running.append(await start("fleet", fleet, stage.logs))
 
 
 async def _watch(stage: Stage, running: list[Child], scene: Scene, curtain: asyncio.Event, redraw: Redraw) -> None:
@@ -197,20 +100,12 @@ async def _act(act: Act, stage: Stage, wait_s: float, scene: Scene) -> None:
         scene.tell(str(error))
 
 
-async def _stop_all(running: list[Child], nodes: list[str]) -> None:
-    """Stop the gateways first, all at once; then who answers them, then who is read, then who carries."""
-    order = dict.fromkeys(nodes, 1) | {"fleet": 2, "broker": 3}
-    for place in range(4):
-        group = [child for child in running if order.get(child.name, 0) == place]
-        await asyncio.gather(*(child.stop(STOP_PATIENCE_S) for child in group))
-
-
 async def _count(stage: Stage, scene: Scene) -> Summary:
     """Ask every program for its numbers, through its own command."""
     begun = [stage.agent_settings(name) for name in stage.scenario.gateways if stage.has_begun(name)]
-    agents = await asyncio.gather(*(_ask("este-agent", "status", f"--settings={file}") for file in begun))
-    ledger = await _ask("este-aggregator", "status", f"--data={stage.ledger}")
-    audits = await asyncio.gather(*(_ask("este-aggregator", "audit", f"--data={one}") for one in stage.ledgers))
+    agents = await asyncio.gather(*(ask("este-agent", "status", f"--settings={file}") for file in begun))
+    ledger = await ask("este-aggregator", "status", f"--data={stage.ledger}")
+    audits = await asyncio.gather(*(ask("este-aggregator", "audit", f"--data={one}") for one in stage.ledgers))
     audit = next((one for one in audits if one["audit"] != "ok"), audits[0])
     read = sum(agent["readings_read"] for agent in agents)
     told, followed = scene.chapters, await _follow(stage, scene) if ledger["periods_settled"] else []
@@ -244,11 +139,7 @@ async def _count(stage: Stage, scene: Scene) -> Summary:
 async def _follow(stage: Stage, scene: Scene) -> list[tuple[Clue, dict[str, Any]]]:
     """Try the commands that explain the story, and keep those that go down to readings and add up."""
     data = f"--data={stage.ledger}"
-    last = await _ask("este-aggregator", "explain", stage.plot.liar_name, data)
+    last = await ask("este-aggregator", "explain", stage.plot.liar_name, data)
     clues = clues_of(stage.plot, scene.chapters, stage.houses, last["end_ms"])
-    found = await asyncio.gather(*(_ask("este-aggregator", *clue.arguments, data) for clue in clues))
+    found = await asyncio.gather(*(ask("este-aggregator", *clue.arguments, data) for clue in clues))
     return [pair for pair in zip(clues, found, strict=True) if goes_down(pair[1])]
-
-
-async def _ask(name: str, *arguments: str) -> Any:
-    return json.loads(await output_of([program(name), *arguments, "--json"]))

@@ -20,6 +20,7 @@ from config.settings.fleet import FleetSettings
 from firmware_sim.demo.children import output_of, program
 from firmware_sim.demo.story import Plot
 from firmware_sim.free_port import free_ports
+from firmware_sim.lane import VILLA
 from firmware_sim.scenario import REGION, Scenario, compose
 from protocol.errors import OperatorError
 from protocol.messages import RightKind
@@ -56,6 +57,7 @@ class Stage:
     """Nodes that agree on blocks; 0 for one that orders them by itself."""
     profile_folders: tuple[Path, ...] = ()
     """Further meter profiles: those of SunSpec devices."""
+    time: TimeRule = TIME
 
     @property
     def plot(self) -> Plot:
@@ -66,8 +68,8 @@ class Stage:
             called={connection.site.participant: connection.site.meter for connection in behind},
             liar=before.site.meter,
             liar_name=before.site.participant,
-            interval_ms=TIME.interval_ms,
-            day_ms=TIME.day_ms,
+            interval_ms=self.time.interval_ms,
+            day_ms=self.time.day_ms,
         )
 
     @property
@@ -191,19 +193,20 @@ def prepare(
     validators: int = 0,
     *,
     profile_folders: tuple[Path, ...] = (),
+    time: TimeRule = TIME,
 ) -> Stage:
-    """Write everything but the ledger: the fleet can run then.
+    """Write everything but the ledger: the fleet can run then. `time` says how time is cut.
 
     Raises:
         OperatorError: the folder is in use, or cannot be written.
     """
-    stage = Stage(folder, compose(fleet), fleet, broker, validators, profile_folders)
+    stage = Stage(folder, compose(fleet), fleet, broker, validators, profile_folders, time)
     see_that_free(folder)
     try:
         stage.logs.mkdir(parents=True)
     except OSError as error:
         raise OperatorError(folder, "", "a folder to write to", error.strerror or str(error)) from error
-    _write_model(stage.grid_file, stage.scenario.grid(TIME))
+    _write_model(stage.grid_file, stage.scenario.grid(time))
     _write_model(stage.fleet_settings, stage.fleet)
     for gateway in stage.scenario.gateways:
         _make_gateway(stage, gateway)
@@ -235,11 +238,16 @@ def _make_gateway(stage: Stage, gateway: str) -> None:
 
 
 def _standing_orders(scenario: Scenario, gateway: str) -> tuple[StandingOrder, ...]:
-    """Households buy priority for the evening, plants for feeding in, as soon as they can afford it."""
+    """Households buy priority for the evening, plants for feeding in, as soon as they can afford it.
+
+    In a region that trades the villa alone does: the story looks at what the right does for it.
+    """
     orders = []
     for connection in scenario.connections:
         site = connection.site
         if connection.place.gateway != gateway or site.device is None:
+            continue
+        if scenario.has_market and site.participant != VILLA:
             continue
         right = RightKind.PRIORITY_GENERATION if site.export_max_w > site.import_max_w else RightKind.PRIORITY_PURCHASE
         orders.append(

@@ -6,7 +6,7 @@ import io
 import re
 from collections import deque
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -176,7 +176,14 @@ def _fact(value: object) -> str:
     return (", ".join(value) or "nobody") if isinstance(value, tuple) else str(value)
 
 
-def picture_of(scene: Scene) -> str:
+class Drawn(Protocol):
+    """A scene."""
+
+    def draw(self, *, is_whole: bool = False) -> RenderableType:
+        """The screen as it is now, to fit a terminal, or whole."""
+
+
+def picture_of(scene: Drawn) -> str:
     """The screen as an SVG drawing that needs nothing from the network."""
     console = Console(
         record=True, width=PICTURE_COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor"

@@ -18,8 +18,8 @@ BOUND_S = 90.0
 
 
 @contextmanager
-def a_demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [COMMAND, "--meters", "4", "--data", str(folder)]
+def a_demo(folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    command = [COMMAND, "--meters", "4", "--data", str(folder), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         try:
             yield demo
@@ -49,6 +49,17 @@ def test_while_meters_are_read_everything_is_stopped_in_order_and_counted(
     assert "readings lost          0" in out
     assert "audit                  ok" in out
     assert "event=stopped" in (folder / "logs" / "aggregator.log").read_text().splitlines()[-1]
+
+
+def test_the_market_s_story_is_stopped_in_order_and_counted_too(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with a_demo(folder, "--market") as demo:
+        wait_for(demo, folder / "logs" / "gw-2.log", "linked to")
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=BOUND_S)
+    assert (demo.returncode, err) == (130, "")
+    assert "read, 0 lost" in out and "audit" in out
+    assert "este-aggregator contracts --data" in out
 
 
 def test_before_any_gateway_has_begun_nothing_was_read(tmp_path: Path) -> None:

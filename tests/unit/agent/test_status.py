@@ -143,8 +143,8 @@ def test_what_contracts_ask_of_which_device_and_what_is_missing_is_told() -> Non
     assert "device battery: held to 5000 W, set to feed in 5000 W by contract" in lines
     assert "device car: free, set to take 3000 W by contract" in lines
     assert (
-        "contract 5b0e6f1c9a72: borja is to feed in 6000 W until 2025-06-15 15:06:40 UTC; battery is set to feed in 5000 W;"
-        " 1000 W are left to whatever else runs (battery is held to 5000 W)"
+        "contract 5b0e6f1c9a72: borja is to feed in 6000 W until 2025-06-15 15:06:40 UTC; battery is set to feed in"
+        " 5000 W; 1000 W are left to whatever else runs (battery is held to 5000 W)"
     ) in lines
 
 

@@ -9,6 +9,7 @@ import pytest
 from config.carriers import Carrier, ConverterKind
 from config.grid_model import Grid
 from config.load import GRIDS_FOLDER, grid_file, load, load_profiles
+from config.rules import Mechanism
 from protocol.errors import OperatorError
 
 REGIONS = sorted(GRIDS_FOLDER.glob("*.yaml"))
@@ -23,6 +24,18 @@ def test_an_example_region_loads_and_is_named_after_its_file(path: Path) -> None
     grid = load(path, Grid)
     assert grid.region == path.stem
     assert {meter.profile for meter in grid.meters} <= set(load_profiles())
+
+
+@pytest.mark.parametrize("path", REGIONS, ids=lambda path: path.stem)
+def test_an_example_region_trades_by_rules_of_its_own(path: Path) -> None:
+    rules = load(path, Grid).rules
+    assert rules.contracts and rules.market and rules.curtailment and rules.exchange
+    assert "channel_use" in {price.right for price in rules.rights}
+
+
+def test_the_example_regions_show_both_ways_to_trade() -> None:
+    markets = [load(path, Grid).rules.market for path in REGIONS]
+    assert {market.mechanism for market in markets if market} == set(Mechanism)
 
 
 def test_an_example_region_is_found_by_its_name_unless_a_file_is_called_so(

@@ -91,11 +91,20 @@ def test_who_saves_sheds_the_heat_pump_and_nothing_else(scenario: Scenario) -> N
     assert fleet.measured(BEHIND[0])[Shown.ACTIVE_POWER_MW] == other.measured(BEHIND[0])[Shown.ACTIVE_POWER_MW]
 
 
-def test_only_households_can_be_asked_to_save(scenario: Scenario) -> None:
+def test_only_households_and_plants_can_be_switched_off(scenario: Scenario) -> None:
     fleet = Fleet(scenario)
-    for meter in ("m-gas", "m-nobody", f"m-check-{THIN}"):
+    for meter in ("m-grid", "m-nobody", f"m-check-{THIN}"):
         with pytest.raises(KeyError):
             fleet.save(meter, 1_000)
+
+
+def test_a_plant_that_is_switched_off_feeds_nothing_in_and_then_runs_again(scenario: Scenario) -> None:
+    fleet = Fleet(scenario)
+    fleet.save("m-gas", 1_000)
+    fleet.step(500)
+    assert fleet.measured("m-gas")[Shown.ACTIVE_POWER_MW] == 0
+    fleet.step(1_000)
+    assert fleet.measured("m-gas")[Shown.ACTIVE_POWER_MW] < 0
 
 
 def test_a_wire_past_a_meter_takes_its_share_of_everything_but_the_voltage(scenario: Scenario) -> None:
