@@ -111,7 +111,7 @@ class Day:
 def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """Everybody has agreed with somebody, by letters; two have quoted."""
     folder = tmp_path_factory.mktemp("trade")
-    with a_place(folder, request.param, laid=laid, speed=1, begin_h=21) as place:
+    with a_place(folder, request.param, laid=laid, speed=1, begin_h=0) as place:
         made = Day(place)
         region = place.region
         for gateway in region.gateways:
