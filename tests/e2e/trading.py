@@ -192,15 +192,16 @@ class Place:
         """What a gateway's command says."""
         return run("este-agent", *command, f"--settings={self.region.stage.agent_settings(gateway)}").stdout
 
-    def pause(self) -> None:
-        """Let no node do anything; what it is sent waits."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no node do anything for a while; what it is sent waits."""
         for node in self.nodes:
             self.region.processes[node].send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """Let all nodes go on."""
-        for node in self.nodes:
-            self.region.processes[node].send_signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            for node in self.nodes:
+                self.region.processes[node].send_signal(signal.SIGCONT)
 
     def agree(self) -> int:
         """See that no two nodes have another block, and so another state, at one height; tell how many they share."""
