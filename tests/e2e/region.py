@@ -172,9 +172,11 @@ def running(region: Region, *names: str) -> Iterator[Region]:
         region.processes.clear()
 
 
-def wait_until(what: str, is_true: Callable[[], bool], log: Callable[[], str] = str) -> None:
+def wait_until(
+    what: str, is_true: Callable[[], bool], log: Callable[[], str] = str, patience_s: float = PATIENCE_S
+) -> None:
     """Wait for a condition, however slow the machine."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not is_true():
         assert time.monotonic() < deadline, f"never came true: {what}\n{log()}"
         time.sleep(0.2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -27,6 +28,7 @@ from tests.e2e.trading import (
     offers,
     on_chain,
     published,
+    slowness,
     soon,
     trade,
     wait_for_stage,
@@ -41,10 +43,11 @@ PRICE: Final = 10
 NARROW: Final = "b-2-5"
 """The line to `home-7` alone."""
 AHEAD_S: Final = 36
-"""How far ahead contracts begin: far longer than a letter, its answer and a block take."""
+"""How far ahead contracts begin on a quiet machine: far longer than a letter, its answer and a block take."""
 LATE_S: Final = 900
 """How far ahead a contract begins that is ended before."""
 DISPUTE_MS: Final = 24_000
+"""How long what was measured may be disputed, on a quiet machine."""
 COSTS: Final = (f"--price={PRICE * PER_WH}", "--penalty-ppm=200000", "--termination-ppm=100000")
 AGREED: Final = {
     "delivered": ("wind", "home-3", 2, AHEAD_S),
@@ -57,11 +60,11 @@ AGREED: Final = {
 """What each contract is to show; its seller and buyer, watt-hours in two intervals, and how far ahead it begins."""
 
 
-def laid(grid: dict[str, Any]) -> None:
+def laid(grid: dict[str, Any], dispute_ms: int) -> None:
     """A region with everything that trade needs; contracts of 20 Wh and more want the regulator's word."""
     rules = grid["rules"]
     rules["time"]["restate_periods"] = 24  # so that no contract is forgotten while somebody looks
-    rules["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": DISPUTE_MS, "approval_from_wh": 20}
+    rules["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": dispute_ms, "approval_from_wh": 20}
     rules["market"] = {"price_max": 100 * PER_WH}
     rules["exchange"] = {"bought_per_day": 50, "sold_per_day": 50}
     rules["rights"].append({"right": "channel_use", "price": 60})
@@ -80,7 +83,7 @@ class Day:
         """Have `gw-1` write every offer, and `gw-2` accept it."""
         region = self.place.region
         for seller, buyer, wh, ahead_s in AGREED.values():
-            start, end = window(ahead_s)
+            start, end = window(round(ahead_s * self.place.slowness))
             terms = (f"--seller={seller}", f"--buyer={buyer}", f"--wh={wh}", f"--start={start}", f"--end={end}")
             trade(region, "gw-1", "offer", *terms, *COSTS)
         wait_until("the offers are there", lambda: len(offers(region, "gw-2", "inbox")) == len(AGREED), self.place.log)
@@ -110,8 +113,9 @@ class Day:
 @pytest.fixture(scope="module", params=ENGINES)
 def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """Everybody has agreed with somebody, by letters; two have quoted."""
-    folder = tmp_path_factory.mktemp("trade")
-    with a_place(folder, request.param, laid=laid, speed=1, begin_h=0) as place:
+    folder, slow = tmp_path_factory.mktemp("trade"), slowness()
+    rules = partial(laid, dispute_ms=round(DISPUTE_MS * slow))
+    with a_place(folder, request.param, slow=slow, laid=rules, speed=1, begin_h=0) as place:
         made = Day(place)
         region = place.region
         for gateway in region.gateways:
@@ -120,7 +124,7 @@ def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         assert "home-5 is frozen" in place.regulator("freeze", "home-5", "--reason=an inquiry")
         desk = place.regulator("rate", f"--from={soon(20).isoformat()}", "--brings=2000", "--costs=2500")
         assert "bring 2000 and cost 2500" in desk
-        start, _ = window(AHEAD_S)
+        start, _ = window(round(AHEAD_S * slow))
         for gateway, side, wh, who, limit in (("gw-1", "sell", 4, "wind", 10), ("gw-2", "buy", 3, "home-4", 30)):
             terms = (f"--for={who}", f"--meter=m-{who}", f"--limit={limit * PER_WH}", f"--start={start}")
             place.agent(gateway, "quote", side, str(wh), *terms)

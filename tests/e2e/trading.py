@@ -28,7 +28,7 @@ from protocol.checkpoint import BlockHead, ChainName
 from protocol.envelope import Envelope
 from protocol.errors import EsteError
 from protocol.messages import MessageType
-from tests.e2e.region import Laid, Region, a_region, este, run, running, wait_until
+from tests.e2e.region import PATIENCE_S, Laid, Region, a_region, este, run, running, wait_until
 
 
 @dataclass
@@ -146,6 +146,8 @@ class Place:
 
     region: Region
     nodes: tuple[str, ...]
+    slowness: float
+    """Of the machine, as it is now; 1 is a quiet one."""
 
     @property
     def ledgers(self) -> tuple[Path, ...]:
@@ -168,7 +170,7 @@ class Place:
             answers[:] = self.asked(*command)
             return all(answer is not None and is_true(answer) for answer in answers)
 
-        wait_until(what, is_so, lambda: f"{answers}\n{self.log()}")
+        wait_until(what, is_so, lambda: f"{answers}\n{self.log()}", 2 * PATIENCE_S * self.slowness)
         return answers[0]
 
     def contract(self, number: str, state: str) -> dict[str, Any]:
@@ -216,6 +218,20 @@ class Place:
             assert _answer("audit", f"--data={ledger}", "--json")["audit"] == "ok"
 
 
+QUIET_S: Final = 0.5
+"""What a command takes at most where nothing else runs."""
+
+
+def slowness() -> float:
+    """How many times longer than on a quiet machine a command takes here and now; at least 1.
+
+    Deadlines that belong to a story, such as when a delivery begins, are put off by that much.
+    """
+    begin_s = time.monotonic()
+    run("este-aggregator", "--help")
+    return max(1.0, (time.monotonic() - begin_s) / QUIET_S)
+
+
 ENGINES: Final = (
     pytest.param(0, id="local"),
     pytest.param(4, id="four-validators", marks=pytest.mark.cometbft),
@@ -224,7 +240,7 @@ ENGINES: Final = (
 
 
 @contextmanager
-def a_place(folder: Path, validators: int, *, laid: Laid, **fleet: Any) -> Iterator[Place]:
+def a_place(folder: Path, validators: int, *, slow: float, laid: Laid, **fleet: Any) -> Iterator[Place]:
     """A region that runs and whose gateways know who is behind them; afterwards nothing of it runs."""
     region: Region
     if validators:
@@ -232,7 +248,7 @@ def a_place(folder: Path, validators: int, *, laid: Laid, **fleet: Any) -> Itera
         nodes = tuple(region.nodes)
     else:
         region, nodes = a_region(folder / "region", laid=laid, **fleet), ("aggregator",)
-    place = Place(region, nodes)
+    place = Place(region, nodes, slow)
     with running(region, "broker", "fleet", *nodes, *region.gateways):
         until_stated(region)
         yield place
