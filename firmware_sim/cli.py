@@ -152,7 +152,7 @@ def grid(
         ),
     ] = None,
 ) -> None:
-    """Print the region's grid file: participants, network, meters, limiters, rules. This is what gets signed."""
+    """Print the region's grid file. Participants, network, meters, limiters, rules: this is what gets signed."""
     with _told_in_one_sentence():
         chosen = _settings(settings, meters=meters, seed=seed)
         cut = {"interval_ms": interval_ms, "grace_ms": grace_ms, "period_ms": period_ms}
@@ -172,7 +172,7 @@ def dump(
     first_port: FirstPort = None,
     settings: Settings = None,
 ) -> None:
-    """Read one meter of a running fleet and print its registers, to lay beside its manual."""
+    """Print the registers of one meter of a running fleet. To lay beside its manual."""
     from firmware_sim.dump import dump as dump_meter
     from firmware_sim.dump import mbpoll_command
 
@@ -224,7 +224,7 @@ def save(
     run_folder: RunFolder = None,
     settings: Settings = None,
 ) -> None:
-    """Have the people behind a meter switch off what they can do without, as when they are called to."""
+    """Have the people behind a meter take less, as when they are called. They switch off what they can do without."""
     from firmware_sim.control_port import order
     from firmware_sim.orders import SAVE
 

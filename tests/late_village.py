@@ -31,7 +31,9 @@ def gateway_of(meter: str) -> str:
     return meter.replace("m-", "gw-")
 
 
-def a_village(accounts: Mapping[str, Any] | None = None, **time: Any) -> Village:
+def a_village(
+    accounts: Mapping[str, Any] | None = None, contracts: Mapping[str, Any] | None = None, **time: Any
+) -> Village:
     """Four gateways, and rules under which only what is delayed is late."""
     document = a_grid_document()
     for meter in document["meters"]:
@@ -40,6 +42,7 @@ def a_village(accounts: Mapping[str, Any] | None = None, **time: Any) -> Village
     cut = {"interval_ms": INTERVAL_MS, "grace_ms": GRACE_MS, "period_ms": PERIOD_MS}
     document["rules"]["time"] = cut | {"restate_after_ms": RESTATE_AFTER_MS, "restate_periods": 2} | time
     document["rules"]["accounts"] |= accounts or {}
+    document["rules"] |= {"contracts": contracts} if contracts else {}
     return Village(grid=check(document, Grid, "grid.yaml"), keys=some_keys(*map(gateway_of, METERS)))
 
 

@@ -99,7 +99,7 @@ def enrol(
         bool, typer.Option("--new-key", help="Ask for another key; it comes into force with its slip.")
     ] = False,
 ) -> None:
-    """Ask to be admitted to the region, or take up the regulator's answer."""
+    """Ask to be admitted, or take up the regulator's answer."""
     from agent.keys import enrolment
     from config.admission import AdmissionSlip
     from config.load import load
@@ -128,7 +128,7 @@ def enrol(
 
 @app.command()
 def rotate(settings: SettingsOption) -> None:
-    """Go over to a new key, by the gateway's own word: its next record says so. Stop the agent first."""
+    """Go over to a new key, by the gateway's own word. Its next record says so; stop the agent first."""
     from agent.keys import enrolment
     from config.load import load
     from config.settings.agent import AgentSettings
@@ -148,7 +148,7 @@ def key(
         Path | None, typer.Option("--output", "-o", help="Write the public key to this new file.")
     ] = None,
 ) -> None:
-    """Show the gateway's key, in its file or its chip, and see that it signs."""
+    """Show the gateway's key, and see that it signs. In its file or its chip."""
     from agent.keys.keystore import make_in_chip, open_key
     from config import key_files
     from config.load import load

@@ -42,9 +42,9 @@ def channel(
     price_max: Annotated[int, typer.Option(min=0, max=TOKENS_MAX, help="The most tokens that it may cost.")],
     fee: FeeOption = 0,
 ) -> None:
-    """Buy capacity of a power line in a window, which is limited last when the line is congested."""
-    from agent.outbox.wishes import UNLINKED  # noqa: PLC0415  as in cli.py: what one command needs
-    from protocol.channel import ChannelPurchase  # noqa: PLC0415  as in cli.py: what one command needs
+    """Buy capacity of a power line. Whoever has it is limited last while the line is congested."""
+    from agent.outbox.wishes import UNLINKED
+    from protocol.channel import ChannelPurchase
 
     start_ms, end_ms = _instant_ms(since, "--from"), _instant_ms(until, "--until")
     if end_ms <= start_ms:
@@ -75,9 +75,9 @@ def exchange(
     ],
     fee: FeeOption = 0,
 ) -> None:
-    """Change tokens and money at the rate in force: for a bill, for a fine, bought, or sold."""
-    from agent.outbox.wishes import UNLINKED  # noqa: PLC0415  as in cli.py: what one command needs
-    from protocol.exchange import Exchange, ExchangeKind  # noqa: PLC0415  as in cli.py: what one command needs
+    """Change tokens and money at the rate in force. For a bill, for a fine, bought, or sold."""
+    from agent.outbox.wishes import UNLINKED
+    from protocol.exchange import Exchange, ExchangeKind
 
     kind = ExchangeKind[what.name]
     name = _name(participant)
@@ -87,10 +87,10 @@ def exchange(
 
 
 def _leave(settings: Path, order: Order, said: str) -> None:
-    from agent.outbox.file import is_held  # noqa: PLC0415  as in cli.py: what one command needs
-    from agent.outbox.wishes import leave  # noqa: PLC0415  as in cli.py: what one command needs
-    from config.load import load  # noqa: PLC0415  as in cli.py: what one command needs
-    from config.settings.agent import AgentSettings  # noqa: PLC0415  as in cli.py: what one command needs
+    from agent.outbox.file import is_held
+    from agent.outbox.wishes import leave
+    from config.load import load
+    from config.settings.agent import AgentSettings
 
     with expected_errors():
         folder = load(settings, AgentSettings).data
@@ -101,7 +101,7 @@ def _leave(settings: Path, order: Order, said: str) -> None:
 
 
 def _name(text: str) -> str:
-    from protocol.fields import is_name  # noqa: PLC0415  as in cli.py: what one command needs
+    from protocol.fields import is_name
 
     if not is_name(text):
         raise typer.BadParameter(f"{text!r} is no name")

@@ -13,7 +13,7 @@ from config.modbus import UNIT_MAX
 from protocol.errors import OperatorError
 
 profiles = typer.Typer(
-    help="Meter profiles: which there are, and whether one of your own is right.",
+    help="Meter profiles: which there are, and whether one is right.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -31,7 +31,7 @@ FoldersOption = Annotated[list[Path] | None, typer.Option("--profile-folder", he
 
 @profiles.command("list")
 def list_profiles(profile_folder: FoldersOption = None) -> None:
-    """List all meter profiles, each with its grade: how far its map may be trusted."""
+    """List all meter profiles, each with its grade. It says how far a map may be trusted."""
     from agent.library.desk import listed
     from config.load import load_profiles
 
@@ -42,7 +42,7 @@ def list_profiles(profile_folder: FoldersOption = None) -> None:
 
 @profiles.command("check")
 def check_profile(file: Annotated[Path, typer.Argument(metavar="FILE", help="A meter profile.")]) -> None:
-    """Explain every mistake of a meter profile: where, what was expected, what stands there, what to do."""
+    """Explain every mistake of a meter profile. Where, what was expected, what stands there, what to do."""
     from agent.library.desk import checked, explained
     from config.load import SettingsError
 
@@ -71,7 +71,7 @@ def doctor(  # noqa: PLR0913, PLR0917  an option each
     timeout_ms: TimeoutOption = 1000,
     profile_folder: FoldersOption = None,
 ) -> None:
-    """Look at a live meter twice and hold it to the laws of its profile. Status 1 if one fails."""
+    """Hold a live meter to the laws of its profile, by two looks. Status 1 if one fails."""
     from agent.clock_port import SystemClocks
     from agent.library.checkup import examine
     from agent.library.doctor import Verdict, lines
@@ -110,7 +110,7 @@ def read(
     timeout_ms: TimeoutOption = 1000,
     profile_folder: FoldersOption = None,
 ) -> None:
-    """Read a meter once and print all it tells, with the raw words: to check its wiring. Needs no settings."""
+    """Read a meter once, and print all it tells. With the raw words, to check its wiring; needs no settings."""
     from agent.library.single_read import read_once
     from agent.scan.ways import bus_at
     from config.load import load_profiles
@@ -137,7 +137,7 @@ def sunspec(
         bool, typer.Option("--energy-only", help="For a device that changes its powers of ten as it goes.")
     ] = False,
 ) -> None:
-    """Walk a device's SunSpec models and write meter profiles for this one device. Never overwrites anything."""
+    """Write meter profiles for one SunSpec device, by its models. Never overwrites anything."""
     from agent.library.sunspec import survey, write_profiles
     from agent.scan.ways import bus_at
 

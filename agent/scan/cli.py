@@ -35,7 +35,7 @@ def scan(
     timeout_ms: Annotated[int, typer.Option(min=10, max=60_000, help="How long to wait for an answer.")] = 200,
     profile_folder: Annotated[list[Path] | None, typer.Option(help="Folder of further meter profiles.")] = None,
 ) -> None:
-    """Look for meters on a bus or in a network, and print what agent.yaml would say of them. Writes to no meter."""
+    """Look for meters on a bus or in a network. Prints what agent.yaml would say of them; writes to no meter."""
     from agent.scan.report import lines_of
     from agent.scan.ways import LINES, bus_at, units_of
     from config.load import load_profiles

@@ -37,7 +37,7 @@ TOKENS_MAX: Final = 1 << 53
 
 trade = typer.Typer(
     name="trade",
-    help="Offers between participants, sealed so that nobody else can read them.",
+    help="Offers between participants, which nobody else can read.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -83,7 +83,7 @@ ValidOption = Annotated[
 
 @trade.command("open")
 def open_letterbox(settings: SettingsOption) -> None:
-    """Take part: make the key that opens letters, and have it published. Again, if the regulator gave a new key."""
+    """Take part: make and publish the key that opens letters. Again, if the regulator gave a new key."""
     from agent.keys.sealing import file_of, make_box
     from agent.trade.book import Verb, Wish
     from protocol.crypto import fingerprint
@@ -112,7 +112,7 @@ def offer(  # noqa: PLR0913, PLR0917  an option each
     fee: FeeOption = 0,
     valid_s: ValidOption = VALID_S,
 ) -> None:
-    """Offer energy to a participant behind another gateway, or ask for theirs."""
+    """Offer energy to somebody behind another gateway, or ask for it."""
     from agent.trade.orders import terms_of
     from protocol.contract import ANSWERS_NOTHING, CARRIERS
 
@@ -149,7 +149,7 @@ def inbox(settings: SettingsOption, as_json: JsonOption = False) -> None:
 
 @trade.command("list")
 def list_offers(settings: SettingsOption, as_json: JsonOption = False) -> None:
-    """Show every offer that this gateway made or got, how it stands, and what has become of the contract."""
+    """Show every offer that this gateway made or got. How it stands, and what has become of the contract."""
     with expected_errors():
         read = _settings(settings)
         _show(read, _offers(read), as_json, nothing="no offers yet")
@@ -157,7 +157,7 @@ def list_offers(settings: SettingsOption, as_json: JsonOption = False) -> None:
 
 @trade.command()
 def accept(settings: SettingsOption, number: NumberArgument) -> None:
-    """Agree to an offer: the gateway signs, and the contract goes to the chain."""
+    """Agree to an offer. The gateway signs, and the contract goes to the chain."""
     from agent.trade.book import Verb, Wish
     from agent.trade.orders import waiting_one
     from agent.trade.telling import sentence
@@ -201,7 +201,7 @@ def counter(  # noqa: PLR0913, PLR0917  an option each
     fee: FeeOption = None,
     valid_s: ValidOption = VALID_S,
 ) -> None:
-    """Answer an offer with another one: what is not said stays as it was offered."""
+    """Answer an offer with another one. What is not said stays as it was offered."""
     from dataclasses import asdict
 
     from agent.trade.orders import terms_of, waiting_one

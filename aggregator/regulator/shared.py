@@ -28,9 +28,9 @@ def open_desk(settings: Path) -> Iterator[tuple[AggregatorSettings, Regulator]]:
     Raises:
         OperatorError: the settings are wrong, or there is no such ledger.
     """
-    from aggregator.regulator.desk import Regulator  # noqa: PLC0415  as in cli.py: what one command needs
-    from config.load import load  # noqa: PLC0415  as in cli.py: what one command needs
-    from config.settings.aggregator import AggregatorSettings  # noqa: PLC0415  as in cli.py: what one command needs
+    from aggregator.regulator.desk import Regulator
+    from config.load import load
+    from config.settings.aggregator import AggregatorSettings
 
     read = load(settings, AggregatorSettings)
     regulator = Regulator(read)
@@ -46,7 +46,7 @@ def compare(key: PublicKey, told: str | None, who: str) -> None:
     Raises:
         RegulatorError: it is another one, or nobody is here to compare.
     """
-    from aggregator.regulator.desk import RegulatorError, is_fingerprint_of  # noqa: PLC0415  as in cli.py: what one command needs
+    from aggregator.regulator.desk import RegulatorError, is_fingerprint_of
 
     if told is not None:
         if not is_fingerprint_of(key.thumbprint, told):
@@ -64,7 +64,7 @@ def bring_about(sealed: Sealed, settings: AggregatorSettings, regulator: Regulat
     Raises:
         EsteError: it is not there in time, or never will be.
     """
-    from aggregator.regulator import runner  # noqa: PLC0415  as in cli.py: what one command needs
+    from aggregator.regulator import runner
 
     with err.status(f"record {sealed.sequence} goes to the broker; waiting for the node's next block …"):
         runner.bring_about(sealed, settings, regulator, wait_s)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from config.load import load_profiles
 from firmware_sim.faults import KINDS
@@ -31,6 +32,20 @@ def commands_below(title: str, command: Any) -> Iterator[tuple[str, Any]]:
             yield from commands_below(f"{title} {key}", verb)
     else:
         yield title, command
+
+
+def groups() -> Iterator[tuple[str, ...]]:
+    """Whatever lists commands: each program, and the groups below it."""
+    for name, app in APPS.items():
+        yield from groups_below((name,), typer.main.get_command(app))
+
+
+def groups_below(path: tuple[str, ...], command: Any) -> Iterator[tuple[str, ...]]:
+    """A group, and those in it; a single command is none."""
+    if verbs := getattr(command, "commands", None):
+        yield path
+        for key, verb in verbs.items():
+            yield from groups_below((*path, key), verb)
 
 
 def defaults_of(command: Any) -> Iterator[tuple[str, str]]:
@@ -69,6 +84,13 @@ def commands_in(table: str) -> set[str]:
 @pytest.mark.parametrize("title", [title for title, _ in commands()])
 def test_every_default_is_the_program_s(title: str) -> None:
     report(f"docs/reference/commands.md, {title}", list(stale_defaults(section(title), dict(commands())[title])))
+
+
+@pytest.mark.parametrize("path", list(groups()), ids="-".join)
+def test_what_each_command_does_fits_into_the_list_of_commands(path: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(APPS[path[0]], [*path[1:], "--help"], env={"COLUMNS": "80"}).output
+    cut = [line for line in told.partition("Commands")[2].splitlines() if line.endswith("...")]
+    report(f"{' '.join(path)} --help, in 80 columns: the first sentence is what the list shows.", cut)
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:

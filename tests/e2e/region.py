@@ -31,6 +31,9 @@ from protocol.envelope import Envelope
 PATIENCE_S = 60.0
 """Generous: a condition that has not come true by then never will."""
 
+Laid = Callable[[dict[str, Any]], object]
+"""Changes a grid file before it is signed."""
+
 
 @dataclass
 class Region:
@@ -104,16 +107,18 @@ class Region:
                 ]  # fmt: skip
 
 
-def a_region(folder: Path, *, meters: int = 12, laid: Callable[[dict[str, Any]], object] = dict.copy) -> Region:
+def a_region(folder: Path, *, meters: int = 12, laid: Laid = dict.copy, **settings: Any) -> Region:
     """Write everything that a region behind TLS needs; nothing runs yet.
 
     Args:
         folder: where to.
         meters: how many there are.
         laid: changes the grid file before it is signed.
+        settings: further ones, of the simulated meters.
     """
     port = free_ports()
-    fleet = FleetSettings(meters=meters, seed=1, first_port=free_ports(meters // 6 + 2), speed=SPEED)
+    first_port = free_ports(meters // 6 + 2)
+    fleet = FleetSettings(**{"meters": meters, "seed": 1, "first_port": first_port, "speed": SPEED} | settings)
     stage = prepare(folder, fleet, Broker(host="localhost", port=port))
     grid = yaml.safe_load(stage.grid_file.read_text())
     laid(grid)
@@ -167,9 +172,11 @@ def running(region: Region, *names: str) -> Iterator[Region]:
         region.processes.clear()
 
 
-def wait_until(what: str, is_true: Callable[[], bool], log: Callable[[], str] = str) -> None:
+def wait_until(
+    what: str, is_true: Callable[[], bool], log: Callable[[], str] = str, patience_s: float = PATIENCE_S
+) -> None:
     """Wait for a condition, however slow the machine."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not is_true():
         assert time.monotonic() < deadline, f"never came true: {what}\n{log()}"
         time.sleep(0.2)

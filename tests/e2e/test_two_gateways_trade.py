@@ -6,11 +6,9 @@ Through the commands that people use, behind a real Mosquitto with TLS and the a
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agent.outbox.file import FILE_NAME
-from aggregator.service.store import Store
-from config.settings.broker import Broker
-from config.settings.fleet import FleetSettings
 from config.tasks import end
-from firmware_sim.demo.stage import found, prepare
-from firmware_sim.free_port import free_ports
 from protocol.agreement import Agreement
 from protocol.checkpoint import ChainName
 from protocol.contract import Terms
@@ -32,10 +24,27 @@ from protocol.envelope import Envelope
 from protocol.messages import MessageType
 from protocol.partners import Delivery
 from protocol.sealed import Sealed
-from tests.e2e.region import Region, a_region, este, run, running, wait_until
+from tests.e2e.region import Region, a_region, run, running, wait_until
 from tests.e2e.test_the_broker_keeps_gateways_apart import client_of
+from tests.e2e.trading import (
+    a_network,
+    in_inbox,
+    offers,
+    on_chain,
+    published,
+    stage,
+    trade,
+    until_stated,
+    wait_for_stage,
+    who,
+)
 
 pytestmark = pytest.mark.mosquitto
+
+
+def with_contracts(grid: dict[str, Any]) -> None:
+    """The region's rules say how contracts are judged."""
+    grid["rules"]["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": 60_000}
 
 
 def a_region_with_contracts(folder: Path) -> Region:
@@ -43,7 +52,7 @@ def a_region_with_contracts(folder: Path) -> Region:
     region = a_region(folder)
     tls = yaml.safe_load(region.stage.aggregator_settings.read_text())["broker"]["tls"]
     grid = yaml.safe_load(region.stage.grid_file.read_text())
-    grid["rules"]["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": 60_000}
+    with_contracts(grid)
     region.stage.grid_file.write_text(yaml.safe_dump(grid))
     shutil.rmtree(region.stage.region)
     keys = [f"--gateway={name}={folder / name / 'gateway.pub.pem'}" for name in region.gateways]
@@ -56,53 +65,6 @@ def a_region_with_contracts(folder: Path) -> Region:
     acl = region.stage.region / "broker.acl"
     acl.write_text(acl.read_text().replace("user node-1\n", "user node-1\ntopic read #\n"))
     return region
-
-
-def trade(region: Region, gateway: str, *command: str, status: int = 0) -> str:
-    done = run("este-agent", "trade", *command, f"--settings={region.stage.agent_settings(gateway)}", status=status)
-    return done.stderr if status else done.stdout
-
-
-def offers(region: Region, gateway: str, verb: str = "list") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(trade(region, gateway, verb, "--json"))
-    return found
-
-
-def stage(region: Region, gateway: str, number: str) -> str:
-    return next((one["stage"] for one in offers(region, gateway) if one["number"] == number), "unknown")
-
-
-def wait_for_stage(region: Region, gateway: str, number: str, *stages: str) -> None:
-    wait_until(
-        f"{gateway}: {number[:12]} is {' or '.join(stages)}",
-        lambda: stage(region, gateway, number) in stages,
-        lambda: f"{offers(region, gateway)}\n{region.log(gateway)}",
-    )
-
-
-def in_inbox(region: Region, gateway: str) -> dict[str, Any]:
-    """The one offer that waits at a gateway, once it is there."""
-    wait_until(
-        f"an offer at {gateway}", lambda: len(offers(region, gateway, "inbox")) == 1, lambda: region.log(gateway)
-    )
-    (offer,) = offers(region, gateway, "inbox")
-    return offer
-
-
-def on_chain(region: Region, chain: ChainName, type_: MessageType) -> list[Envelope]:
-    """The records of one type."""
-    store = Store.open_read_only(region.stage.ledger)
-    try:
-        bodies = [leaf.body for leaf in store.leaves(chain)]
-    finally:
-        store.close()
-    envelopes = [Envelope.parse(body) for body in bodies if body.startswith(b"\xd2")]
-    return [envelope for envelope in envelopes if envelope.type == type_]
-
-
-def published(region: Region) -> int:
-    """How many sealing keys are on the asset chain."""
-    return len(on_chain(region, ChainName.ASSET, MessageType.SEALING_KEY))
 
 
 @asynccontextmanager
@@ -124,47 +86,13 @@ async def everything(region: Region) -> AsyncIterator[list[tuple[str, bytes]]]:
             await end(listening)
 
 
-@dataclass
-class Network(Region):
-    """A region of four validators, around a broker that lets everybody in."""
-
-    @property
-    def nodes(self) -> list[str]:
-        return [folder.name for folder in self.stage.nodes]
-
-    def _command(self, name: str) -> list[str]:
-        if name not in self.nodes:
-            return super()._command(name)
-        settings = next(folder for folder in self.stage.nodes if folder.name == name) / "aggregator.yaml"
-        return [este("este-aggregator"), "run", f"--settings={settings}"]
-
-
-def a_network(folder: Path) -> Network:
-    """Four validators whose rules say how contracts are judged."""
-    port = free_ports()
-    fleet = FleetSettings(meters=12, seed=1, first_port=free_ports(4), speed=1)
-    stage = prepare(folder, fleet, Broker(host="localhost", port=port), validators=4)
-    grid = yaml.safe_load(stage.grid_file.read_text())
-    grid["rules"]["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": 60_000}
-    stage.grid_file.write_text(yaml.safe_dump(grid))
-    asyncio.run(found(stage))
-    (folder / "mosquitto.conf").write_text(f"listener {port} localhost\nallow_anonymous true\nuser root\n")
-    return Network(stage, port)
-
-
 @pytest.mark.cometbft
 async def test_four_validators_pass_letters_on_and_two_of_them_have_to_say_so(tmp_path: Path) -> None:
-    region = await asyncio.to_thread(a_network, tmp_path)
+    region = await asyncio.to_thread(a_network, tmp_path, laid=with_contracts, speed=1)
     with running(region, "broker", "fleet", *region.nodes, "gw-1", "gw-2"):
         await asyncio.to_thread(until_stated, region)
         region.kill(region.nodes[-1])  # three of four are enough
         await asyncio.to_thread(a_story, region)
-
-
-def until_stated(region: Region) -> None:
-    """Wait until both gateways know who is behind them."""
-    gateways = ("gw-1", "gw-2")
-    wait_until("statements", lambda: all(who(region, gateway) for gateway in gateways), lambda: region.log("gw-1"))
 
 
 def spelled(told: dict[str, Any]) -> bytes:
@@ -189,13 +117,6 @@ async def test_an_offer_is_countered_accepted_and_reaches_the_chain_and_nobody_h
     delivered = [Envelope.parse(payload) for topic, payload in heard if topic.endswith("/delivery")]
     assert {envelope.data for envelope in letters} == {Delivery.decode(one.payload).letter for one in delivered}
     assert len({len(Sealed.decode(envelope.payload).box) for envelope in letters}) == 1
-
-
-def who(region: Region, gateway: str) -> list[str]:
-    """Participants behind a gateway, as its last statement says."""
-    if not (region.stage.agent_settings(gateway).parent / "data" / FILE_NAME).exists():
-        return []
-    return [standing["participant"] for standing in region.agent(gateway)["standings"]]
 
 
 def a_story(region: Region) -> None:

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import aiomqtt
 import yaml
 
+from agent.outbox.books import Books
+from agent.outbox.file import OutboxFile
 from config.load import load_profiles
 from config.meter_profile import MeterProfile, Table
 from config.tasks import end
@@ -93,6 +95,11 @@ class Mosquitto:
             self.process.terminate()
             self.process.wait()
             self.process = None
+
+
+def open_in(folder: Path) -> Books:
+    """The books in an agent's folder."""
+    return Books(OutboxFile.open(folder, region=REGION, gateway=GATEWAY))
 
 
 @contextmanager

@@ -85,12 +85,6 @@ async def say(port: int, kind: Kind, payload: bytes, gateway: str = GATEWAY, **c
         await client.publish(str(Topic(REGION, gateway, kind)), payload, qos=1, **changes)
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with a_broker(tmp_path) as broker:
-        yield broker
-
-
 def a_gateway(broker: Mosquitto, **changes: Any) -> Gateway:
     return Gateway(Broker(host=HOST, port=broker.port, keepalive_s=5, **changes))
 

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,6 @@ from tests.integration.test_agent_run import a_world
 from tests.unit.agent.builders import FakeClocks, a_profile, a_reading, a_settings
 
 pytestmark = pytest.mark.mosquitto
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with a_broker(tmp_path) as broker:
-        yield broker
 
 
 class HomeAssistant:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,27 +17,13 @@ from protocol.errors import KeyUnavailable, OperatorError
 from protocol.exchange import Exchange, ExchangeKind
 from protocol.messages import MessageType
 from tests.builders import GATEWAY, REGION, a_channel, an_exchange
-from tests.integration.agent_world import Mosquitto, a_broker, eventually
+from tests.integration.agent_world import Mosquitto, eventually
 from tests.integration.test_agent_cli import este_agent
 from tests.integration.test_agent_run import a_world
-from tests.integration.test_agent_transfers import a_seal, open_in
+from tests.integration.test_agent_transfers import a_seal
 
 CHANNEL = a_channel(link=UNLINKED)
 EXCHANGE = an_exchange(link=UNLINKED, fee=2)
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    """The books of an agent that runs."""
-    books = open_in(tmp_path)
-    yield books
-    books.file.close()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with a_broker(tmp_path) as broker:
-        yield broker
 
 
 def test_orders_are_signed_once_each_as_they_were_left_with_the_gateway_s_own_links(

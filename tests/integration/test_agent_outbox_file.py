@@ -35,6 +35,7 @@ from protocol.messages import MessageType, RightKind
 from protocol.refusals import RefusalCode
 from protocol.units import BootMs
 from tests.builders import GATEWAY, METER, REGION, a_key, a_purchase, a_sealed, a_statement
+from tests.integration.agent_world import open_in
 from tests.unit.agent.builders import a_boot, a_reading, a_slow_reading, readings
 
 ALL = 4096
@@ -42,18 +43,6 @@ ALL = 4096
 
 SMALL = 256 * 1024
 """Bytes: room for the tables and a few readings."""
-
-
-def open_in(folder: Path) -> Books:
-    return Books(OutboxFile.open(folder, region=REGION, gateway=GATEWAY))
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    """Books that nobody has written in yet."""
-    books = open_in(tmp_path)
-    yield books
-    books.file.close()
 
 
 def a_seal(type_: MessageType = MessageType.BATCH) -> Seal:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,10 +25,9 @@ from protocol.errors import KeyUnavailable, OperatorError
 from protocol.messages import MessageType
 from protocol.quote import Quote, QuoteCancel, Side
 from tests.builders import GATEWAY, REGION, a_key
-from tests.integration.agent_world import Mosquitto, a_broker, eventually
+from tests.integration.agent_world import Mosquitto, eventually, open_in
 from tests.integration.test_agent_cli import este_agent
 from tests.integration.test_agent_run import a_world
-from tests.integration.test_agent_transfers import open_in
 
 NOW_MS = 1_790_000_000_000
 HOUR_MS = 3_600_000
@@ -41,20 +39,6 @@ def a_quote(**changes: Any) -> Quote:
         quantity_wh=500, price_per_mwh=24_000,
     )  # fmt: skip
     return replace(quote, **changes)
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    """The books of an agent that runs."""
-    books = open_in(tmp_path)
-    yield books
-    books.file.close()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with a_broker(tmp_path) as broker:
-        yield broker
 
 
 def seal_of(type_: MessageType, payload: bytes) -> bytes:

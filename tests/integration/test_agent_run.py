@@ -6,7 +6,7 @@ import asyncio
 import resource
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from protocol.refusals import RefusalCode
 from protocol.topics import Kind
 from protocol.units import Quantity
 from tests.builders import GATEWAY, REGION, a_key, a_receipt, a_sealed, a_standing
-from tests.integration.agent_world import Aggregator, Home, Meters, Mosquitto, a_broker, eventually
+from tests.integration.agent_world import Aggregator, Home, Meters, Mosquitto, eventually
 from tests.unit.agent.builders import a_boot, readings
 
 pytestmark = pytest.mark.mosquitto
@@ -55,12 +55,6 @@ class World:
             return status if status and all(status[name] >= count for name, count in counts.items()) else {}
 
         return await eventually(probe, f"a status with {counts}")
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with a_broker(tmp_path) as broker:
-        yield broker
 
 
 @asynccontextmanager

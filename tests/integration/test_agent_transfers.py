@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,37 +11,19 @@ import pytest
 
 from agent.outbox import wishes
 from agent.outbox.books import Books
-from agent.outbox.file import FILE_NAME, OutboxFile
+from agent.outbox.file import FILE_NAME
 from agent.outbox.schema import VERSION
 from agent.outbox.wishes import WISHES_MAX, SealAs, Wish, Wishes
 from protocol.envelope import Envelope, seal
 from protocol.errors import KeyUnavailable, OperatorError
 from protocol.messages import MessageType
 from protocol.transfer import Transfer
-from tests.builders import GATEWAY, REGION, a_key
-from tests.integration.agent_world import Mosquitto, a_broker, eventually
+from tests.builders import REGION, a_key
+from tests.integration.agent_world import Mosquitto, eventually, open_in
 from tests.integration.test_agent_cli import este_agent
 from tests.integration.test_agent_run import a_world
 
 WISH = Wish("annia", "bert", 10, 2)
-
-
-def open_in(folder: Path) -> Books:
-    return Books(OutboxFile.open(folder, region=REGION, gateway=GATEWAY))
-
-
-@pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    """The books of an agent that runs."""
-    books = open_in(tmp_path)
-    yield books
-    books.file.close()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with a_broker(tmp_path) as broker:
-        yield broker
 
 
 def a_seal() -> SealAs:

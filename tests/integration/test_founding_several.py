@@ -202,11 +202,3 @@ def test_a_node_whose_keys_were_left_behind_does_not_run_with_new_ones(region: P
     assert isinstance(done.exception, OperatorError)
     assert re.search(rf"{key}: .*: expected a key file of CometBFT's, got No such file", str(done.exception))
     assert not (moved / "cometbft/config" / key).exists()
-
-
-@pytest.mark.parametrize(
-    "group", [[], ["regulator"], ["grid"], ["plot"], ["market"]], ids=lambda group: "-".join(group) or "all"
-)
-def test_what_each_command_does_fits_into_the_list_of_commands(group: list[str]) -> None:
-    told = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).output
-    assert "..." not in told.partition("Commands")[2]

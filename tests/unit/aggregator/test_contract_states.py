@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from aggregator.economy.contracts.states import (
@@ -69,3 +71,12 @@ def test_the_diagram_says_who_makes_a_step(step: Step) -> None:
 def test_the_documentation_shows_the_table_as_it_is() -> None:
     assert PICTURE.read_text(encoding="utf-8") == svg(), "run: python -m tests.contract_flow"
     assert PAGE.read_text(encoding="utf-8") == page_with(mermaid()), "run: python -m tests.contract_flow"
+
+
+def test_what_the_papers_draw_is_told_in_the_words_of_the_table() -> None:
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("## The papers' figures, and this one\n")
+    cells = [line.split(" | ")[1] for line in rest.partition("\n## ")[0].splitlines() if line.startswith("| ")]
+    named = {word for cell in cells for word in re.findall(r"`(\w+)`", cell)}
+    states, steps = ({one.name.lower() for one in kind} for kind in (State, Step))
+    assert named <= states | steps
+    assert states <= named | {"confirmed"}
