@@ -13,14 +13,17 @@ from aggregator.chains.periods.carbon import FactorRow
 from aggregator.ledger.block import Block
 from aggregator.ledger.table import flat
 from config.grid_model import Permit
+from config.load import check
+from config.rules import MarketRule
 from protocol.canonical import decode
 from protocol.errors import EncodingError
 from protocol.messages import MessageType
 from protocol.refusals import RefusalCode
 from tests.builders import a_link
 from tests.contract_village import BOOKED
+from tests.market_village import SELL, a_market, quote, standing
 from tests.unit.protocol.mutation import paths_in, with_field, without_field
-from tests.village import PERIOD_MS, START_MS, Village, a_grid, a_grid_document
+from tests.village import INTERVAL_MS, PERIOD_MS, START_MS, Village, a_grid, a_grid_document
 
 NEXT_MS = START_MS + PERIOD_MS
 """When the second settlement period begins."""
@@ -193,3 +196,25 @@ def test_a_region_that_is_restored_has_its_amendments() -> None:
     restored.ledger.restore(ledger.head, ledger.logs, [(row.key, row.value or b"") for row in ledger.rows()])
     assert restored.asset.region.rules_at(NEXT_MS - 1) == village.five.asset.region.rules_at(NEXT_MS - 1)
     assert restored.asset.region.rules == village.five.asset.region.rules
+
+
+@pytest.mark.parametrize(
+    "market",
+    [
+        pytest.param(None, id="none any more"),
+        pytest.param({"mechanism": "call", "gate_ms": 5_000}, id="auctions"),
+    ],
+)
+def test_quotes_lapse_when_the_market_that_they_were_made_for_ends(market: dict[str, Any] | None) -> None:
+    village = a_market()
+    here = village.five.asset.region.laws_at(0)
+    rule = None if market is None else check(market, MarketRule, "market")
+    changed = Laws(here.rules.model_copy(update={"market": rule}), here.permits)
+    assert amend(village, changed) is None
+    assert quote(village, "wind", SELL, start_ms=NEXT_MS + 2 * INTERVAL_MS) is None
+    village.now_ms = NEXT_MS - 1
+    village.close([])
+    assert len(standing(village)) == 1
+    village.now_ms = NEXT_MS
+    village.close([])
+    assert standing(village) == []

@@ -291,7 +291,7 @@ def test_a_pipe_keeps_its_youngest_parcels(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_region_of_too_many_lines_of_any_kind_restates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pipes stand in the same list of a record as power lines do."""
     region = Village(grid=pipes_grid(content_wh=25)).five.asset.region
-    monkeypatch.setattr("aggregator.chains.asset.RESTATED_ROWS_MAX", len(region.grid.meters))
+    monkeypatch.setattr("aggregator.chains.region.RESTATED_ROWS_MAX", len(region.grid.meters))
     assert len(region.grid.branches) < len(region.grid.meters) and region.can_restate
     many = region.grid.model_copy(update={"pipes": tuple(region.grid.pipes) * len(region.grid.meters)})
     assert not Region(replace(region.genesis, grid=many)).can_restate
