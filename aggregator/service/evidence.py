@@ -23,7 +23,7 @@ from aggregator.chains.metering.interval_energy import IntervalEnergy, prove_row
 from aggregator.chains.metering.late import CLOSED_TABLE
 from aggregator.economy.contracts.bill import NO_BILL, Bill
 from aggregator.economy.contracts.delivery import NOTHING, Amounts
-from aggregator.ledger.record import RECORD_BYTES_MAX, Role
+from aggregator.ledger.record import RECORD_BYTES_MAX
 from aggregator.service import proven
 from aggregator.service.proven import leaf_from_json, leaf_json, row_from_json, row_json
 from aggregator.service.stated import energies_of
@@ -170,7 +170,7 @@ class _Signatures:
     """Who has signed what, by keys that the state admits."""
 
     contract: Contract
-    keys: Mapping[bytes, tuple[str, Role, PublicKey]]
+    keys: Mapping[bytes, tuple[str, PublicKey]]
     region: str
     said: list[str] = field(default_factory=list)
     quotes: set[bytes] = field(default_factory=set)
@@ -221,19 +221,19 @@ class _Signatures:
     def _verify(self, envelope: Envelope) -> str:
         if envelope.key_id not in self.keys:
             raise ProofError(f"no row admits the key {envelope.key_id.hex()[:16]}…")
-        author, _, key = self.keys[envelope.key_id]
+        author, key = self.keys[envelope.key_id]
         envelope.verify(key, self.region)
         return author
 
 
-def _key_of(document: Any, head: BlockHead) -> tuple[bytes, tuple[str, Role, PublicKey]]:
+def _key_of(document: Any, head: BlockHead) -> tuple[bytes, tuple[str, PublicKey]]:
     row = row_from_json(document)
     row.verify(head.state_root)
     table, key_id = decode(row.key, size_max=1 << 10)
     if table != KEYS_TABLE:
         raise ProofError("the row is proven, but it admits no key")
-    author, role, point = decode(row.value, size_max=1 << 10)
-    return key_id, (author, Role(role), PublicKey(point))
+    author, _, point = decode(row.value, size_max=1 << 10)
+    return key_id, (author, PublicKey(point))
 
 
 def _check_stated(document: Any, contract: Contract, head: BlockHead) -> None:
