@@ -19,7 +19,8 @@ from aggregator.chains.accounts.rows import ACCOUNTS_TABLE
 from aggregator.chains.admission.membership import ENDED_TABLE, KEYS_TABLE, Cause
 from aggregator.chains.five import Five
 from aggregator.ledger.record import Role
-from aggregator.service.evidence import EVIDENCE_FIELDS, evidence_of, verify_evidence
+from aggregator.service.evidence import EVIDENCE_FIELDS, evidence_of
+from aggregator.service.evidence_check import verify_evidence
 from aggregator.service.proven import prove_row, row_from_json, row_json
 from aggregator.service.store import Store
 from protocol import seal

@@ -132,16 +132,13 @@ def a_story(region: Region) -> None:
 
     trade(region, "gw-1", "offer", *terms, "--penalty-ppm=100000")
     first = in_inbox(region, "gw-2")
-    assert (first["terms"]["seller"], first["terms"]["quantity_wh"], first["price_millionths"]) == (
-        seller,
-        100,
-        2_500_000,
-    )
+    assert (first["terms"]["seller"], first["terms"]["quantity_wh"]) == (seller, 100)
+    assert first["price_millionths"] == 25_000_000
     wait_for_stage(region, "gw-1", first["number"], "delivered")
 
     trade(region, "gw-2", "counter", first["number"][:8], "--price=200000")
     second = in_inbox(region, "gw-1")
-    assert (second["price_millionths"], second["terms"]["answers"]) == (2_000_000, first["number"])
+    assert (second["price_millionths"], second["terms"]["answers"]) == (20_000_000, first["number"])
     assert second["terms"]["penalty_ppm"] == 100_000
     assert {stage(region, gw, first["number"]) for gw in ("gw-1", "gw-2")} == {"countered"}
     assert "one that is countered" in trade(region, "gw-2", "accept", first["number"], status=1)

@@ -73,8 +73,11 @@ def test_evidence_shows_terms_signatures_verdict_meters_and_history(
     assert claim["signed"] == "offer by gw-wind, agreement by gw-home, dispute by gw-home"
     assert claim["history"] == "agreed, verified, confirmed, delivering, breached, disputed"
     assert claim["delivered_wh"] == contract.amounts.delivered_wh
-    assert str(claim["meter_m-home"]).startswith("100 Wh imported")
-    assert "meter_m-gas" not in claim
+    intervals = [str(claim[f"interval_{number}"]) for number in (1, 2)]
+    closed = trading.node.five.data.late.closed
+    for told, start_ms in zip(intervals, (contract.terms.start_ms, contract.terms.start_ms + INTERVAL_MS), strict=True):
+        assert f"of 50 Wh delivered; block {closed[start_ms].height}: m-home 50 Wh in and 0 Wh out, m-wind" in told
+    assert "m-gas" not in str(claim)
 
 
 def test_the_command_checks_it_with_the_node_s_key_alone(trading: Trading, disputed: bytes, tmp_path: Path) -> None:

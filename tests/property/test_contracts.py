@@ -19,16 +19,19 @@ from aggregator.economy.contracts.bill import Bill, Party
 from aggregator.economy.contracts.feasibility import Plan
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from aggregator.grid.interval import IntervalPhysics
+from protocol.contract import PRICE_MAX
 from protocol.messages import MessageType
 from protocol.money import millionths_of, units_of
 from protocol.refusals import RefusalCode
-from tests.contract_village import EVEN, EVEN_W, GATEWAYS, Market, a_market_grid, in_units
-from tests.village import INTERVAL_MS, REGION
+from tests.contract_village import EVEN, EVEN_W, GATEWAYS, PER_WH, Market, a_market_document, in_units
+from tests.market_village import BUY, SELL, a_quote
+from tests.village import INTERVAL_MS, REGION, a_grid
 
 names = st.sampled_from(sorted(GATEWAYS))
 watts = st.sampled_from([0, EVEN_W // 3, EVEN_W, EVEN_W + 7_000])
-CREDIT_MAX = 1_000
+CREDIT_MAX = 300
 """Minor units: less than some contracts cost here."""
+limits = st.sampled_from([0, 1, PER_WH // 3, PER_WH, PRICE_MAX])
 ppm = st.sampled_from([0, 333_333, 1_000_000])
 
 VERDICTS = {code for code in RefusalCode if RefusalCode.PARTY_FROZEN <= code <= RefusalCode.LINE_FULL} | {
@@ -42,11 +45,17 @@ class Contracts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        grid = a_market_grid(rating_ma=80_000, time={"restate_after_ms": 0}, tolerance_ppm=100_000, approval_from_wh=90,
-            accounts={"credit_max": CREDIT_MAX})  # fmt: skip
+        document = a_market_document(
+            rating_ma=40_000,
+            time={"restate_after_ms": 0},
+            tolerance_ppm=100_000,
+            approval_from_wh=90,
+            accounts={"credit_max": CREDIT_MAX},
+        )
+        document["rules"]["market"] = {"mechanism": "call", "gate_ms": INTERVAL_MS, "price_max": PRICE_MAX}
+        grid = a_grid(**document)
         self.market = Market(grid=grid)
         self.market.live_even(1)
-        self.numbers: list[bytes] = []
         self.moved = dict.fromkeys([*GATEWAYS, "reserve"], 0)
         """By a bank: what each account was paid, less what it has paid."""
         self.first_booked: dict[bytes, Bill] = {}
@@ -58,7 +67,7 @@ class Contracts(RuleBasedStateMachine):
         watts=st.integers(1, 60_000),
         ahead=st.integers(0, 3),
         intervals=st.integers(1, 4),
-        price=st.integers(0, 10**7),
+        price=st.one_of(limits, st.integers(0, PRICE_MAX)),
         shares=st.tuples(ppm, ppm),
         clean_only=st.booleans(),
     )
@@ -80,8 +89,21 @@ class Contracts(RuleBasedStateMachine):
         )
         refusal = self.market.agree(agreed, GATEWAYS[seller], GATEWAYS[buyer])
         assert (refusal is None) is (seller != buyer)
-        if refusal is None:
-            self.numbers.append(agreed.digest)
+
+    @rule(asks=st.permutations([1, PER_WH // 3, PER_WH]), bid=limits, wh=st.sampled_from([10, 50, 60]), wind=watts)
+    def trade(self, asks: list[int], bid: int, wh: int, wind: int) -> None:
+        """The network outside and the turbine sell what the home wants; the line may be too thin for it."""
+        start_ms = (self.market.now_ms // INTERVAL_MS + 3) * INTERVAL_MS
+        for who, side, limit in (("grid", SELL, asks[0]), ("wind", SELL, asks[1]), ("home", BUY, bid)):
+            made = a_quote(self.market, who, side, start_ms=start_ms, quantity_wh=wh, price_per_mwh=limit)
+            self.market.put(made, MessageType.QUOTE, "gw")
+        self.market.live_even(3)
+        self.market.live_even(1, wind=-wind, grid=wind - EVEN_W)
+
+    @property
+    def numbers(self) -> list[bytes]:
+        """Of all contracts."""
+        return [contract.digest for contract in self.market.five.operation.contracts.book.in_order()]
 
     @precondition(lambda self: self.numbers)
     @rule(data=st.data(), who=names)
@@ -224,7 +246,7 @@ class Contracts(RuleBasedStateMachine):
         assert five.ledger.head == self.market.five.ledger.head
         book = self.market.five.operation.contracts.book
         assert five.operation.contracts.book.awake() == book.awake()
-        assert {c.digest for c in book.in_order()} == set(self.numbers)
+        assert [one.digest for one in five.operation.contracts.book.in_order()] == self.numbers
         plan = Plan(limits_of(self.market.five.asset.region))
         for contract in reversed(book.bound()):
             assert plan.objection(contract.promise) is None

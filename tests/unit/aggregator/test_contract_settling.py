@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aggregator.economy.contracts.bill import NO_BILL, Party, Prices, arbitrated, bill_of
 from aggregator.economy.contracts.delivery import NOTHING, Amounts, Due, Metered, due_wh, share_out
-from protocol.contract import PRICE_MAX, QUANTITY_MAX_WH, Terms
+from aggregator.economy.market.quotes import Match
+from protocol.contract import PRICE_MAX, QUANTITY_MAX_WH, Terms, price_of
 from protocol.fields import UINT_MAX
 from protocol.money import MILLIONTHS
 from protocol.units import PPM
@@ -151,6 +152,17 @@ def test_the_rent_of_a_full_line_follows_what_is_delivered() -> None:
     bill = bill_of(terms(), Amounts(100, 70, buyer_short_wh=30), PRICES, rent_per_mwh=PER_WH // 2)
     assert in_units(bill.price, bill.penalty, bill.rent) == [70, -6, 35]
     assert in_units(bill.seller, bill.buyer, bill.clearing) == [76, -76 - 35, 35]
+
+
+@given(st.integers(1, QUANTITY_MAX_WH), st.integers(0, PRICE_MAX), st.integers(0, PRICE_MAX))
+def test_what_the_market_forms_a_price_by_is_what_the_contract_is_settled_by(
+    wh: int, sell_price: int, buy_price: int
+) -> None:
+    match = Match(cast("Any", None), cast("Any", None), wh, sell_price, buy_price)
+    agreed = terms(quantity_wh=wh, price_per_mwh=sell_price)
+    bill = bill_of(agreed, Amounts(wh, wh), PRICES, rent_per_mwh=match.rent_per_mwh)
+    assert (bill.seller, -bill.buyer) == (price_of(wh, sell_price), price_of(wh, buy_price))
+    assert bill.clearing == match.rent
 
 
 def test_a_contract_costs_what_its_slices_cost() -> None:

@@ -583,6 +583,7 @@ def test_a_contract_that_was_judged_and_taken_back_leaves_no_trace(market: Marke
     assert len(book.bound()) == 1
     ledger.abandon()
     assert (len(book.rows), book.bound(), book.awake()) == (0, [], [])
+    assert (book.costs_of("home"), book.agreed_wh(market.terms())) == (0, 0)
     assert market.state(market.made()) is State.CONFIRMED
 
 
@@ -596,6 +597,8 @@ def test_a_node_that_starts_again_goes_on_with_what_is_agreed(market: Market) ->
     again.ledger.restore(ledger.head, {name: log.copy() for name, log in ledger.logs.items()}, rows)
     assert again.operation.contracts.book.in_order() == market.five.operation.contracts.book.in_order()
     assert again.operation.contracts.book.bound() == market.five.operation.contracts.book.bound()
+    assert again.operation.contracts.book.costs_of("home") == millionths_of(PRICE)
+    assert again.operation.contracts.book.agreed_wh(market.terms()) == PRICE
     assert again.ledger.broken_invariants() == []
 
 
