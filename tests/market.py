@@ -75,10 +75,9 @@ def most_welfare(auction: Auction) -> Fraction:
 
     for place, one in enumerate(quotes):
         at_most({place: 1}, one.quantity_wh)
-    for number, line in enumerate(network.lines):
-        capacity = Fraction(line.capacity_mwh(auction.interval_ms), MWH_PER_WH)
-        at_most({q + number: 1}, capacity)
-        at_most({q + lines + number: 1}, capacity)
+    for number, room in enumerate(auction.rooms_mwh):
+        at_most({q + number: 1}, Fraction(room.forward, MWH_PER_WH))
+        at_most({q + lines + number: 1}, Fraction(room.backward, MWH_PER_WH))
     for node in range(len(network.nodes)):
         balance: dict[int, int | Fraction] = {
             place: 1 if one.side is Side.SELL else -1

@@ -60,7 +60,10 @@ def networks(draw: st.DrawFn, nodes: int = 4) -> TradedNetwork:
 @st.composite
 def auctions(draw: st.DrawFn) -> Auction:
     network = draw(networks())
-    return an_auction(network, *draw(quotes(nodes=len(network.nodes))))
+    auction = an_auction(network, *draw(quotes(nodes=len(network.nodes))))
+    watts = st.sampled_from([0, 0, 10, 200, 10**6])
+    taken = [(number, draw(watts), draw(watts)) for number in range(len(network.lines))] if draw(st.booleans()) else []
+    return replace(auction, taken_w=tuple(taken))
 
 
 # -- Continuous trading
