@@ -1,4 +1,4 @@
-"""Whether a quote may stand: the rules that need no other quote, and what the market makes of its words."""
+"""Whether a quote may stand, and what the market makes of its words, and of two quotes that meet."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import replace
 from aggregator.chains.accounts.deals import see_who_speaks
 from aggregator.chains.market.standing import Standing
 from aggregator.chains.region import MeterAsset, Region
-from aggregator.economy.contracts.feasibility import Site, energy_wh
-from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.contracts.feasibility import Site, energy_wh, power_w
+from aggregator.economy.market.quotes import Match, OpenQuote
 from config.rules import MarketRule, Mechanism
+from protocol.canonical import encode
+from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
+from protocol.crypto import digest_of
 from protocol.money import said
 from protocol.quote import Quote, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
@@ -111,6 +114,45 @@ def see_that_they_can_pay(quote: OpenQuote, standing: Standing, credit_left: int
     if quote.side is Side.BUY and cost > credit_left:
         detail = f"{said(cost)} with other quotes, {quote.participant} may come to owe {said(max(0, credit_left))}"
         raise Refused(RefusalCode.BEYOND_CREDIT, detail)
+
+
+def see_room_beside(terms: Terms, side: Side, free: Site, quoted_wh: int, interval_ms: int) -> None:
+    """See that a party of an agreement can keep it beside what they quote in one of its intervals.
+
+    Raises:
+        Refused: they cannot (167).
+    """
+    who, free_w = (terms.seller, free.feed_in_w) if side is Side.SELL else (terms.buyer, free.take_w)
+    asked_w = power_w(terms.quantity_wh, terms.end_ms - terms.start_ms)
+    if asked_w + power_w(quoted_wh, interval_ms) > free_w:
+        detail = f"{who} quotes {quoted_wh} Wh of the {energy_wh(free_w, interval_ms)} Wh that are free: cancel first"
+        raise Refused(RefusalCode.QUOTED_ALREADY, detail)
+
+
+def terms_of(match: Match, number: int, region: Region) -> Terms:
+    """The contract that a match is.
+
+    Raises:
+        Refused: at a price at which no contract can be (164).
+    """
+    rule = market_of(region)
+    if not 0 <= match.sell_price <= PRICE_MAX:
+        raise Refused(RefusalCode.CLEARING_BREAKS_LIMIT, f"no contract can be at {match.sell_price}")
+    return Terms(
+        region=region.grid.region,
+        seller=match.sell.participant,
+        buyer=match.buy.participant,
+        carrier=match.sell.carrier,
+        quantity_wh=match.quantity_wh,
+        price_per_mwh=match.sell_price,
+        start_ms=match.sell.start_ms,
+        end_ms=match.sell.start_ms + region.rules.time.interval_ms,
+        clean_only=match.buy.clean_only,
+        penalty_ppm=rule.penalty_ppm,
+        termination_ppm=rule.termination_ppm,
+        expires_ms=match.sell.start_ms,
+        nonce=digest_of(encode([number, match.sell.digest, match.buy.digest]))[:NONCE_BYTES],
+    )
 
 
 def connection_wh(region: Region, meter: str) -> int:

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from aggregator.chains.market.rows import Deal
 from aggregator.chains.region import Region
-from aggregator.economy.contracts.feasibility import Objection, Site
-from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.contracts.feasibility import Objection, Site, SiteKey
+from aggregator.economy.market.clearing import Taken
+from aggregator.economy.market.quotes import Match
 from aggregator.ledger.chain import BlockTime
 from protocol.refusals import RefusalCode
 
@@ -37,8 +38,14 @@ class Verdicts(Protocol):
     def credit_left(self, participant: str) -> int:
         """What a participant may still come to owe, in millionths of a minor unit."""
 
-    def site(self, region: Region, quote: OpenQuote) -> tuple[Site, Site]:
-        """What a quote's participant can at all, and what of it no contract promises yet in the quote's interval."""
+    def site(self, region: Region, key: SiteKey) -> Site:
+        """What a participant's devices can."""
+
+    def free(self, region: Region, key: SiteKey, start_ms: int) -> Site:
+        """What of that no contract promises yet in an interval."""
+
+    def taken_w(self, region: Region, start_ms: int) -> tuple[Taken, ...]:
+        """What contracts have of lines in an interval."""
 
     def trial(self, region: Region) -> AbstractContextManager[Judged | None]:
         """Judge matches for a while; None where the region's rules have no contracts."""
