@@ -24,6 +24,7 @@ from aggregator.economy.market.clearing import (
     Clearing,
     injections_mwh,
     islands_by_rule,
+    overload_max_mwh,
     rents,
     spare_clean_wh,
     verify,
@@ -98,6 +99,8 @@ class Clearer:
                 room_wh[way, line] = max(0, room_wh[way, line] - over_mwh[way, line] // MWH_PER_WH - 1)
                 forward, backward = room_wh[:, line].tolist()
                 solver.changeColBounds(len(auction.quotes) + line, -float(backward), float(forward))
+        if (over_mwh <= np.array(overload_max_mwh(self.network), dtype=np.int64)).all():
+            return self._seen_right(auction, self._by_rule(auction, clearing))
         raise ClearingError(f"rounding overloads lines {ROUNDS_MAX} times")
 
     def program(self, auction: Auction, room_wh: Ints) -> highspy.HighsLp:

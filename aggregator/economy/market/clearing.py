@@ -219,9 +219,11 @@ def _see_quantities(auction: Auction, clearing: Clearing) -> None:
 def _see_flows(auction: Auction, clearing: Clearing) -> None:
     network = auction.network
     rest = injections_mwh(auction, clearing.fills_wh)
-    for line, flow, room in zip(network.lines, clearing.flows_mwh, auction.rooms_mwh, strict=True):
+    over_mwh = overload_max_mwh(network)
+    rows = zip(network.lines, clearing.flows_mwh, auction.rooms_mwh, strict=True)
+    for number, (line, flow, room) in enumerate(rows):
         capacity = room.forward if flow > 0 else room.backward
-        if abs(flow) > capacity:
+        if abs(flow) > capacity + over_mwh[number]:
             detail = f"{line.name} would carry {abs(flow) - capacity} mWh more than the {capacity} mWh that it has left"
             raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
         rest[line.from_node] -= flow
@@ -278,6 +280,15 @@ def _see_uniform_prices(auction: Auction, clearing: Clearing, earns: Sequence[in
         if by_rule[island] and (price != wanted or clearing.premiums[island]):
             detail = f"{price} thousandths at {node}, where the merit order comes to {wanted}"
             raise Refused(RefusalCode.CLEARING_OFF_THE_RULE, detail)
+
+
+def overload_max_mwh(network: TradedNetwork) -> list[int]:
+    """By line: what it may carry beyond its room, in thousandths: for a line of a loop what rounding adds, else nothing."""
+    over = [0] * len(network.lines)
+    for loop in network.loops:
+        for number in loop.lines:
+            over[number] = LOOP_SLACK_MWH * (1 + len(network.loops))
+    return over
 
 
 def injections_mwh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:
