@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from aggregator.chains.market.clearing import ClearingResult
@@ -28,7 +29,6 @@ from aggregator.chains.market.rows import (
     MarketTotals,
     Spent,
     Traded,
-    passed_over_leaf,
     read_quote,
     read_spent,
     read_taken,
@@ -37,9 +37,9 @@ from aggregator.chains.market.rows import (
     spell_taken,
 )
 from aggregator.chains.market.standing import Standing
-from aggregator.chains.market.verdicts import Verdicts
+from aggregator.chains.market.verdicts import Verdicts, matched
 from aggregator.chains.region import Region
-from aggregator.economy.market.book import Books, trade
+from aggregator.economy.market.book import Books
 from aggregator.economy.market.clearing import Auction, Taken, verify
 from aggregator.economy.market.pairing import pair
 from aggregator.economy.market.quotes import MarketKey, Match, OpenQuote
@@ -143,7 +143,9 @@ class Market:
             self._number(rule)
             self.quotes.put(quote.digest, quote)
             return ()
-        matches, leaves = self._matched(quote, asked.time_in_force)
+        matches, leaves = matched(
+            self._books.of(quote.market), quote, asked.time_in_force, self._verdicts.trial(region)
+        )
         self._number(rule)
         left_wh = quote.quantity_wh - sum(match.quantity_wh for match in matches)
         for match in matches:
@@ -194,11 +196,8 @@ class Market:
         """
         if any(terms.start_ms <= start_ms < terms.end_ms for start_ms in self._taken):
             raise Refused(RefusalCode.GATE_CLOSED, "an auction in this window is about to be cleared: agree again then")
-        for who, side in ((terms.seller, Side.SELL), (terms.buyer, Side.BUY)):
-            for start_ms, quoted_wh in self._standing.of(who, terms.carrier, side).items():
-                if terms.start_ms <= start_ms < terms.end_ms:
-                    free = self._verdicts.free(self._region(), (who, terms.carrier), start_ms)
-                    see_room_beside(terms, side, free, quoted_wh, self._region().rules.time.interval_ms)
+        region = self._region()
+        see_room_beside(terms, self._standing, partial(self._verdicts.free, region), region.rules.time.interval_ms)
 
     def auction(self, start_ms: int) -> Auction:
         """All that stands for an interval, and the network that it has to pass through."""
@@ -276,21 +275,6 @@ class Market:
             raise Refused(RefusalCode.BOOK_FULL, f"{used} quotes of {who} stand, or have traded lately: a full share")
         return quote
 
-    def _matched(self, quote: OpenQuote, time_in_force: TimeInForce) -> tuple[list[Match], list[bytes]]:
-        """What a quote trades at once, as far as that can be contracts, and a leaf if it could be more otherwise."""
-        book = self._books.of(quote.market)
-        with self._verdicts.trial(self._region()) as trial:
-            if trial is None:
-                return trade(book, quote, time_in_force), []
-            try:
-                matches = trade(book, quote, time_in_force, trial.allowed_wh)
-            except Refused as refused:
-                if refused.code is RefusalCode.NOT_FILLED and trial.reason is not None:
-                    raise Refused(trial.reason.rule, trial.reason.said) from refused
-                raise
-        reason = trial.reason
-        return matches, [passed_over_leaf(quote.digest, reason)] if reason is not None else []
-
     def _spend(self, quote: OpenQuote) -> None:
         """Count a quote that has traded against its participant's share until its interval is closed."""
         spent = dict(self._spent.get(quote.participant) or ())
@@ -311,9 +295,7 @@ class Market:
     def _note(self, match: Match, block: BlockTime) -> None:
         key, price = match.sell.market, match.sell_price
         before = self.traded.get(key) or Traded(0, 0, price, price, price, 0)
-        count, quantity_wh = before.matches + 1, before.quantity_wh + match.quantity_wh
-        row = Traded(count, quantity_wh, min(before.low, price), max(before.high, price), price, block.height)
-        self.traded.put(key, row)
+        self.traded.put(key, before.after(match, block.height))
 
     def _fill(self, stood: OpenQuote, quantity_wh: int) -> None:
         left = replace(stood, quantity_wh=stood.quantity_wh - quantity_wh)
@@ -327,8 +309,7 @@ class Market:
 
     def _forget_taken(self) -> None:
         """Forget what contracts had of lines where no auction waits any more."""
-        waiting = {start_ms for _, start_ms in self._books.markets()}
-        for start_ms in [start_ms for start_ms in self._taken if start_ms not in waiting]:
+        for start_ms in sorted(set(self._taken) - {start_ms for _, start_ms in self._books.markets()}):
             self._taken.remove(start_ms)
 
     def _may_be_cleared(self, quote: OpenQuote) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from aggregator.chains.accounts.deals import see_who_speaks
 from aggregator.chains.market.standing import Standing
 from aggregator.chains.region import MeterAsset, Region
-from aggregator.economy.contracts.feasibility import Site, energy_wh, power_w
+from aggregator.economy.contracts.feasibility import Site, SiteKey, energy_wh, power_w
 from aggregator.economy.market.quotes import Match, OpenQuote
 from config.rules import MarketRule, Mechanism
 from protocol.canonical import encode
@@ -17,6 +18,9 @@ from protocol.money import said
 from protocol.quote import Quote, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import PPM
+
+FreeIn = Callable[[SiteKey, int], Site]
+"""What of a participant's devices no contract promises yet in an interval, by its start."""
 
 
 def market_of(region: Region) -> MarketRule:
@@ -116,17 +120,21 @@ def see_that_they_can_pay(quote: OpenQuote, standing: Standing, credit_left: int
         raise Refused(RefusalCode.BEYOND_CREDIT, detail)
 
 
-def see_room_beside(terms: Terms, side: Side, free: Site, quoted_wh: int, interval_ms: int) -> None:
-    """See that a party of an agreement can keep it beside what they quote in one of its intervals.
+def see_room_beside(terms: Terms, standing: Standing, free_in: FreeIn, interval_ms: int) -> None:
+    """See that the parties of an agreement can keep it beside what they quote in its intervals.
 
     Raises:
-        Refused: they cannot (167).
+        Refused: one of them cannot (167).
     """
-    who, free_w = (terms.seller, free.feed_in_w) if side is Side.SELL else (terms.buyer, free.take_w)
     asked_w = power_w(terms.quantity_wh, terms.end_ms - terms.start_ms)
-    if asked_w + power_w(quoted_wh, interval_ms) > free_w:
-        detail = f"{who} quotes {quoted_wh} Wh of the {energy_wh(free_w, interval_ms)} Wh that are free: cancel first"
-        raise Refused(RefusalCode.QUOTED_ALREADY, detail)
+    for who, side in ((terms.seller, Side.SELL), (terms.buyer, Side.BUY)):
+        quoted = standing.of(who, terms.carrier, side)
+        for start_ms in [start_ms for start_ms in quoted if terms.start_ms <= start_ms < terms.end_ms]:
+            free = free_in((who, terms.carrier), start_ms)
+            free_w = free.feed_in_w if side is Side.SELL else free.take_w
+            if asked_w + power_w(quoted[start_ms], interval_ms) > free_w:
+                detail = f"{who} quotes {quoted[start_ms]} Wh, contracts leave {free_w} W of theirs: cancel first"
+                raise Refused(RefusalCode.QUOTED_ALREADY, detail)
 
 
 def terms_of(match: Match, number: int, region: Region) -> Terms:

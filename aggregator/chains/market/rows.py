@@ -45,6 +45,11 @@ class Traded:
     height: int
     """Of the block in which something was traded last."""
 
+    def after(self, match: Match, height: int) -> Traded:
+        """The same with one match more."""
+        count, quantity_wh, price = self.matches + 1, self.quantity_wh + match.quantity_wh, match.sell_price
+        return Traded(count, quantity_wh, min(self.low, price), max(self.high, price), price, height)
+
 
 Spent = tuple[tuple[int, int], ...]
 """By interval of delivery, in order: how many quotes of a participant have traded and are gone."""

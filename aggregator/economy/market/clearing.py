@@ -283,7 +283,7 @@ def _see_uniform_prices(auction: Auction, clearing: Clearing, earns: Sequence[in
 
 
 def overload_max_mwh(network: TradedNetwork) -> list[int]:
-    """By line: what it may carry beyond its room, in thousandths: for a line of a loop what rounding adds, else nothing."""
+    """By line: what it may carry beyond its room: in a loop what rounding adds, in thousandths, else nothing."""
     over = [0] * len(network.lines)
     for loop in network.loops:
         for number in loop.lines:
