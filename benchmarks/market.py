@@ -139,14 +139,14 @@ def an_auction(loops: int) -> Auction:
 
 def _beside_highs(auction: Auction) -> Figure:
     clearer = Clearer(auction.network)
-    room = np.array([line.capacity_mwh(HOUR_MS) // MWH_PER_WH for line in auction.network.lines])
+    room = np.array(auction.rooms_mwh).T // MWH_PER_WH
     program = clearer.program(auction, room)
     ours = cpu_seconds(lambda: clearer.clear(auction), rounds=7)
     bare = cpu_seconds(lambda: solver_of(program).run(), rounds=7)
     clearing = clearer.clear(auction)
     check = cpu_seconds(lambda: verify(auction, clearing), rounds=7)
     full = sum(
-        abs(flow) > line.capacity_mwh(HOUR_MS) - 3 * MWH_PER_WH
+        abs(flow) > line.room_mwh(HOUR_MS) - 3 * MWH_PER_WH
         for flow, line in zip(clearing.flows_mwh, auction.network.lines, strict=True)
     )
     note = (

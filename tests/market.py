@@ -7,6 +7,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+from scipy.optimize import linprog
+
 from aggregator.economy.market.book import Book
 from aggregator.economy.market.clearing import Auction
 from aggregator.economy.market.quotes import Match, OpenQuote
@@ -75,10 +78,9 @@ def most_welfare(auction: Auction) -> Fraction:
 
     for place, one in enumerate(quotes):
         at_most({place: 1}, one.quantity_wh)
-    for number, line in enumerate(network.lines):
-        capacity = Fraction(line.capacity_mwh(auction.interval_ms), MWH_PER_WH)
-        at_most({q + number: 1}, capacity)
-        at_most({q + lines + number: 1}, capacity)
+    for number, room in enumerate(auction.rooms_mwh):
+        at_most({q + number: 1}, Fraction(room.forward, MWH_PER_WH))
+        at_most({q + lines + number: 1}, Fraction(room.backward, MWH_PER_WH))
     for node in range(len(network.nodes)):
         balance: dict[int, int | Fraction] = {
             place: 1 if one.side is Side.SELL else -1
@@ -100,6 +102,35 @@ def most_welfare(auction: Auction) -> Fraction:
         here = [(place, one) for place, one in enumerate(quotes) if auction.island_of[place] == island]
         at_most({place: one.clean_only - one.is_clean for place, one in here}, 0)
     return _simplex(gain, rows)
+
+
+def most_by_angles(auction: Auction) -> float | None:
+    """The same as `most_welfare` in floats, for lines that all have an impedance: flows follow from nodes' angles.
+
+    None where the solver cannot tell.
+    """
+    quotes, network = auction.quotes, auction.network
+    q, n = len(quotes), len(network.nodes)
+    if not quotes:
+        return 0.0
+    sign = np.array([1.0 if one.side is Side.SELL else -1.0 for one in quotes])
+    balance, flows = np.zeros((n, q + n)), np.zeros((len(network.lines), q + n))
+    for number, line in enumerate(network.lines):
+        flows[number, [q + line.from_node, q + line.to_node]] = 1 / line.impedance_uohm, -1 / line.impedance_uohm
+        balance[line.from_node] += flows[number]
+        balance[line.to_node] -= flows[number]
+    for place, one in enumerate(quotes):
+        balance[network.node_number[one.node], place] -= sign[place]
+    clean = np.zeros((auction.islands, q + n))
+    for place, (one, island) in enumerate(zip(quotes, auction.island_of, strict=True)):
+        clean[island, place] = one.clean_only - one.is_clean
+    rooms = np.array(auction.rooms_mwh, dtype=float).reshape(-1, 2) / MWH_PER_WH
+    cost = np.concatenate([sign * [one.limit / 1000 for one in quotes], np.zeros(n)])
+    found = linprog(
+        cost, np.vstack([flows, -flows, clean]), np.concatenate([rooms[:, 0], rooms[:, 1], np.zeros(auction.islands)]),
+        balance, np.zeros(n), [(0, one.quantity_wh) for one in quotes] + [(None, None)] * n,
+    )  # fmt: skip
+    return -1000 * float(found.fun) if found.success else None
 
 
 def _simplex(gain: Sequence[Fraction], rows: Sequence[tuple[list[Fraction], Fraction]]) -> Fraction:

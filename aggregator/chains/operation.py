@@ -129,7 +129,13 @@ class OperationChain:
 
     def bid(self, record: Record, time_ms: int) -> Bid:
         """What a record offers for its place, if it would take effect at `time_ms` with everything as it stands."""
-        return self.contracts.bid(record, time_ms) if record.type is MessageType.AGREEMENT else NO_BID
+        if not isinstance(record.message, Agreement):
+            return NO_BID
+        try:
+            self.market.see_unquoted(record.message.terms)
+        except Refused:
+            return NO_BID
+        return self.contracts.bid(record, time_ms)
 
     def begin_block(self, block: BlockTime) -> None:
         """Let deliveries begin whose time has come, and quotes lapse whose time is over."""
@@ -147,6 +153,9 @@ class OperationChain:
                 self._call(called, block)
             case Cancellation() as cancellation:
                 self._cancel(cancellation, block)
+            case Agreement() as agreement:
+                self.market.see_unquoted(agreement.terms)
+                return self.contracts.apply(record, block.time_ms)
             case Quote():
                 return self.market.quote(record, block)
             case QuoteCancel():

@@ -34,9 +34,9 @@ class Line:
     rating_w: int
     """What trade may use of it."""
 
-    def capacity_mwh(self, interval_ms: int) -> int:
-        """What it carries in an interval, either way, in thousandths of a watt-hour."""
-        return self.rating_w * interval_ms * MWH_PER_WH // MS_PER_HOUR
+    def room_mwh(self, interval_ms: int, taken_w: int = 0) -> int:
+        """What it carries in an interval, either way, beside what is taken already; in thousandths of a watt-hour."""
+        return max(0, self.rating_w - taken_w) * interval_ms * MWH_PER_WH // MS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from aggregator.economy.market.clearing import (
     Clearing,
     injections_mwh,
     islands_by_rule,
+    overload_max_mwh,
     rents,
     spare_clean_wh,
     verify,
@@ -83,20 +84,23 @@ class Clearer:
         Raises:
             ClearingError: none is found.
         """
-        capacity_mwh = np.array([line.capacity_mwh(auction.interval_ms) for line in self.network.lines], dtype=np.int64)
+        rooms_mwh = np.array(auction.rooms_mwh, dtype=np.int64).reshape(-1, 2).T
         found = self._by_merit(auction)
-        if found is not None and (np.abs(np.array(found.flows_mwh, dtype=np.int64)) <= capacity_mwh).all():
+        if found is not None and _over_mwh(found, rooms_mwh).max(initial=0) <= 0:
             return self._seen_right(auction, found)
-        room_wh = (capacity_mwh // MWH_PER_WH - MARGIN_WH * self._in_loop).clip(min=0)
+        room_wh = (rooms_mwh // MWH_PER_WH - MARGIN_WH * self._in_loop).clip(min=0)
         solver = solver_of(self.program(auction, room_wh))
         for _ in range(ROUNDS_MAX):
             clearing = self._rounded(auction, solve(solver))
-            over_mwh = np.abs(np.array(clearing.flows_mwh, dtype=np.int64)) - capacity_mwh
+            over_mwh = _over_mwh(clearing, rooms_mwh)
             if over_mwh.max(initial=0) <= 0:
                 return self._seen_right(auction, self._by_rule(auction, clearing))
-            for line in np.flatnonzero(over_mwh > 0).tolist():
-                room_wh[line] = max(0, room_wh[line] - over_mwh[line] // MWH_PER_WH - 1)
-                solver.changeColBounds(len(auction.quotes) + line, -float(room_wh[line]), float(room_wh[line]))
+            for way, line in np.argwhere(over_mwh > 0).tolist():
+                room_wh[way, line] = max(0, room_wh[way, line] - over_mwh[way, line] // MWH_PER_WH - 1)
+                forward, backward = room_wh[:, line].tolist()
+                solver.changeColBounds(len(auction.quotes) + line, -float(backward), float(forward))
+        if (over_mwh <= np.array(overload_max_mwh(self.network), dtype=np.int64)).all():
+            return self._seen_right(auction, self._by_rule(auction, clearing))
         raise ClearingError(f"rounding overloads lines {ROUNDS_MAX} times")
 
     def program(self, auction: Auction, room_wh: Ints) -> highspy.HighsLp:
@@ -104,7 +108,7 @@ class Clearer:
 
         Args:
             auction: what is to be cleared.
-            room_wh: (l) what each line may carry.
+            room_wh: (2, l) what each line may carry from its from_node, and towards it.
         """
         quotes, network = auction.quotes, self.network
         q, l, n, k, i = len(quotes), len(network.lines), len(network.nodes), len(network.loops), auction.islands  # noqa: E741
@@ -119,8 +123,8 @@ class Clearer:
         lp = highspy.HighsLp()
         lp.num_col_, lp.num_row_ = q + l, n + k + i
         lp.col_cost_ = np.concatenate([sign * np.array([one.limit / COST_SCALE for one in quotes]), np.zeros(l)])
-        lp.col_lower_ = np.concatenate([np.zeros(q), -room_wh.astype(np.float64)])
-        lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], room_wh.astype(np.float64)])
+        lp.col_lower_ = np.concatenate([np.zeros(q), -room_wh[1].astype(np.float64)])
+        lp.col_upper_ = np.concatenate([[float(one.quantity_wh) for one in quotes], room_wh[0].astype(np.float64)])
         lp.row_lower_ = np.concatenate([np.zeros(n + k), np.full(i, -highspy.kHighsInf)])
         lp.row_upper_ = np.zeros(n + k + i)
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
@@ -266,6 +270,12 @@ def _give_way(auction: Auction, fills: list[int], island: int, surplus: int) -> 
         taken = min(abs(surplus), fills[place])
         fills[place] -= taken
         surplus -= taken if surplus > 0 else -taken
+
+
+def _over_mwh(clearing: Clearing, rooms_mwh: Ints) -> Ints:
+    """(2, l) how much more than it has room for each line carries, from its from_node and towards it."""
+    flows = np.array(clearing.flows_mwh, dtype=np.int64)
+    return np.stack([flows, -flows]) - rooms_mwh
 
 
 def _loop_rows(network: TradedNetwork) -> csr_array:

@@ -14,8 +14,18 @@ from typing import Final
 from aggregator.chains.contracts.contracts import Contracts
 from aggregator.chains.market.rows import Deal
 from aggregator.chains.region import Region
-from aggregator.economy.contracts.feasibility import NO_SITE, Objection, Plan, Promise, Site, energy_wh, power_w
-from aggregator.economy.market.quotes import Match, OpenQuote
+from aggregator.economy.contracts.feasibility import (
+    NO_SITE,
+    Objection,
+    Plan,
+    Promise,
+    Site,
+    SiteKey,
+    energy_wh,
+    power_w,
+)
+from aggregator.economy.market.clearing import Taken
+from aggregator.economy.market.quotes import Match
 from aggregator.ledger.chain import BlockTime
 from protocol.contract import price_of
 from protocol.refusals import RefusalCode, Refused
@@ -109,11 +119,20 @@ class QuoteVerdicts:
         """What a participant may still come to owe, in millionths of a minor unit."""
         return self._contracts.credit_left(participant)
 
-    def site(self, region: Region, quote: OpenQuote) -> tuple[Site, Site]:
-        """What a quote's participant can at all, and what of it no contract promises yet in the quote's interval."""
-        plan, end_ms = self._contracts.book.plan(region), quote.start_ms + region.rules.time.interval_ms
-        key = quote.participant, quote.carrier
-        return plan.limits.sites.get(key, NO_SITE), plan.free(key, quote.start_ms, end_ms)
+    def site(self, region: Region, key: SiteKey) -> Site:
+        """What a participant's devices can."""
+        return self._contracts.book.plan(region).limits.sites.get(key, NO_SITE)
+
+    def free(self, region: Region, key: SiteKey, start_ms: int) -> Site:
+        """What of that no contract promises yet in an interval."""
+        return self._contracts.book.plan(region).free(key, start_ms, start_ms + region.rules.time.interval_ms)
+
+    def taken_w(self, region: Region, start_ms: int) -> tuple[Taken, ...]:
+        """What contracts have of lines in an interval: number of the line, and watts each way."""
+        plan, end_ms = self._contracts.book.plan(region), start_ms + region.rules.time.interval_ms
+        lines = enumerate(region.traded_network.lines)
+        taken = ((number, *plan.used_w(line.name, start_ms, end_ms)) for number, line in lines)
+        return tuple(row for row in taken if any(row[1:]))
 
     @contextmanager
     def trial(self, region: Region) -> Iterator[Trial | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from aggregator.chains.market.clearing import ClearingResult
@@ -18,34 +19,35 @@ from aggregator.chains.market.quoting import (
     is_gate_closed,
     market_of,
     open_quote,
+    see_room_beside,
     see_that_they_can,
     see_that_they_can_pay,
+    terms_of,
 )
 from aggregator.chains.market.rows import (
     Deal,
     MarketTotals,
     Spent,
     Traded,
-    passed_over_leaf,
     read_quote,
     read_spent,
+    read_taken,
     spell_quote,
     spell_spent,
+    spell_taken,
 )
 from aggregator.chains.market.standing import Standing
-from aggregator.chains.market.verdicts import Verdicts
+from aggregator.chains.market.verdicts import Verdicts, matched
 from aggregator.chains.region import Region
-from aggregator.economy.market.book import Books, trade
-from aggregator.economy.market.clearing import Auction, verify
+from aggregator.economy.market.book import Books
+from aggregator.economy.market.clearing import Auction, Taken, verify
 from aggregator.economy.market.pairing import pair
 from aggregator.economy.market.quotes import MarketKey, Match, OpenQuote
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import Record
 from aggregator.ledger.table import Journal, Table, WatchedTable, flat
 from config.rules import MarketRule, Mechanism
-from protocol.canonical import encode
-from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
-from protocol.crypto import digest_of
+from protocol.contract import Terms
 from protocol.quote import Quote, QuoteCancel, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 
@@ -53,6 +55,7 @@ QUOTES_TABLE: Final = 45
 MARKET_TOTALS_TABLE: Final = 46
 TRADED_TABLE: Final = 47
 SPENT_TABLE: Final = 48
+TAKEN_TABLE: Final = 49
 
 
 class Market:
@@ -74,11 +77,14 @@ class Market:
         self.traded: Table[tuple[str, int], Traded] = Table(TRADED_TABLE, journal, spell=spell_traded, read=read_traded)
         self._spent: Table[str, Spent] = Table(SPENT_TABLE, journal, spell=spell_spent, read=read_spent)
         """By participant; forgotten with the interval."""
+        self._taken: Table[int, tuple[Taken, ...]] = Table(TAKEN_TABLE, journal, spell=spell_taken, read=read_taken)
+        """By interval of delivery: what contracts had of lines when the gate of its auction closed."""
         self.tables: Mapping[int, Table[Any, Any]] = {
             QUOTES_TABLE: self.quotes,
             MARKET_TOTALS_TABLE: self._totals,
             TRADED_TABLE: self.traded,
             SPENT_TABLE: self._spent,
+            TAKEN_TABLE: self._taken,
         }
 
     @property
@@ -93,11 +99,12 @@ class Market:
 
     def begin_block(self, block: BlockTime) -> None:
         """Let quotes lapse whose time is over, or that were made for another mechanism, or a market that has ended."""
-        if not self.quotes:
+        if not self.quotes and not self._taken:
             return
         rule = self._region().rules.market
         if rule is None or rule.mechanism.value != self.totals.mechanism:
             self._drop([quote for _, quote in self.quotes.items()])
+            self._forget_taken()
             return
         for carrier, start_ms in self._books.markets():
             ends_ms = start_ms if rule.mechanism is Mechanism.CALL else start_ms - rule.gate_ms
@@ -105,6 +112,9 @@ class Market:
                 self._drop(self._quotes_in((carrier, start_ms)))
             elif is_gate_closed(start_ms, rule, block.time_ms):
                 self._drop([one for one in self._quotes_in((carrier, start_ms)) if not self._may_be_cleared(one)])
+                if start_ms not in self._taken:
+                    self._taken.put(start_ms, self._verdicts.taken_w(self._region(), start_ms))
+        self._forget_taken()
 
     def close_interval(self, end_ms: int) -> None:
         """Forget what was traded for intervals that analysis has closed."""
@@ -133,7 +143,9 @@ class Market:
             self._number(rule)
             self.quotes.put(quote.digest, quote)
             return ()
-        matches, leaves = self._matched(quote, asked.time_in_force)
+        matches, leaves = matched(
+            self._books.of(quote.market), quote, asked.time_in_force, self._verdicts.trial(region)
+        )
         self._number(rule)
         left_wh = quote.quantity_wh - sum(match.quantity_wh for match in matches)
         for match in matches:
@@ -176,13 +188,27 @@ class Market:
         starts = [start_ms for _, start_ms in self._books.markets()]
         return min(starts) - rule.gate_ms if rule is not None and starts else None
 
+    def see_unquoted(self, terms: Terms) -> None:
+        """See that an agreement promises nothing that its parties quote, nor what an auction is cleared of just now.
+
+        Raises:
+            Refused: it does (152, 167).
+        """
+        if any(terms.start_ms <= start_ms < terms.end_ms for start_ms in self._taken):
+            raise Refused(RefusalCode.GATE_CLOSED, "an auction in this window is about to be cleared: agree again then")
+        region = self._region()
+        see_room_beside(terms, self._standing, partial(self._verdicts.free, region), region.rules.time.interval_ms)
+
     def auction(self, start_ms: int) -> Auction:
         """All that stands for an interval, and the network that it has to pass through."""
         region = self._region()
         markets = [market for market in self._books.markets() if market[1] == start_ms]
         quotes = [quote for market in markets for quote in self._quotes_in(market)]
         ordered = tuple(sorted(quotes, key=lambda quote: quote.number))
-        return Auction(region.traded_network, region.rules.time.interval_ms, ordered)
+        taken = self._taken.get(start_ms)
+        if taken is None:
+            taken = self._verdicts.taken_w(region, start_ms)
+        return Auction(region.traded_network, region.rules.time.interval_ms, ordered, taken)
 
     def vet(self, result: ClearingResult, time_ms: int | None = None) -> Auction:
         """See that a clearing is the one that comes next, and right.
@@ -219,6 +245,7 @@ class Market:
                 self._spend(quote)
         for quote in auction.quotes:
             self.quotes.remove(quote.digest)
+        self._taken.remove(result.start_ms)
         self._count(cleared=1, lapsed=len(auction.quotes) - filled)
         return self._settle(matches, block)
 
@@ -238,7 +265,8 @@ class Market:
             detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries {carried_wh} Wh"
             raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
         self._verdicts.see_may_trade(who)
-        site, free = self._verdicts.site(region, quote)
+        key = who, quote.carrier
+        site, free = self._verdicts.site(region, key), self._verdicts.free(region, key, quote.start_ms)
         quote = see_that_they_can(quote, site, free, self._standing, region.rules.time.interval_ms)
         see_that_they_can_pay(quote, self._standing, self._verdicts.credit_left(who))
         share, spent = max(1, rule.quotes_max // len(region.participants)), self._spent.get(who) or ()
@@ -246,21 +274,6 @@ class Market:
         if used >= share:
             raise Refused(RefusalCode.BOOK_FULL, f"{used} quotes of {who} stand, or have traded lately: a full share")
         return quote
-
-    def _matched(self, quote: OpenQuote, time_in_force: TimeInForce) -> tuple[list[Match], list[bytes]]:
-        """What a quote trades at once, as far as that can be contracts, and a leaf if it could be more otherwise."""
-        book = self._books.of(quote.market)
-        with self._verdicts.trial(self._region()) as trial:
-            if trial is None:
-                return trade(book, quote, time_in_force), []
-            try:
-                matches = trade(book, quote, time_in_force, trial.allowed_wh)
-            except Refused as refused:
-                if refused.code is RefusalCode.NOT_FILLED and trial.reason is not None:
-                    raise Refused(trial.reason.rule, trial.reason.said) from refused
-                raise
-        reason = trial.reason
-        return matches, [passed_over_leaf(quote.digest, reason)] if reason is not None else []
 
     def _spend(self, quote: OpenQuote) -> None:
         """Count a quote that has traded against its participant's share until its interval is closed."""
@@ -271,40 +284,18 @@ class Market:
     def _settle(self, matches: Iterable[Match], block: BlockTime) -> list[bytes]:
         leaves = list[bytes]()
         for match in matches:
-            deal = Deal(self.totals.matches + 1, match, self._terms_of(match))
+            number = self.totals.matches + 1
+            deal = Deal(number, match, terms_of(match, number, self._region()))
             self._count(matches=1, traded_wh=match.quantity_wh, rent=match.rent)
             self._note(match, block)
             leaves.append(deal.leaf)
             leaves += self._verdicts.agreed(deal, block)
         return leaves
 
-    def _terms_of(self, match: Match) -> Terms:
-        region, rule = self._region(), market_of(self._region())
-        if not 0 <= match.sell_price <= PRICE_MAX:
-            raise Refused(RefusalCode.CLEARING_BREAKS_LIMIT, f"no contract can be at {match.sell_price}")
-        number = self.totals.matches + 1
-        return Terms(
-            region=region.grid.region,
-            seller=match.sell.participant,
-            buyer=match.buy.participant,
-            carrier=match.sell.carrier,
-            quantity_wh=match.quantity_wh,
-            price_per_mwh=match.sell_price,
-            start_ms=match.sell.start_ms,
-            end_ms=match.sell.start_ms + region.rules.time.interval_ms,
-            clean_only=match.buy.clean_only,
-            penalty_ppm=rule.penalty_ppm,
-            termination_ppm=rule.termination_ppm,
-            expires_ms=match.sell.start_ms,
-            nonce=digest_of(encode([number, match.sell.digest, match.buy.digest]))[:NONCE_BYTES],
-        )
-
     def _note(self, match: Match, block: BlockTime) -> None:
         key, price = match.sell.market, match.sell_price
         before = self.traded.get(key) or Traded(0, 0, price, price, price, 0)
-        count, quantity_wh = before.matches + 1, before.quantity_wh + match.quantity_wh
-        row = Traded(count, quantity_wh, min(before.low, price), max(before.high, price), price, block.height)
-        self.traded.put(key, row)
+        self.traded.put(key, before.after(match, block.height))
 
     def _fill(self, stood: OpenQuote, quantity_wh: int) -> None:
         left = replace(stood, quantity_wh=stood.quantity_wh - quantity_wh)
@@ -315,6 +306,11 @@ class Market:
     def _quotes_in(self, market: MarketKey) -> list[OpenQuote]:
         book = self._books.of(market)
         return [quote for side in Side for quote in book.side(side)]
+
+    def _forget_taken(self) -> None:
+        """Forget what contracts had of lines where no auction waits any more."""
+        for start_ms in sorted(set(self._taken) - {start_ms for _, start_ms in self._books.markets()}):
+            self._taken.remove(start_ms)
 
     def _may_be_cleared(self, quote: OpenQuote) -> bool:
         """Whether a quote that has waited for an auction may still be in it: who may trade, and the rules, change."""

@@ -1,19 +1,26 @@
-"""Whether a quote may stand: the rules that need no other quote, and what the market makes of its words."""
+"""Whether a quote may stand, and what the market makes of its words, and of two quotes that meet."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from aggregator.chains.accounts.deals import see_who_speaks
 from aggregator.chains.market.standing import Standing
 from aggregator.chains.region import MeterAsset, Region
-from aggregator.economy.contracts.feasibility import Site, energy_wh
-from aggregator.economy.market.quotes import OpenQuote
+from aggregator.economy.contracts.feasibility import Site, SiteKey, energy_wh, power_w
+from aggregator.economy.market.quotes import Match, OpenQuote
 from config.rules import MarketRule, Mechanism
+from protocol.canonical import encode
+from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
+from protocol.crypto import digest_of
 from protocol.money import said
 from protocol.quote import Quote, Side, TimeInForce
 from protocol.refusals import RefusalCode, Refused
 from protocol.units import PPM
+
+FreeIn = Callable[[SiteKey, int], Site]
+"""What of a participant's devices no contract promises yet in an interval, by its start."""
 
 
 def market_of(region: Region) -> MarketRule:
@@ -111,6 +118,49 @@ def see_that_they_can_pay(quote: OpenQuote, standing: Standing, credit_left: int
     if quote.side is Side.BUY and cost > credit_left:
         detail = f"{said(cost)} with other quotes, {quote.participant} may come to owe {said(max(0, credit_left))}"
         raise Refused(RefusalCode.BEYOND_CREDIT, detail)
+
+
+def see_room_beside(terms: Terms, standing: Standing, free_in: FreeIn, interval_ms: int) -> None:
+    """See that the parties of an agreement can keep it beside what they quote in its intervals.
+
+    Raises:
+        Refused: one of them cannot (167).
+    """
+    asked_w = power_w(terms.quantity_wh, terms.end_ms - terms.start_ms)
+    for who, side in ((terms.seller, Side.SELL), (terms.buyer, Side.BUY)):
+        quoted = standing.of(who, terms.carrier, side)
+        for start_ms in [start_ms for start_ms in quoted if terms.start_ms <= start_ms < terms.end_ms]:
+            free = free_in((who, terms.carrier), start_ms)
+            free_w = free.feed_in_w if side is Side.SELL else free.take_w
+            if asked_w + power_w(quoted[start_ms], interval_ms) > free_w:
+                detail = f"{who} quotes {quoted[start_ms]} Wh, contracts leave {free_w} W of theirs: cancel first"
+                raise Refused(RefusalCode.QUOTED_ALREADY, detail)
+
+
+def terms_of(match: Match, number: int, region: Region) -> Terms:
+    """The contract that a match is.
+
+    Raises:
+        Refused: at a price at which no contract can be (164).
+    """
+    rule = market_of(region)
+    if not 0 <= match.sell_price <= PRICE_MAX:
+        raise Refused(RefusalCode.CLEARING_BREAKS_LIMIT, f"no contract can be at {match.sell_price}")
+    return Terms(
+        region=region.grid.region,
+        seller=match.sell.participant,
+        buyer=match.buy.participant,
+        carrier=match.sell.carrier,
+        quantity_wh=match.quantity_wh,
+        price_per_mwh=match.sell_price,
+        start_ms=match.sell.start_ms,
+        end_ms=match.sell.start_ms + region.rules.time.interval_ms,
+        clean_only=match.buy.clean_only,
+        penalty_ppm=rule.penalty_ppm,
+        termination_ppm=rule.termination_ppm,
+        expires_ms=match.sell.start_ms,
+        nonce=digest_of(encode([number, match.sell.digest, match.buy.digest]))[:NONCE_BYTES],
+    )
 
 
 def connection_wh(region: Region, meter: str) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from aggregator.economy.contracts.feasibility import Objection
+from aggregator.economy.market.clearing import Taken
 from aggregator.economy.market.quotes import Match, OpenQuote
 from protocol.canonical import Value, encode
 from protocol.contract import CARRIERS, Terms
@@ -43,6 +44,11 @@ class Traded:
     last: int
     height: int
     """Of the block in which something was traded last."""
+
+    def after(self, match: Match, height: int) -> Traded:
+        """The same with one match more."""
+        count, quantity_wh, price = self.matches + 1, self.quantity_wh + match.quantity_wh, match.sell_price
+        return Traded(count, quantity_wh, min(self.low, price), max(self.high, price), price, height)
 
 
 Spent = tuple[tuple[int, int], ...]
@@ -85,6 +91,16 @@ def read_quote(value: Value) -> OpenQuote:
     """Read what `spell_quote` spells."""
     columns = dict(zip(_COLUMNS, value, strict=True))
     return OpenQuote(**columns | {"side": Side(columns["side"]), "carrier": CARRIERS[columns["carrier"]]})
+
+
+def spell_taken(taken: tuple[Taken, ...]) -> Value:
+    """What contracts have of lines, as the state keeps it."""
+    return [list(row) for row in taken]
+
+
+def read_taken(value: Value) -> tuple[Taken, ...]:
+    """Read what `spell_taken` spells."""
+    return tuple((line, forward_w, backward_w) for line, forward_w, backward_w in value)
 
 
 def spell_spent(spent: Spent) -> Value:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 from aggregator.economy.market.quotes import OpenQuote
 from protocol.quote import Side
 
 K = TypeVar("K")
+NOTHING: Final[Mapping[int, int]] = {}
 
 
 class Standing:
@@ -17,7 +19,8 @@ class Standing:
         """Nobody has quoted."""
         self._numbers: dict[str, int] = {}
         self._by_meter: dict[tuple[str, Side, int], int] = {}
-        self._by_site: dict[tuple[str, str, Side, int], int] = {}
+        self._by_site: dict[tuple[str, str, Side], dict[int, int]] = {}
+        """And by interval of delivery."""
         self._clean: dict[tuple[str, str, int], int] = {}
         self._costs: dict[str, int] = {}
 
@@ -26,7 +29,10 @@ class Standing:
         quantity_wh = sign * quote.quantity_wh
         _add(self._numbers, quote.participant, sign)
         _add(self._by_meter, (quote.meter, quote.side, quote.start_ms), quantity_wh)
-        _add(self._by_site, _site_of(quote, quote.side), quantity_wh)
+        intervals = self._by_site.setdefault((quote.participant, quote.carrier, quote.side), {})
+        _add(intervals, quote.start_ms, quantity_wh)
+        if not intervals:
+            del self._by_site[quote.participant, quote.carrier, quote.side]
         if quote.side is Side.BUY:
             _add(self._costs, quote.participant, sign * quote.cost_max)
         if quote.is_clean:
@@ -42,7 +48,11 @@ class Standing:
 
     def beside_wh(self, quote: OpenQuote) -> int:
         """What the same participant quotes of the carrier, on the same side, for the same interval."""
-        return self._by_site.get(_site_of(quote, quote.side), 0)
+        return self.of(quote.participant, quote.carrier, quote.side).get(quote.start_ms, 0)
+
+    def of(self, participant: str, carrier: str, side: Side) -> Mapping[int, int]:
+        """What a participant quotes of a carrier on one side, by interval of delivery."""
+        return self._by_site.get((participant, carrier, side), NOTHING)
 
     def clean_wh(self, quote: OpenQuote) -> int:
         """What of that counts as clean."""
@@ -54,11 +64,7 @@ class Standing:
 
     def is_opposite(self, quote: OpenQuote) -> bool:
         """Whether the same participant is on the other side of the same market."""
-        return _site_of(quote, quote.side.other) in self._by_site
-
-
-def _site_of(quote: OpenQuote, side: Side) -> tuple[str, str, Side, int]:
-    return quote.participant, quote.carrier, side, quote.start_ms
+        return quote.start_ms in self.of(quote.participant, quote.carrier, quote.side.other)
 
 
 def _add(counts: dict[K, int], key: K, more: int) -> None:

@@ -171,6 +171,13 @@ class Plan:
             site, feed_in_w=feed_in_w, take_w=site.take_w - bought, clean_w=min(feed_in_w, site.clean_w - clean)
         )
 
+    def used_w(self, line: str, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """What is asked of a line in a window at most, from its first node and towards it; rounded up."""
+        channels = self._channels_of(line)
+        levels = (self._line(line, way).peak((start_ms, end_ms), channels).level for way in (1, -1))
+        forward_w, backward_w = (-(-level // PPM) for level in levels)
+        return forward_w, backward_w
+
     def take(self, promise: Promise) -> None:
         """Count a promise among those that are to be kept."""
         self._count(promise, promise.power_w)

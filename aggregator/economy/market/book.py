@@ -9,7 +9,7 @@ stood keeps its place and its quantity, and is passed over.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from heapq import merge
 from typing import Final
 
@@ -30,7 +30,6 @@ _Row = tuple[Side, str, str]
 """On which side, only for which partner, and of which participant, or of anybody."""
 
 ANYBODY: Final = ""
-NO_QUEUES: Final[Mapping[_Kind, list[_Place]]] = {}
 
 Judge = Callable[[Match], int]
 """How much of a match may be, in watt-hours; it counts on what it has let pass."""
@@ -85,7 +84,8 @@ class Book:
         is_sell = quote.side is Side.SELL
         best = -quote.limit if is_sell else quote.limit
         passed_over = set[str]()
-        for rank, number in self._suiting(quote):
+        queues = [queue for queue in self._suiting(quote) if queue[0][0] <= best]
+        for rank, number in queues[0] if len(queues) == 1 else merge(*queues):
             if rank > best or len(found) == MATCHES_MAX or len(passed_over) == PASSED_OVER_MAX:
                 break
             other = self._quotes[number]
@@ -109,16 +109,14 @@ class Book:
                 break
         return found
 
-    def _suiting(self, quote: OpenQuote) -> Iterator[_Place]:
-        """The places of those that suit a quote, prices aside, the best first."""
-        wish = _kind(quote)
-        queues = [
-            places
-            for partner in (ANYBODY, quote.participant)
-            for kind, places in self._rows.get((quote.side.other, partner, quote.partner), NO_QUEUES).items()
-            if (_suit(kind, wish) if quote.side is Side.BUY else _suit(wish, kind))
-        ]
-        return iter(queues[0]) if len(queues) == 1 else merge(*queues)
+    def _suiting(self, quote: OpenQuote) -> Iterator[list[_Place]]:
+        """The queues of those that suit a quote, prices aside."""
+        is_buy, other, wish = quote.side is Side.BUY, quote.side.other, _kind(quote)
+        for partner in (ANYBODY, quote.participant):
+            if queues := self._rows.get((other, partner, quote.partner)):
+                for kind, places in queues.items():
+                    if _suit(kind, wish) if is_buy else _suit(wish, kind):
+                        yield places
 
 
 class Books:
@@ -155,9 +153,10 @@ def trade(book: Book, quote: OpenQuote, time_in_force: TimeInForce, judge: Judge
         Refused: it would trade with its own participant, or is to be filled at once and cannot.
     """
     matches = book.matches(quote, judge)
+    if time_in_force is TimeInForce.GOOD_TILL_CANCELLED:
+        return matches
     traded = sum(match.quantity_wh for match in matches)
-    needed = {TimeInForce.FILL_OR_KILL: quote.quantity_wh, TimeInForce.IMMEDIATE_OR_CANCEL: 1}.get(time_in_force, 0)
-    if traded < needed:
+    if traded < (quote.quantity_wh if time_in_force is TimeInForce.FILL_OR_KILL else 1):
         raise Refused(RefusalCode.NOT_FILLED, f"{traded} Wh of {quote.quantity_wh} Wh could be had at once")
     return matches
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from aggregator.economy.market.call import Crossing, cross
 from aggregator.economy.market.quotes import OpenQuote
@@ -66,6 +66,17 @@ class Welfare:
     bound: int
 
 
+Taken = tuple[int, int, int]
+"""Number of a line, and watts that are promised of it from its from_node, and towards it."""
+
+
+class Room(NamedTuple):
+    """What a line carries of an auction, in thousandths of a watt-hour."""
+
+    forward: int
+    backward: int
+
+
 @dataclass(frozen=True)
 class Auction:
     """What is to be cleared: all quotes for one interval, and the network."""
@@ -74,6 +85,17 @@ class Auction:
     interval_ms: int
     quotes: tuple[OpenQuote, ...]
     """In the order of their numbers, each at a node of the network."""
+    taken_w: tuple[Taken, ...] = ()
+    """What contracts have of lines already."""
+
+    @cached_property
+    def rooms_mwh(self) -> tuple[Room, ...]:
+        """By line: what it carries of the auction in the interval, in thousandths of a watt-hour."""
+        taken = {number: (forward_w, backward_w) for number, forward_w, backward_w in self.taken_w}
+        return tuple(
+            Room(*(line.room_mwh(self.interval_ms, watts) for watts in taken.get(number, (0, 0))))
+            for number, line in enumerate(self.network.lines)
+        )
 
     @cached_property
     def nodes(self) -> tuple[int, ...]:
@@ -136,8 +158,8 @@ def welfare_of(auction: Auction, clearing: Clearing) -> Welfare:
         if gain > 0:
             bound += quote.quantity_wh * gain
     lines = sum(
-        line.capacity_mwh(auction.interval_ms) * abs(rent)
-        for line, rent in zip(auction.network.lines, _scaled_rents(auction, clearing), strict=True)
+        (room.forward if rent > 0 else room.backward) * abs(rent)
+        for room, rent in zip(auction.rooms_mwh, _scaled_rents(auction, clearing), strict=True)
     )
     bound = -(-(bound * MWH_PER_WH * LOOP_SCALE + lines) // (PRICE_SCALE * MWH_PER_WH * LOOP_SCALE))
     return Welfare(reached, bound)
@@ -197,10 +219,12 @@ def _see_quantities(auction: Auction, clearing: Clearing) -> None:
 def _see_flows(auction: Auction, clearing: Clearing) -> None:
     network = auction.network
     rest = injections_mwh(auction, clearing.fills_wh)
-    for line, flow in zip(network.lines, clearing.flows_mwh, strict=True):
-        capacity = line.capacity_mwh(auction.interval_ms)
-        if abs(flow) > capacity:
-            detail = f"{line.name} would carry {abs(flow) - capacity} mWh more than the {capacity} mWh of its rating"
+    over_mwh = overload_max_mwh(network)
+    rows = zip(network.lines, clearing.flows_mwh, auction.rooms_mwh, strict=True)
+    for number, (line, flow, room) in enumerate(rows):
+        capacity = room.forward if flow > 0 else room.backward
+        if abs(flow) > capacity + over_mwh[number]:
+            detail = f"{line.name} would carry {abs(flow) - capacity} mWh more than the {capacity} mWh that it has left"
             raise Refused(RefusalCode.CLEARING_INFEASIBLE, detail)
         rest[line.from_node] -= flow
         rest[line.to_node] += flow
@@ -231,8 +255,9 @@ def _see_gains(auction: Auction, clearing: Clearing) -> None:
 
 def _see_rents(auction: Auction, clearing: Clearing, earns: Sequence[int]) -> None:
     slack_mwh = ROUND_WH * MWH_PER_WH * (1 + len(auction.network.loops))
-    for line, flow, rent in zip(auction.network.lines, clearing.flows_mwh, earns, strict=True):
-        free = line.capacity_mwh(auction.interval_ms) - (flow if rent > 0 else -flow)
+    rows = zip(auction.network.lines, clearing.flows_mwh, auction.rooms_mwh, earns, strict=True)
+    for line, flow, room, rent in rows:
+        free = room.forward - flow if rent > 0 else room.backward + flow
         if rent and free > slack_mwh:
             detail = f"{line.name} earns {abs(rent)} thousandths for a MWh, and could carry {free} mWh more"
             raise Refused(RefusalCode.CLEARING_NOT_OPTIMAL, detail)
@@ -255,6 +280,15 @@ def _see_uniform_prices(auction: Auction, clearing: Clearing, earns: Sequence[in
         if by_rule[island] and (price != wanted or clearing.premiums[island]):
             detail = f"{price} thousandths at {node}, where the merit order comes to {wanted}"
             raise Refused(RefusalCode.CLEARING_OFF_THE_RULE, detail)
+
+
+def overload_max_mwh(network: TradedNetwork) -> list[int]:
+    """By line: what it may carry beyond its room: in a loop what rounding adds, in thousandths, else nothing."""
+    over = [0] * len(network.lines)
+    for loop in network.loops:
+        for number in loop.lines:
+            over[number] = LOOP_SLACK_MWH * (1 + len(network.loops))
+    return over
 
 
 def injections_mwh(auction: Auction, fills_wh: Sequence[int]) -> list[int]:

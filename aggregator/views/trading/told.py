@@ -229,7 +229,7 @@ def _dispatch(ledger: LedgerFile, carrier: str, start_ms: int, height: int) -> t
         full = tuple(
             line.name
             for line, flow in zip(network.lines, result.clearing.flows_mwh, strict=True)
-            if abs(flow) >= line.capacity_mwh(interval_ms) - 3000 and network.nodes[line.from_node] in nodes
+            if abs(flow) >= line.room_mwh(interval_ms) - 3000 and network.nodes[line.from_node] in nodes
         )
         return nodes, full
     return {}, ()

@@ -103,6 +103,15 @@ def test_where_a_line_is_full_each_side_of_it_has_its_own_price() -> None:
     assert clearing.prices == (10_000 * PRICE_SCALE, 30_000 * PRICE_SCALE)
 
 
+def test_what_contracts_have_of_a_line_an_auction_has_not_and_nothing_is_set_off() -> None:
+    there, back = replace(a_full_line(), taken_w=((0, 250, 0),)), replace(a_full_line(), taken_w=((0, 0, 250),))
+    assert cleared(there).fills_wh == (350, 550, 900)
+    assert cleared(back) == cleared(a_full_line())
+    with pytest.raises(Refused) as refused:
+        verify(there, cleared(a_full_line()))
+    assert refused.value.code is RefusalCode.CLEARING_INFEASIBLE
+
+
 def test_what_is_paid_for_a_full_line_goes_to_the_region() -> None:
     auction = a_full_line()
     matches = list(pair(auction, cleared(auction), Pricing.UNIFORM))
@@ -302,7 +311,7 @@ def test_the_market_s_network_is_the_grid_file_s() -> None:
     assert (network.nodes, line.name, line.from_node, line.to_node) == (("n0", "n1"), "b1", 0, 1)
     assert line.rating_w == 138_564, "√3 · 400 V · 200 A"
     assert line.impedance_uohm == 21_540, "of 20 mΩ and 8 mΩ"
-    assert line.capacity_mwh(900_000) == 138_564 * 250
+    assert line.room_mwh(900_000) == 138_564 * 250
 
 
 def test_around_every_loop_signs_lead_back_to_where_it_began() -> None:

@@ -27,9 +27,9 @@ from protocol.messages import MessageType
 from protocol.partners import SealingKeyRecord
 from protocol.quote import Side
 from protocol.rotation import rotate
-from tests.contract_village import Market, a_market_grid
+from tests.contract_village import Market, a_market_document, a_market_grid
 from tests.heat_village import PUMP, WARM, a_heat_document
-from tests.market_village import a_quote
+from tests.market_village import SOON_MS, a_quote
 from tests.plain_physics import PlainPhysics
 from tests.village import GRACE_MS, INTERVAL_MS, Village
 
@@ -89,6 +89,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         46: ["int [int int int int int int int str]"],
         47: ["[str int] [int int int int int int]"],
         48: ["str [[int int]]"],
+        49: ["int [[int int int]]"],
         50: ["str [int]"],
         51: ["int [int int int int int int int int int int int]"],
         52: ["[str int int] [int]"],
@@ -179,6 +180,19 @@ def a_life_with_a_dispute() -> Market:
     return market
 
 
+def an_auction_that_waits() -> Market:
+    """Its gate has closed, and two have agreed on some of a line for its interval by themselves."""
+    document = a_market_document()
+    document["rules"]["market"] = {"mechanism": "call", "gate_ms": INTERVAL_MS}
+    market = Market(grid=check(document, Grid, "grid.yaml"))
+    market.made(seller="grid", quantity_wh=20, start_ms=SOON_MS, end_ms=SOON_MS + INTERVAL_MS)
+    sell = a_quote(market, "wind", Side.SELL)
+    market.close([market.record(market.sign(sell, MessageType.QUOTE))])
+    market.now_ms = SOON_MS - INTERVAL_MS
+    market.close([])
+    return market
+
+
 def _exchange(village: Village) -> None:
     """A rate is announced, and somebody sells tokens and buys a channel."""
     rate = RateRecord(village.link("regulator"), village.now_ms + 1, Rate(1_000, 1_000))
@@ -194,7 +208,7 @@ def _exchange(village: Village) -> None:
 
 def test_the_rows_of_the_state_are_those_of_the_files_version() -> None:
     found: dict[int, set[str]] = {}
-    lives = (a_full_life(), a_life_with_contracts(), a_life_with_a_dispute())
+    lives = (a_full_life(), a_life_with_contracts(), a_life_with_a_dispute(), an_auction_that_waits())
     for block in (block for life in lives for block in life.blocks):
         for change in block.changes:
             if change.value is not None:

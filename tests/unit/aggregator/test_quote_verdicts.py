@@ -22,8 +22,9 @@ from protocol.canonical import decode
 from protocol.messages import MessageType
 from protocol.quote import TimeInForce
 from protocol.refusals import RefusalCode, Refused
+from tests.contract_village import Market, a_market_document
 from tests.market import a_sell
-from tests.market_village import BUY, SELL, SOON_MS, contracts, quote, said, standing
+from tests.market_village import BUY, SELL, SOON_MS, cancel, contracts, market_of, quote, said, standing
 from tests.village import GRACE_MS, INTERVAL_MS, Village, a_grid_document, some_keys
 
 GTC, IOC, FOK = TimeInForce
@@ -195,3 +196,48 @@ def test_whoever_is_frozen_meanwhile_is_in_no_auction() -> None:
     assert [row[0] for row in standing(village)] == ["gas", "home"]
     village.close_due()
     assert [said(terms)[:3] for terms in contracts(village)] == [("gas", "home", 10)]
+
+
+# -- Beside what two agree on by themselves
+
+
+def a_market(rating_ma: int = 200_000, **market: Any) -> Market:
+    """A village in which two may agree by themselves, too; all live at n1, the network outside at n0."""
+    document = a_market_document(rating_ma)
+    document["rules"]["market"] = {"gate_ms": INTERVAL_MS, "ahead_ms": 20 * INTERVAL_MS} | market
+    return Market(grid=check(document, Grid, "grid.yaml"))
+
+
+def test_nobody_agrees_on_what_they_quote_until_they_cancel() -> None:
+    market = a_market()
+    window = {"start_ms": SOON_MS, "end_ms": SOON_MS + INTERVAL_MS}
+    assert quote(market, "wind", SELL, quantity_wh=20) is None
+    assert market.agree(market.terms(quantity_wh=50, **window)) is RefusalCode.QUOTED_ALREADY
+    assert market.agree(market.terms(quantity_wh=49, **window)) is None
+    assert quote(market, "home", BUY, quantity_wh=20, price_per_mwh=1) is None
+    later = {"start_ms": SOON_MS + INTERVAL_MS, "end_ms": SOON_MS + 2 * INTERVAL_MS}
+    assert market.agree(market.terms(quantity_wh=69, **later)) is None
+    (digest,) = [digest for digest, one in market_of(market).quotes.items() if one.side is BUY]
+    more = market.terms(seller="gas", quantity_wh=1, **window, nonce=bytes([1] * 16))
+    assert market.agree(more, "gw", "gw-home") is RefusalCode.QUOTED_ALREADY
+    assert cancel(market, digest) is None
+    assert market.agree(more, "gw", "gw-home") is None
+
+
+def test_an_auction_leaves_a_line_what_two_have_agreed_on() -> None:
+    market = a_market(NARROW_MA, mechanism="call")
+    window = {"start_ms": SOON_MS, "end_ms": SOON_MS + INTERVAL_MS}
+    market.made(seller="grid", quantity_wh=20, **window)
+    quote(market, "grid", SELL, quantity_wh=40, price_per_mwh=200_000)
+    quote(market, "wind", SELL, quantity_wh=40, price_per_mwh=300_000)
+    quote(market, "home", BUY, quantity_wh=40, price_per_mwh=900_000)
+    market.now_ms = SOON_MS - INTERVAL_MS
+    market.close([])
+    assert market.agree(market.terms(quantity_wh=1, **window, expires_ms=SOON_MS)) is RefusalCode.GATE_CLOSED
+    market.close_due()
+    assert [said(terms)[:3] for terms in contracts(market)] == [
+        ("wind", "home", 40 - (LINE_WH - 20)),
+        ("grid", "home", LINE_WH - 20),
+    ]
+    assert states(market) == [State.CONFIRMED] * 3
+    assert market.agree(market.terms(quantity_wh=1, **window, expires_ms=SOON_MS)) is None
