@@ -143,7 +143,7 @@ class Curtailments:
         """
         rule = self._region().rules.curtailment
         if rule is None:
-            return []
+            return list(self._lift_all(interval))
         limited: dict[str, dict[tuple[str, int], Curtailed]] = {}
         for (branch, name, way), row in self.curtailed.items():
             limited.setdefault(branch, {})[name, way] = row
@@ -166,6 +166,13 @@ class Curtailments:
             if not 0 <= row.allowed_w < self._region().limitable_w[name, Direction(way)]:
                 yield f"{name} is limited to {row.allowed_w} W for {branch}"
         yield from (f"{name} is limited for {count} lines" for (name, _), count in lines.items() if count > LINES_MAX)
+
+    def _lift_all(self, interval: Interval) -> Iterator[bytes]:
+        """Give everybody everything back: the rules limit nobody any more."""
+        for key, row in self.curtailed.items():
+            rated_w = self._region().limitable_w[key[1], Direction(key[2])]
+            self.curtailed.remove(key)
+            yield limit_leaf(key, interval.start_ms, row, rated_w - row.allowed_w, is_limited=False)
 
     def _decide(
         self,
@@ -205,7 +212,8 @@ class Curtailments:
         cases = []
         for one in loads:
             row = rows.get(one.key)
-            is_new = row is None and round_.lines[one.key] < LINES_MAX
+            has_device = (one.participant, one.direction) in self._region().limitable_w
+            is_new = row is None and has_device and round_.lines[one.key] < LINES_MAX
             if one.relief_ppm >= round_.rule.relief_min_ppm and (row is not None or is_new):
                 used_w = max(0, one.power_w - round_.given_up[one.key])
                 cases.append(self._case(round_, one.key, one.relief_ppm, used_w, row))

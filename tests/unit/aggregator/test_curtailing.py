@@ -60,10 +60,14 @@ class Line:
     """One line's limits, interval after interval."""
 
     def __init__(self, **changes: Any) -> None:
-        region = Village(grid=a_grid(**a_narrow_document(**changes))).five.asset.region
+        self.region = Village(grid=a_grid(**a_narrow_document(**changes))).five.asset.region
         self.books = Books()
-        self.curtailments = Curtailments(Journal(), lambda: region, lambda: self.books)
+        self.curtailments = Curtailments(Journal(), lambda: self.region, lambda: self.books)
         self.number = 0
+
+    def rule_ends(self) -> None:
+        """The regulator has taken the rule back."""
+        self.region = Village(grid=a_grid(**a_narrow_document(rules=a_grid_document()["rules"]))).five.asset.region
 
     def close(self, loading_ppm: int, *loads: LineLoad, decided: bool = True) -> list[Any]:
         """Close an interval; `decided` says whether it began after the last decision."""
@@ -294,6 +298,22 @@ def test_an_interval_without_a_power_flow_changes_nothing() -> None:
     interval = Interval(start_ms=UnixMs(START_MS + 10**6), end_ms=UnixMs(START_MS + 10**6 + INTERVAL_MS))
     assert line.curtailments.close_interval(interval, Flows((), ()), START_MS + 10**7) == []
     assert line.allowed_w == before
+
+
+def test_a_region_that_gives_up_the_rule_gives_everybody_everything_back() -> None:
+    line = Line()
+    line.close(9 * PPM, feeding("gas"), feeding("wind"))
+    line.rule_ends()
+    assert [(leaf[0], leaf[-2:]) for leaf in line.close(9 * PPM, *THREE)] == [
+        ("gas", [ALL_W, None]),
+        ("wind", [ALL_W, None]),
+    ]
+    assert line.allowed_w == {}
+
+
+def test_whose_device_the_grid_file_does_not_know_is_left_alone_whatever_a_record_says() -> None:
+    line = Line()
+    assert line.close(2 * PPM, feeding("grid"), taking("gas")) == []
 
 
 # -- several lines
