@@ -44,7 +44,7 @@ def engine(region: Region) -> dict[str, Any]:
 def fed_in_w(region: Region) -> list[int]:
     """What the engine fed in, by the signed readings that are on the chain."""
     blocks = [block for batch in region.batches() for block in batch.meters if block.meter == "m-gas"]
-    return [-power_w for block in blocks for power_w in block.readings.column(Quantity.ACTIVE_POWER_W) or ()]
+    return [-power_w for block in blocks for power_w in block.column(Quantity.ACTIVE_POWER_W) or ()]
 
 
 def test_the_engine_feeds_in_what_was_sold_as_long_as_the_window_lasts(tmp_path: Path) -> None:
