@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from aggregator.chains.congestion.congestions import NEARLY_FULL_PPM, Congestion, LineLoad
 from aggregator.chains.congestion.curtailing import LINES_MAX, Curtailed, Curtailments
 from aggregator.chains.intervals.flows import BranchFlow, Flows
+from aggregator.cli import app
 from aggregator.ledger.table import Journal
 from aggregator.service.notify import summary
 from protocol.canonical import decode
@@ -469,3 +472,18 @@ def test_dashboards_are_told_who_is_limited_for_which_line(village: Obedient) ->
     left_w = village.limits()[2].power_max_w
     assert people["wind"]["limited"] == {"branch": "b1", "direction": "feed_in", "power_max_w": left_w}
     assert people["grid"]["limited"] is None
+
+
+def test_people_see_who_is_limited_for_which_line_which_way_and_why(
+    village: Obedient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    village.live(20)
+    monkeypatch.setattr("aggregator.cli._open", lambda data: SimpleNamespace(five=village.five))
+    (gas, *_) = village.limits()
+    assert gas.why is not None
+    row = json.loads(CliRunner().invoke(app, ["limits", "--json"]).stdout)[0]
+    told = {"participant": "gas", "branch": "b1", "direction": "feed_in", "tier": "common"}
+    assert row.items() >= told.items()
+    assert (row["loading_ppm"], row["share_ppm"]) == (gas.why.loading_ppm, gas.why.share_ppm)
+    text = CliRunner().invoke(app, ["limits"], env={"COLUMNS": "120"}).stdout
+    assert f"{gas.why.share_ppm / 1e4:.1f} %" in text
