@@ -282,4 +282,4 @@ def _kwh(energy_wh: int | None) -> str:
 
 
 def _share(ppm: int) -> str:
-    return f"{ppm / 1e4:.0f} %"
+    return f"{ppm / 1e4:.1f} %"

@@ -18,6 +18,7 @@ from aggregator.grid.remark import Remark, fault, note
 from config.carriers import Carrier, Converter, ConverterKind
 from config.grid_model import Grid, Meter, Source
 from config.meter_profile import MeterProfile
+from protocol.limits import Direction
 from protocol.units import PPM
 
 FUELS: Final = frozenset((Carrier.GAS, Carrier.HYDROGEN))
@@ -48,6 +49,7 @@ def check_grid(grid: Grid, profiles: Mapping[str, MeterProfile]) -> list[Remark]
         *meter_remarks(grid, profiles),
         *_converters(grid),
         *_one_way_meters(grid),
+        *_devices(grid),
         *_sourceless(grid),
         *_observable(grid),
     ]
@@ -183,6 +185,27 @@ def _wrong_ways(converter: Converter, meters: Mapping[str, Meter], carrier: Mapp
         meter = meters[output.meter]
         if carrier[meter.node] is not Carrier.ELECTRICITY and not meter.feeds_in:
             yield fault(f"converter {converter.id}", f"gives through meter {meter.id}, which does not say feeds_in")
+
+
+def _devices(grid: Grid) -> Iterator[Remark]:
+    """A device that is said to take takes nothing where only generators are, and the other way round."""
+    feeding = {generator.meter for generator in grid.generators}
+    feeding |= {storage.discharge_meter for storage in grid.storages}
+    feeding |= {output.meter for converter in grid.converters for output in converter.outputs}
+    can: dict[str, set[Direction]] = {}
+    for meter in grid.meters:
+        feeds_in = meter.id in feeding or meter.feeds_in
+        only_feeds_in = feeds_in and meter.id not in {storage.charge_meter for storage in grid.storages}
+        ways = {Direction.FEED_IN} if only_feeds_in else {Direction.TAKE, *([Direction.FEED_IN] if feeds_in else [])}
+        can.setdefault(meter.participant, set()).update(ways)
+    for device in grid.devices:
+        if can.get(device.participant, set()).isdisjoint(device.directions):
+            other = "feeds_in" if Direction.TAKE in device.directions else "takes"
+            yield note(
+                f"device {device.id}",
+                f"{device.direction.replace('_', ' ')}, and no meter of {device.participant} counts that: "
+                f"did you mean direction {other}?",
+            )
 
 
 def _sourceless(grid: Grid) -> Iterator[Remark]:

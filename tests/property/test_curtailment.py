@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.chains.congestion.congestions import NEARLY_FULL_PPM, Congestion, LineLoad
+from aggregator.chains.congestion.curtailing import Curtailments
+from aggregator.chains.intervals.flows import BranchFlow, Flows
 from aggregator.economy.curtailment import Claim, excess_w, room_w, share_out
-from protocol.limits import Tier
-from protocol.units import PPM
+from aggregator.ledger.table import Journal
+from config.rules import CurtailmentRule
+from protocol.limits import Direction, Tier
+from protocol.messages import RightKind
+from protocol.units import PPM, Interval, UnixMs
 
 watts = st.integers(0, 10**8)
 millionths = st.integers(1, PPM)
@@ -151,3 +159,135 @@ def test_the_restricted_before_all_and_the_same_share_in_a_tier() -> None:
     assert share_out(5_100 * PPM, crowd) == [None, None, 100]
     assert share_out(3_000 * PPM, crowd) == [1_000, 2_000, 0]
     assert share_out(0, crowd) == [0, 0, 0]
+
+
+# -- interval after interval
+
+
+RATING_W = 20_000
+STEP_PPM = 250_000
+
+
+@dataclass
+class Someone:
+    """Whose devices obey."""
+
+    demand_w: int
+    rated_w: int
+    tier: Tier = Tier.COMMON
+
+
+@dataclass
+class Line:
+    """One line, everybody behind it, and the limits for its sake: too much is taken, and a watt less is a watt less."""
+
+    crowd: list[Someone]
+    interval: int = 0
+
+    def __post_init__(self) -> None:
+        """Nobody is limited."""
+        region: Any = SimpleNamespace(
+            rules=SimpleNamespace(curtailment=CurtailmentRule(step_ppm=STEP_PPM)),
+            limitable_w={(name, Direction.TAKE): one.rated_w for name, one in self.named()},
+            ratings_w={"line": RATING_W},
+        )
+        self.curtailments = Curtailments(Journal(), lambda: region, lambda: self)
+
+    def named(self) -> list[tuple[str, Someone]]:
+        return [(f"p{number}", one) for number, one in enumerate(self.crowd)]
+
+    def balance(self, participant: str) -> int:
+        return -1 if dict(self.named())[participant].tier is Tier.RESTRICTED else 0
+
+    def holds_at(self, participant: str, kind: RightKind, instant_ms: int) -> bool:
+        is_right = kind is RightKind.PRIORITY_PURCHASE
+        return is_right and dict(self.named())[participant].tier is Tier.PRIORITY
+
+    def channel_w(self, participant: str, branch: str, instant_ms: int) -> int:
+        return 0
+
+    @property
+    def allowed_w(self) -> dict[str, int]:
+        rows = {name: row.allowed_w for (_, name, _), row in self.curtailments.curtailed.items()}
+        return {name: rows.get(name, one.rated_w) for name, one in self.named()}
+
+    def used_w(self) -> dict[str, int]:
+        return {name: min(one.demand_w, self.allowed_w[name]) for name, one in self.named()}
+
+    def live(self) -> int:
+        """Let an interval go by that began after the last decision; its loading."""
+        used_w = self.used_w()
+        loading_ppm = sum(used_w.values()) * PPM // RATING_W
+        loads = tuple(LineLoad(name, Direction.TAKE, used_w[name], PPM) for name in sorted(used_w))
+        start_ms = 1_000 * self.interval
+        self.curtailments.close_interval(
+            Interval(start_ms=UnixMs(start_ms), end_ms=UnixMs(start_ms + 500)),
+            Flows(
+                (),
+                (BranchFlow("line", sum(used_w.values()), loading_ppm),),
+                congestions=(Congestion("line", loads),) if loading_ppm > NEARLY_FULL_PPM else (),
+            ),
+            start_ms + 600,
+        )
+        assert list(self.curtailments.broken_invariants()) == []
+        self.interval += 1
+        return loading_ppm
+
+
+tiers = st.sampled_from([Tier.RESTRICTED, Tier.COMMON, Tier.PRIORITY])
+people = st.integers(1, 30_000).flatmap(
+    lambda rated_w: st.builds(Someone, st.integers(0, rated_w), st.just(rated_w), tiers)
+)
+neighbours = st.lists(people, min_size=1, max_size=6)
+
+
+@given(neighbours)
+def test_one_decision_relieves_a_line_whose_people_obey_and_then_nothing_swings(crowd: list[Someone]) -> None:
+    """It stays within its rating, and limits come to rest: between 95 and 100 % nothing moves."""
+    line = Line(crowd)
+    line.live()
+    loadings = [line.live() for _ in range(25)]
+    at_rest = line.allowed_w
+    assert max(loadings) <= PPM
+    for _ in range(5):
+        line.live()
+        assert line.allowed_w == at_rest
+
+
+@given(neighbours, st.lists(st.lists(st.tuples(st.integers(0, 30_000), tiers), min_size=6, max_size=6), max_size=12))
+def test_whatever_people_do_buy_and_owe_a_limit_rises_by_a_step_at_most_and_a_full_line_is_relieved(
+    crowd: list[Someone], days: list[list[tuple[int, Tier]]]
+) -> None:
+    line = Line(crowd)
+    for day in days:
+        for one, (demand_w, tier) in zip(crowd, day, strict=False):
+            one.demand_w, one.tier = min(demand_w, one.rated_w), tier
+        before = line.allowed_w
+        loading_ppm = line.live()
+        for name, one in line.named():
+            assert line.allowed_w[name] - before[name] <= max(1, one.rated_w * STEP_PPM // PPM)
+        if loading_ppm > PPM:
+            assert sum(line.used_w().values()) <= RATING_W
+
+
+@given(neighbours)
+def test_who_is_limited_stands_behind_whoever_is_not_or_has_as_large_a_share(crowd: list[Someone]) -> None:
+    """Once at rest: nobody lacks anything while a lower tier takes something."""
+    line = Line(crowd)
+    for _ in range(30):
+        line.live()
+    used_w = line.used_w()
+    for name, one in line.named():
+        if used_w[name] < one.demand_w:
+            assert all(used_w[other] == 0 for other, it in line.named() if it.tier < one.tier)
+
+
+@given(neighbours)
+def test_when_the_need_is_over_everybody_has_everything_back(crowd: list[Someone]) -> None:
+    line = Line(crowd)
+    line.live()
+    for one in crowd:
+        one.demand_w = 0
+    for _ in range(100):
+        line.live()
+    assert len(line.curtailments.curtailed) == 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from aggregator.chains.congestion.congestions import LineLoad
@@ -91,8 +91,8 @@ class _Case:
     """Who, and the number of the direction."""
     rated_w: int
     relief_ppm: int
-    used_w: int | None
-    """None: nobody has looked, since the line has room."""
+    used_w: int
+    """Less what they give up for other lines."""
     before: Curtailed | None
     step_w: int
 
@@ -106,15 +106,20 @@ class _Case:
         """A step more than that."""
         return min(self.rated_w, self.allowed_w + self.step_w)
 
+    @property
+    def target_w(self) -> int:
+        """What they are left where there is enough: a step more, if they use what they were left."""
+        return self.raised_w if self.used_w * PPM >= self.allowed_w * BINDS_PPM else self.allowed_w
+
     def counted_w(self, *, is_congested: bool) -> int:
-        """What the line is reckoned to carry of it: what is used, or might be, where somebody would use more."""
-        used_w = self.allowed_w if self.used_w is None else min(self.used_w, self.allowed_w)
-        return used_w if is_congested or self.before is None else self.allowed_w
+        """What the line is reckoned to carry of it: what is used; or, where it could be more at once, what could."""
+        is_used = is_congested or self.before is None
+        return min(self.used_w, self.allowed_w) if is_used else self.allowed_w
 
     def wanted_w(self, *, is_congested: bool) -> int:
-        """What they are reckoned to want: what they use, or a step more where that is all they were left."""
-        used_w = self.counted_w(is_congested=is_congested)
-        return self.raised_w if self.before is not None and used_w * PPM >= self.allowed_w * BINDS_PPM else used_w
+        """What they are reckoned to want."""
+        is_short = self.before is not None and self.target_w > self.allowed_w
+        return self.target_w if is_short else self.counted_w(is_congested=is_congested)
 
 
 class Curtailments:
@@ -143,7 +148,7 @@ class Curtailments:
         """
         rule = self._region().rules.curtailment
         if rule is None:
-            return []
+            return list(self._lift_all(interval))
         limited: dict[str, dict[tuple[str, int], Curtailed]] = {}
         for (branch, name, way), row in self.curtailed.items():
             limited.setdefault(branch, {})[name, way] = row
@@ -152,10 +157,13 @@ class Curtailments:
         told = {congestion.branch: congestion.loads for congestion in flows.congestions}
         leaves: list[bytes] = []
         for flow in flows.branches:
-            rows = limited.get(flow.branch, {})
-            is_due = rows or (flow.is_congested and flow.branch in told)
-            if is_due and all(row.since_ms <= interval.start_ms for row in rows.values()):
-                leaves += self._decide(round_, flow, told.get(flow.branch), rows)
+            rows, loads = limited.get(flow.branch, {}), told.get(flow.branch)
+            if any(row.since_ms > interval.start_ms for row in rows.values()):
+                continue
+            if loads is None:
+                leaves += self._release(round_, flow, rows)
+            elif rows or flow.is_congested:
+                leaves += self._decide(round_, flow, loads, rows)
         return leaves
 
     def broken_invariants(self) -> Iterator[str]:
@@ -167,52 +175,67 @@ class Curtailments:
                 yield f"{name} is limited to {row.allowed_w} W for {branch}"
         yield from (f"{name} is limited for {count} lines" for (name, _), count in lines.items() if count > LINES_MAX)
 
+    def _lift_all(self, interval: Interval) -> Iterator[bytes]:
+        """Give everybody everything back: the rules limit nobody any more."""
+        for key, row in self.curtailed.items():
+            rated_w = self._region().limitable_w[key[1], Direction(key[2])]
+            self.curtailed.remove(key)
+            yield limit_leaf(key, interval.start_ms, row, rated_w - row.allowed_w, is_limited=False)
+
+    def _release(self, round_: _Round, flow: BranchFlow, rows: Mapping[tuple[str, int], Curtailed]) -> Iterator[bytes]:
+        """Give those who are limited for a line that has room a step back, last tier first, as far as the room goes."""
+        if not rows:
+            return
+        cases = [self._case(round_, key, row.relief_ppm, row.allowed_w, row) for key, row in rows.items()]
+        claims = [self._claim(case, flow, round_.time_ms) for case in cases]
+        steps = [_step_of(case, claim) for case, claim in zip(cases, claims, strict=True)]
+        shares = share_out(self._room_w(round_, flow) * PPM, steps)
+        for case, claim, step_w in zip(cases, claims, shares, strict=True):
+            allowed_w = case.raised_w if step_w is None else case.allowed_w + step_w
+            yield from self._put(round_, flow, case, claim.tier, allowed_w)
+
     def _decide(
         self,
         round_: _Round,
         flow: BranchFlow,
-        loads: Sequence[LineLoad] | None,
+        loads: Sequence[LineLoad],
         rows: Mapping[tuple[str, int], Curtailed],
     ) -> Iterator[bytes]:
-        """Share out what a line can carry; `loads` is who loads it, or None where it has room for all of them."""
-        cases = self._cases(round_, flow.branch, loads, rows)
+        """Share out what a nearly full line can carry among those who load it."""
+        cases = list(self._cases(round_, loads, rows))
         claims = [self._claim(case, flow, round_.time_ms) for case in cases]
         carried = sum(case.counted_w(is_congested=flow.is_congested) * case.relief_ppm for case in cases)
         if flow.is_congested:
-            relieved = sum(round_.given_up[one.key] * one.relief_ppm for one in loads or ())
+            relieved = sum(round_.given_up[one.key] * one.relief_ppm for one in loads)
             carried -= excess_w(flow.flow_w, flow.loading_ppm) * PPM - relieved
         else:
-            carried += room_w(self._region().ratings_w[flow.branch], flow.loading_ppm, round_.rule.release_ppm) * PPM
+            carried += self._room_w(round_, flow) * PPM
         for case, claim, left_w in zip(cases, claims, share_out(max(0, carried), claims), strict=True):
-            allowed_w = case.raised_w if left_w is None else min(left_w, case.raised_w)
+            allowed_w = case.target_w if left_w is None else min(left_w, case.raised_w)
             round_.given_up[case.key] += max(0, case.counted_w(is_congested=True) - allowed_w)
             yield from self._put(round_, flow, case, claim.tier, allowed_w)
         judged = {case.key for case in cases}
         for key in sorted(rows.keys() - judged):  # what they take, or feed in, does not load the line any more
-            case = self._case(round_, key, rows[key].relief_ppm, None, rows[key])
+            case = self._case(round_, key, rows[key].relief_ppm, 0, rows[key])
             yield from self._put(round_, flow, case, Tier(rows[key].tier), case.raised_w)
 
+    def _room_w(self, round_: _Round, flow: BranchFlow) -> int:
+        return room_w(self._region().ratings_w[flow.branch], flow.loading_ppm, round_.rule.release_ppm)
+
     def _cases(
-        self,
-        round_: _Round,
-        branch: str,
-        loads: Sequence[LineLoad] | None,
-        rows: Mapping[tuple[str, int], Curtailed],
-    ) -> list[_Case]:
-        """Everybody who is decided about: who loads the line, or, where it has room, whoever is limited for it."""
-        if loads is None:
-            return [self._case(round_, key, row.relief_ppm, None, row) for key, row in rows.items()]
-        cases = []
+        self, round_: _Round, loads: Sequence[LineLoad], rows: Mapping[tuple[str, int], Curtailed]
+    ) -> Iterator[_Case]:
+        """Everybody who loads a line and can be limited for its sake."""
         for one in loads:
             row = rows.get(one.key)
-            is_new = row is None and round_.lines[one.key] < LINES_MAX
+            has_device = (one.participant, one.direction) in self._region().limitable_w
+            is_new = row is None and has_device and round_.lines[one.key] < LINES_MAX
             if one.relief_ppm >= round_.rule.relief_min_ppm and (row is not None or is_new):
                 used_w = max(0, one.power_w - round_.given_up[one.key])
-                cases.append(self._case(round_, one.key, one.relief_ppm, used_w, row))
-        return cases
+                yield self._case(round_, one.key, one.relief_ppm, used_w, row)
 
     def _case(
-        self, round_: _Round, key: tuple[str, int], relief_ppm: int, used_w: int | None, before: Curtailed | None
+        self, round_: _Round, key: tuple[str, int], relief_ppm: int, used_w: int, before: Curtailed | None
     ) -> _Case:
         rated_w = self._region().limitable_w[key[0], Direction(key[1])]
         step_w = max(1, rated_w * round_.rule.step_ppm // PPM)
@@ -245,6 +268,13 @@ class Curtailments:
         self.curtailed.put_or_drop(key, after, is_kept=is_limited)
         round_.lines[case.key] += is_limited - (case.before is not None)
         yield limit_leaf(key, round_.start_ms, after, allowed_w - case.allowed_w, is_limited=is_limited)
+
+
+def _step_of(case: _Case, claim: Claim) -> Claim:
+    """What somebody asks of a line's room: the next step, of which a channel covers what it reaches."""
+    step_w = case.raised_w - case.allowed_w
+    covered_w = min(step_w, max(0, claim.channel_w - case.allowed_w))
+    return replace(claim, rated_w=step_w, wanted_w=step_w, channel_w=covered_w)
 
 
 def limit_leaf(key: CurtailedKey, start_ms: int, after: Curtailed, change_w: int, *, is_limited: bool) -> bytes:

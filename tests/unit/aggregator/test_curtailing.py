@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from aggregator.chains.congestion.congestions import NEARLY_FULL_PPM, Congestion, LineLoad
 from aggregator.chains.congestion.curtailing import LINES_MAX, Curtailed, Curtailments
 from aggregator.chains.intervals.flows import BranchFlow, Flows
+from aggregator.cli import app
 from aggregator.ledger.table import Journal
 from aggregator.service.notify import summary
 from protocol.canonical import decode
@@ -60,10 +63,14 @@ class Line:
     """One line's limits, interval after interval."""
 
     def __init__(self, **changes: Any) -> None:
-        region = Village(grid=a_grid(**a_narrow_document(**changes))).five.asset.region
+        self.region = Village(grid=a_grid(**a_narrow_document(**changes))).five.asset.region
         self.books = Books()
-        self.curtailments = Curtailments(Journal(), lambda: region, lambda: self.books)
+        self.curtailments = Curtailments(Journal(), lambda: self.region, lambda: self.books)
         self.number = 0
+
+    def rule_ends(self) -> None:
+        """The regulator has taken the rule back."""
+        self.region = Village(grid=a_grid(**a_narrow_document(rules=a_grid_document()["rules"]))).five.asset.region
 
     def close(self, loading_ppm: int, *loads: LineLoad, decided: bool = True) -> list[Any]:
         """Close an interval; `decided` says whether it began after the last decision."""
@@ -296,6 +303,22 @@ def test_an_interval_without_a_power_flow_changes_nothing() -> None:
     assert line.allowed_w == before
 
 
+def test_a_region_that_gives_up_the_rule_gives_everybody_everything_back() -> None:
+    line = Line()
+    line.close(9 * PPM, feeding("gas"), feeding("wind"))
+    line.rule_ends()
+    assert [(leaf[0], leaf[-2:]) for leaf in line.close(9 * PPM, *THREE)] == [
+        ("gas", [ALL_W, None]),
+        ("wind", [ALL_W, None]),
+    ]
+    assert line.allowed_w == {}
+
+
+def test_whose_device_the_grid_file_does_not_know_is_left_alone_whatever_a_record_says() -> None:
+    line = Line()
+    assert line.close(2 * PPM, feeding("grid"), taking("gas")) == []
+
+
 # -- several lines
 
 
@@ -449,3 +472,18 @@ def test_dashboards_are_told_who_is_limited_for_which_line(village: Obedient) ->
     left_w = village.limits()[2].power_max_w
     assert people["wind"]["limited"] == {"branch": "b1", "direction": "feed_in", "power_max_w": left_w}
     assert people["grid"]["limited"] is None
+
+
+def test_people_see_who_is_limited_for_which_line_which_way_and_why(
+    village: Obedient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    village.live(20)
+    monkeypatch.setattr("aggregator.cli._open", lambda data: SimpleNamespace(five=village.five))
+    (gas, *_) = village.limits()
+    assert gas.why is not None
+    row = json.loads(CliRunner().invoke(app, ["limits", "--json"]).stdout)[0]
+    told = {"participant": "gas", "branch": "b1", "direction": "feed_in", "tier": "common"}
+    assert row.items() >= told.items()
+    assert (row["loading_ppm"], row["share_ppm"]) == (gas.why.loading_ppm, gas.why.share_ppm)
+    text = CliRunner().invoke(app, ["limits"], env={"COLUMNS": "120"}).stdout
+    assert f"{gas.why.share_ppm / 1e4:.1f} %" in text

@@ -25,7 +25,7 @@ from aggregator.grid.exchange.plain import NotThatFormat, Plain
 from config.grid_model import Grid
 from config.load import GRIDS_FOLDER, SettingsError, check, load, load_profiles
 from tests.feeders import a_feeder_document
-from tests.village import PROFILE, a_grid, a_grid_document
+from tests.village import A_LIMITER, PROFILE, a_grid, a_grid_document
 
 HEAT_METER = "onicon_system10"
 BY = {"region": "village", "gateway": "gw", "profile": PROFILE.id}
@@ -182,6 +182,15 @@ def test_a_heat_meter_that_is_only_read_is_noted() -> None:
         grid = a_good_grid(meters=meters)
         assert faults(grid) == []
         assert any(one.startswith(f"meter warm: {says}") for one in notes(grid))
+
+
+def test_a_device_that_no_limit_would_ever_reach_is_noted() -> None:
+    """Takes is what a device does unless the file says otherwise: before an engine, that is forgotten easily."""
+    grid = a_grid(devices=[A_LIMITER | {"id": "engine", "participant": "gas", "direction": "takes"}])
+    assert "device engine: takes, and no meter of gas counts that: did you mean direction feeds_in?" in notes(grid)
+    assert not any("device" in said for said in notes(a_grid()))
+    grid = a_grid(devices=[A_LIMITER | {"id": "pump", "participant": "home", "direction": "feeds_in"}])
+    assert "device pump: feeds in, and no meter of home counts that: did you mean direction takes?" in notes(grid)
 
 
 def test_somebody_without_a_meter_is_noted() -> None:
