@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from config.carriers import Carrier, Converter, ConverterKind, ConverterOutput, Pipe, Storage
-from config.grid_model import Branch, Device, Generator, Grid, Meter, Node, Participant, Permit, Source
+from config.carriers import Carrier, Pipe
+from config.grid_model import Branch, Device, Grid, Meter, Node, Participant
 from config.rules import TimeRule
 from config.settings.bus import Bus, DeviceAddress, Framing, MeterAddress, SerialPort
 from config.settings.fleet import FleetSettings, Transport
+from firmware_sim import grid_entries
 from firmware_sim.chance import between
 from firmware_sim.device import Household
 from firmware_sim.feeders import REFERENCE_NODE, Feeders, lay
@@ -33,11 +34,7 @@ from firmware_sim.more_sites import (
     works_sites,
 )
 from firmware_sim.rules import (
-    ENGINE_EMISSION_G_PER_KWH,
-    GAS_EMISSION_G_PER_KWH,
-    GRID_EMISSION_G_PER_KWH,
     market_rules,
-    permit_g,
     region_rules,
 )
 from firmware_sim.sites import Kind, Limiter, Site, sites
@@ -73,20 +70,6 @@ _NAMES: Final = {
     Kind.ENGINE: "Workshop in the lane, with an engine in town",
     Kind.LANE: "Villa in the lane",
 }
-
-_SOURCES: Final = {
-    Kind.GRID: (Source.GRID, GRID_EMISSION_G_PER_KWH),
-    Kind.WIND: (Source.WIND, 0),
-    Kind.GAS: (Source.GAS, GAS_EMISSION_G_PER_KWH),
-    Kind.PV: (Source.PV, 0),
-    Kind.PROSUMER: (Source.PV, 0),
-    Kind.WEIR: (Source.HYDRO, 0),
-    Kind.ENGINE: (Source.GAS, ENGINE_EMISSION_G_PER_KWH),
-}
-"""What each kind of site that feeds in runs on, and what that emits in grams per kilowatt-hour."""
-
-PLANTS: Final = (Kind.WIND, Kind.GAS, Kind.PV, Kind.WEIR, Kind.ENGINE)
-"""The kinds of site that have an emission permit, and so are measured as suppliers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +148,12 @@ class Scenario:
             nodes=self.nodes,
             branches=self.branches,
             meters=tuple(_meter(c, self.accuracy_ppm) for c in self.connections),
-            generators=tuple(_generator(c.site) for c in self.connections if c.site.kind in _SOURCES),
+            generators=grid_entries.generators(c.site for c in self.connections),
             devices=tuple(_device(c, limiter) for c in self.connections if (limiter := c.site.limiter)),
-            permits=tuple(_permit(c.site, time) for c in self.connections if c.site.kind in PLANTS),
+            permits=grid_entries.permits((c.site for c in self.connections), time),
             pipes=self.pipes,
-            converters=(_pump(self.heat_plan),) if self.heat_plan else (),
-            storages=(_tank(self.heat_plan),) if self.heat_plan else (),
+            converters=(grid_entries.pump(self.heat_plan),) if self.heat_plan else (),
+            storages=(grid_entries.tank(self.heat_plan),) if self.heat_plan else (),
         )
 
     def _participants(self) -> Iterator[Participant]:
@@ -267,38 +250,6 @@ def _meter(connection: Connection, accuracy_ppm: int) -> Meter:
     )
 
 
-def _pump(plan: HeatPlan) -> Converter:
-    heat = ConverterOutput(meter=_works_meter(WorksPort.PUMP_HEAT), efficiency_ppm=plan.performance_ppm)
-    return Converter(
-        id="heat-pump", kind=ConverterKind.HEAT_PUMP, inputs=(_works_meter(WorksPort.PUMP),), outputs=(heat,)
-    )
-
-
-def _tank(plan: HeatPlan) -> Storage:
-    return Storage(
-        id="tank",
-        charge_meter=_works_meter(WorksPort.TANK_IN),
-        discharge_meter=_works_meter(WorksPort.TANK_OUT),
-        capacity_wh=plan.tank_wh,
-        initial_wh=plan.begin_wh,
-    )
-
-
-def _works_meter(port: WorksPort) -> str:
-    return f"m-works-{port.value}"
-
-
-def _generator(site: Site) -> Generator:
-    source, emission_g_per_kwh = _SOURCES[site.kind]
-    return Generator(
-        id=f"g-{site.name}",
-        meter=site.meter,
-        source=source,
-        rated_w=site.export_max_w,
-        emission_g_per_kwh=emission_g_per_kwh,
-    )
-
-
 def _device(connection: Connection, limiter: Limiter) -> Device:
     return Device(
         id=limiter.name,
@@ -307,10 +258,6 @@ def _device(connection: Connection, limiter: Limiter) -> Device:
         rated_w=limiter.rated_w,
         direction=limiter.direction,
     )
-
-
-def _permit(site: Site, time: TimeRule) -> Permit:
-    return Permit(participant=site.participant, grams=permit_g(site.export_max_w, time))
 
 
 def limiter_model(limiter: Limiter) -> str:

@@ -168,7 +168,7 @@ async def break_promise(world: World) -> None:
         scene.tell("[dim]that was too late for its window: once more[/]")
         ahead_ms *= 2
     scene.found.breach = found
-    line = f"{found.missing_wh} Wh are missing: [red]weir pays villa a penalty of {ct(found.penalty)}[/]"
+    line = f"{found.missing_wh} Wh are missing: [red]weir pays villa a penalty of {ct(found.penalty_millionths)}[/]"
     scene.say(BREACHED, line, Progress.DONE)
     scene.tell("the breach is settled by what both meters said; the weir runs again")
 
@@ -188,8 +188,10 @@ async def _broken(world: World, ahead_ms: int) -> Breach | None:
     is_made = told is not None and told["state"] != "rejected"
     contract = await world.until(lambda: world.stands(number, "settled")) if is_made else None
     await world.done(lambda: desk.save(meter(WEIR), MOMENT_S))
-    missing_wh = contract["measured"]["due_wh"] - contract["measured"]["delivered_wh"] if contract else 0
-    return Breach(number, WEIR, missing_wh, contract["booked"]["penalty"]) if contract and missing_wh else None
+    if contract is None:
+        return None
+    missing_wh = contract["measured"]["due_wh"] - contract["measured"]["delivered_wh"]
+    return Breach(number, WEIR, missing_wh, contract["booked_millionths"]["penalty"]) if missing_wh else None
 
 
 async def bargain(world: World, seller: str, buyer: str, *terms: str, counter: int = 0) -> str:

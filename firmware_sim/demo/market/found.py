@@ -43,7 +43,7 @@ class Breach:
     number: str
     seller: str
     missing_wh: int
-    penalty: int
+    penalty_millionths: int
     """As the books have it, in millionths of a minor unit."""
 
 

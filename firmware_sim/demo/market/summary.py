@@ -12,7 +12,7 @@ from rich.text import Text
 
 from firmware_sim.demo.market.found import Breach, Found, Refusal
 from firmware_sim.lane import VILLA, WORKSHOP
-from protocol.units import PPM
+from protocol.money import said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class MarketSummary:
     """Whose heat pump went on all the while, by right."""
     line_relieved: bool
     """Whether the line carried no more than it may afterwards."""
-    money_owed: Mapping[str, int]
+    money_owed_millionths: Mapping[str, int]
     """By participant, in millionths of a minor unit; below 0, they owe."""
     money_sums_to_zero: bool
     """With the region's clearing account."""
@@ -69,11 +69,11 @@ class MarketSummary:
             and self.contract_refused.by_w > 0,
             "a breach was settled with its penalty": self.breach is not None
             and self.breach.missing_wh > 0
-            and self.breach.penalty > 0,
+            and self.breach.penalty_millionths > 0,
             "whoever owes tokens was limited first": self.limited_first == WORKSHOP,
             "a heat pump stayed on by right": self.heat_pump_kept_on == VILLA,
             "the line was relieved": self.line_relieved,
-            "money adds up to 0": self.money_sums_to_zero and bool(self.money_owed),
+            "money adds up to 0": self.money_sums_to_zero and bool(self.money_owed_millionths),
             "the audit re-derived everything": self.audit == "ok",
         }
         return [want for want, came_true in wants.items() if not came_true]
@@ -111,8 +111,8 @@ def summed_up(
         "limited_first": limited.participant if limited else "",
         "heat_pump_kept_on": limited.kept_on if limited else "",
         "line_relieved": found.relieved,
-        "money_owed": money["owed"],
-        "money_sums_to_zero": sum(money["owed"].values()) + money["clearing"] == 0,
+        "money_owed_millionths": money["owed_millionths"],
+        "money_sums_to_zero": sum(money["owed_millionths"].values()) + money["clearing_millionths"] == 0,
         "audit": audit,
     }
     return MarketSummary(**counted, is_whole_story=not MarketSummary(**counted).missing)
@@ -121,8 +121,8 @@ def summed_up(
 def market_table(summary: MarketSummary) -> RenderableType:
     """The end of the story, for people."""
     table = Table(box=None, show_header=False, padding=(0, 2))
-    for name, said in facts_of(summary):
-        table.add_row(name, Text(said, style="bold"))
+    for name, told in facts_of(summary):
+        table.add_row(name, Text(told, style="bold"))
     return table
 
 
@@ -130,6 +130,7 @@ def facts_of(summary: MarketSummary) -> list[tuple[str, str]]:
     """What was counted, in words."""
     refused, breach = summary.contract_refused, summary.breach
     nothing = "–"
+    broken = f"{breach.missing_wh} Wh missing, a penalty of {ct(breach.penalty_millionths)}" if breach else nothing
     traded = f"{summary.quotes} quotes, {summary.matches} contracts, {summary.energy_traded_wh} Wh"
     if summary.price_lowest is not None and summary.price_highest is not None:
         traded += f", {ct_per_kwh(summary.price_lowest)} to {ct_per_kwh(summary.price_highest)}"
@@ -137,7 +138,7 @@ def facts_of(summary: MarketSummary) -> list[tuple[str, str]]:
         ("readings", f"{summary.readings_read} read, {summary.readings_lost} lost"),
         ("market", traded),
         ("refused", f"{refused.rule}: {refused.branch} by {refused.by_w} W" if refused else nothing),
-        ("broken", f"{breach.missing_wh} Wh missing, a penalty of {ct(breach.penalty)}" if breach else nothing),
+        ("broken", broken),
         ("limited first", summary.limited_first or nothing),
         ("heat pump kept on", summary.heat_pump_kept_on or nothing),
         ("line relieved", "yes" if summary.line_relieved else "no"),
@@ -153,4 +154,4 @@ def ct_per_kwh(per_mwh: int) -> str:
 
 def ct(millionths: int) -> str:
     """Money for people, in cents."""
-    return f"{millionths / PPM:.3f} ct"
+    return f"{said(millionths)} ct"

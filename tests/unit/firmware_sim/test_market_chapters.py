@@ -110,7 +110,8 @@ async def test_a_contract_that_the_line_would_carry_is_no_refusal() -> None:
 def settled(missing_wh: int) -> dict[str, Any]:
     measured = {"due_wh": 4, "delivered_wh": 4 - missing_wh}
     parties = {"seller": "weir", "buyer": "villa"}
-    return a_contract(contract="abcdef", state="settled", measured=measured, booked={"penalty": 33}, **parties)
+    booked = {"measured": measured, "booked_millionths": {"penalty": 33}}
+    return a_contract(contract="abcdef", state="settled", **booked, **parties)
 
 
 async def test_a_promise_that_came_too_late_to_be_broken_is_made_once_more_further_ahead() -> None:

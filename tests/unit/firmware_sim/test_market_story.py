@@ -52,7 +52,8 @@ def all_of_it() -> Found:
 
 
 def summed(found: Found, **changes: Any) -> MarketSummary:
-    money = {"owed": {"weir": -33_000, "villa": 30_000}, "clearing": 3_000} | changes.pop("money", {})
+    owed = {"weir": -33_000, "villa": 30_000}
+    money = {"owed_millionths": owed, "clearing_millionths": 3_000} | changes.pop("money", {})
     ledger = {"readings_on_chain": 40, "intervals_closed": 9, "periods_settled": 3}
     agent = {"readings_read": 20, "statements_verified": 7}
     return summed_up(found, agents=[agent, agent], ledger=ledger, money=money, audit=changes.pop("audit", "ok"))
@@ -93,7 +94,7 @@ def test_a_part_that_is_missing_is_named(change: dict[str, Any], missing: str) -
 
 
 def test_money_that_does_not_add_up_and_an_audit_that_does_not_fit_are_named() -> None:
-    assert "money adds up to 0" in summed(all_of_it(), money={"clearing": 2_999}).missing
+    assert "money adds up to 0" in summed(all_of_it(), money={"clearing_millionths": 2_999}).missing
     assert "the audit re-derived everything" in summed(all_of_it(), audit="no").missing
 
 
@@ -101,7 +102,7 @@ def test_what_people_are_shown_at_the_end_says_each_part() -> None:
     console = Console(width=100, file=io.StringIO())
     console.print(market_table(summed(all_of_it())))
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
-    for said in ("12 quotes", "LINE_FULL", "8775 W", "3 Wh missing", "0.033 ct", "workshop", "villa", "adds up to 0"):
+    for said in ("12 quotes", "LINE_FULL", "8775 W", "3 Wh missing", "0.03 ct", "workshop", "villa", "adds up to 0"):
         assert said in shown
 
 
