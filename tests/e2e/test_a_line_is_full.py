@@ -68,16 +68,6 @@ def limited(place: Place) -> set[str]:
     return {limit["device"] for one in standings for limit in one["limits"] if limit["branch"] == LINE}
 
 
-def test_a_line_that_carries_too_much_is_relieved_by_signed_limits_that_devices_obey(place: Place) -> None:
-    wait_until("the line is congested", lambda: max(loadings_ppm(place), default=0) > PPM, place.log)
-    wait_until("homes behind it are limited", lambda: bool(limited(place)), place.log)
-    assert limited(place) <= set(BEHIND)
-    wait_until("a device has taken it over", lambda: place.region.agent("gw-2")["rights_applied"] > 0, place.log)
-    wait_until("the line carries no more than it may", lambda: loadings_ppm(place)[-1] <= PPM, place.log)
-    rows = place.until("every node has the limits", bool, "limits")
-    assert all(row["branch"] == LINE and not row["is_feeding"] for row in rows)
-
-
 def test_an_auction_fills_the_line_and_no_more_and_energy_costs_more_behind_it(place: Place) -> None:
     (traded,) = place.until("the auction is cleared", bool, "market", "prices")
     assert traded["quantity_wh"] == CARRIES_WH
@@ -89,6 +79,16 @@ def test_an_auction_fills_the_line_and_no_more_and_energy_costs_more_behind_it(p
     assert by_limit == {500_000: 15, 300_000: CARRIES_WH - 15}
     contracts = place.until("the contracts", lambda told: len(told) == 2, "contracts")
     assert {one["state"] for one in contracts} <= {"confirmed", "delivering", "fulfilled", "breached", "settled"}
+
+
+def test_a_line_that_carries_too_much_is_relieved_by_signed_limits_that_devices_obey(place: Place) -> None:
+    wait_until("the line is congested", lambda: max(loadings_ppm(place), default=0) > PPM, place.log)
+    wait_until("homes behind it are limited", lambda: bool(limited(place)), place.log)
+    assert limited(place) <= set(BEHIND)
+    wait_until("a device has taken it over", lambda: place.region.agent("gw-2")["rights_applied"] > 0, place.log)
+    wait_until("the line carries no more than it may", lambda: loadings_ppm(place)[-1] <= PPM, place.log)
+    rows = place.until("every node has the limits", bool, "limits")
+    assert all(row["branch"] == LINE and not row["is_feeding"] for row in rows)
 
 
 def test_every_node_tells_one_story_and_an_audit_derives_all_of_it_again(place: Place) -> None:

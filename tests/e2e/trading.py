@@ -176,15 +176,19 @@ class Place:
         wait_until(what, is_so, lambda: f"{answers}\n{self.log()}", 2 * PATIENCE_S * self.slowness)
         return answers[0]
 
-    def first_has(self, number: str, state: str) -> None:
-        """Wait until the first node has a contract in a state."""
+    def first_has(self, number: str, *states: str) -> str:
+        """Wait until the first node has a contract in one of these states, and tell which."""
         ask = ("contracts", number, f"--data={self.ledgers[0]}", "--json")
+        seen: list[str] = []
+
+        def is_there() -> bool:
+            seen[:] = [(_answer(*ask) or {}).get("state", "")]
+            return seen[0] in states
+
         wait_until(
-            f"contract {number[:12]} is {state}",
-            lambda: (_answer(*ask) or {}).get("state") == state,
-            self.log,
-            2 * PATIENCE_S * self.slowness,
+            f"contract {number[:12]} is {' or '.join(states)}", is_there, self.log, 2 * PATIENCE_S * self.slowness
         )
+        return seen[0]
 
     def contract(self, number: str, state: str) -> dict[str, Any]:
         """A contract that every node has in a state, or has had: and all of them have the same."""
