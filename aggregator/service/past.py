@@ -200,6 +200,20 @@ class Past:
                     return DueRelief(participant, before, relief, awards, tokens, after)
         return None
 
+    def said(self, chain: ChainName, word: str, start_ms: int, end_ms: int) -> Iterator[tuple[Place, list[Any]]]:
+        """What blocks of a span of time brought about themselves in a chain, of the leaves that begin with a word."""
+        for leaf in self._leaves(chain, start_ms, end_ms):
+            if words := _words(leaf.body, word.encode()):
+                yield _place(leaf), words
+
+    def records(
+        self, chain: ChainName, type_: MessageType, start_ms: int, end_ms: int
+    ) -> Iterator[tuple[Place, Envelope]]:
+        """The records of one type that blocks of a span of time added to a chain, oldest first."""
+        for leaf in self._leaves(chain, start_ms, end_ms):
+            if (envelope := _envelope(leaf.body)) is not None and envelope.type == type_:
+                yield _place(leaf), envelope
+
     def readings(self, gateway: str, meters: frozenset[str], stated: StatedInterval) -> dict[str, list[SignedReadings]]:
         """The batches of a gateway that hold readings from an interval, by meter, oldest first.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Follow somebody's tokens down to signed readings. On the way: factors, energy by source, lines. UTC."""
+    from aggregator.views.dealings import dealings_of, tell_dealings
     from aggregator.views.explanation import explain as make
     from aggregator.views.explanation import see_that_known
     from aggregator.views.spans import asked
@@ -38,14 +40,16 @@ def explain(
     ledger = _open(data)
     try:
         see_that_known(ledger.five.asset.region, participant)
-        explanation = make(ledger, participant, asked(ledger.five, period, interval))
+        time = asked(ledger.five, period, interval)
+        explanation = make(ledger, participant, time)
+        dealings = dealings_of(ledger, participant, time.interval or time.period)
     finally:
         ledger.close()
     if as_json:
-        found = asdict(explanation) | {"adds_up": explanation.adds_up}
+        found = asdict(explanation) | {"adds_up": explanation.adds_up, "dealings": asdict(dealings)}
         print(json.dumps(found, indent=1, default=str))
         return
-    for told in tell(explanation, f"{own_command()} prove --data {data}"):
+    for told in chain(tell(explanation, f"{own_command()} prove --data {data}"), tell_dealings(dealings)):
         match told:
             case Table():
                 show(told, out)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -28,8 +27,8 @@ from tests.e2e.trading import (
     offers,
     on_chain,
     published,
-    slowness,
     soon,
+    stage,
     trade,
     wait_for_stage,
     window,
@@ -37,6 +36,8 @@ from tests.e2e.trading import (
 
 pytestmark = pytest.mark.mosquitto
 
+TRIES: Final = 3
+"""How often something is begun anew whose deadline has passed, on a machine that is slow just then."""
 PER_WH: Final = 1_000_000
 """A price per MWh at which a watt-hour costs one minor unit."""
 PRICE: Final = 10
@@ -46,8 +47,7 @@ AHEAD_S: Final = 36
 """How far ahead contracts begin on a quiet machine: far longer than a letter, its answer and a block take."""
 LATE_S: Final = 900
 """How far ahead a contract begins that is ended before."""
-DISPUTE_MS: Final = 24_000
-"""How long what was measured may be disputed, on a quiet machine."""
+DISPUTE_MS: Final = 30_000
 COSTS: Final = (f"--price={PRICE * PER_WH}", "--penalty-ppm=200000", "--termination-ppm=100000")
 AGREED: Final = {
     "delivered": ("wind", "home-3", 2, AHEAD_S),
@@ -60,11 +60,11 @@ AGREED: Final = {
 """What each contract is to show; its seller and buyer, watt-hours in two intervals, and how far ahead it begins."""
 
 
-def laid(grid: dict[str, Any], dispute_ms: int) -> None:
+def laid(grid: dict[str, Any]) -> None:
     """A region with everything that trade needs; contracts of 20 Wh and more want the regulator's word."""
     rules = grid["rules"]
     rules["time"]["restate_periods"] = 24  # so that no contract is forgotten while somebody looks
-    rules["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": dispute_ms, "approval_from_wh": 20}
+    rules["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": DISPUTE_MS, "approval_from_wh": 20}
     rules["market"] = {"price_max": 100 * PER_WH}
     rules["exchange"] = {"bought_per_day": 50, "sold_per_day": 50}
     rules["rights"].append({"right": "channel_use", "price": 60})
@@ -79,23 +79,32 @@ class Day:
     deals: dict[str, str] = field(default_factory=dict)
     """What each is to show, and the contract's number."""
 
-    def agree(self) -> None:
-        """Have `gw-1` write every offer, and `gw-2` accept it."""
+    def agree(self, *shown: str) -> None:
+        """Have `gw-1` write offers and `gw-2` accept them; anew, and further ahead, where that came too late."""
+        wanted, slowness = set(shown), self.place.slowness
+        for _ in range(TRIES):
+            self._agree({shows: AGREED[shows] for shows in wanted}, slowness)
+            wanted = {shows for shows in wanted if stage(self.place.region, "gw-1", self.deals[shows]) == "rejected"}
+            slowness *= 3
+        assert not wanted, f"{TRIES} times too late: {wanted}"
+
+    def _agree(self, wanted: dict[str, tuple[str, str, int, int]], slowness: float) -> None:
         region = self.place.region
-        for seller, buyer, wh, ahead_s in AGREED.values():
-            start, end = window(round(ahead_s * self.place.slowness))
+        for seller, buyer, wh, ahead_s in wanted.values():
+            start, end = window(round(ahead_s * slowness))
             terms = (f"--seller={seller}", f"--buyer={buyer}", f"--wh={wh}", f"--start={start}", f"--end={end}")
             trade(region, "gw-1", "offer", *terms, *COSTS)
-        wait_until("the offers are there", lambda: len(offers(region, "gw-2", "inbox")) == len(AGREED), self.place.log)
+        wait_until("the offers are there", lambda: len(offers(region, "gw-2", "inbox")) == len(wanted), self.place.log)
         by_terms = {
             (one["terms"]["seller"], one["terms"]["buyer"], one["terms"]["quantity_wh"]): one["number"]
             for one in offers(region, "gw-2", "inbox")
         }
-        self.deals = {shows: by_terms[terms[:3]] for shows, terms in AGREED.items()}
-        for number in self.deals.values():
+        made = {shows: by_terms[terms[:3]] for shows, terms in wanted.items()}
+        for number in made.values():
             trade(region, "gw-2", "accept", number)
-        for number in self.deals.values():
-            wait_for_stage(region, "gw-1", number, "recorded")
+        for number in made.values():
+            wait_for_stage(region, "gw-1", number, "recorded", "rejected")
+        self.deals |= made
 
     def told(self, gateway: str, number: str) -> dict[str, Any]:
         """What a gateway's statement says of a contract, once it says something that is final."""
@@ -113,9 +122,8 @@ class Day:
 @pytest.fixture(scope="module", params=ENGINES)
 def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """Everybody has agreed with somebody, by letters; two have quoted."""
-    folder, slow = tmp_path_factory.mktemp("trade"), slowness()
-    rules = partial(laid, dispute_ms=round(DISPUTE_MS * slow))
-    with a_place(folder, request.param, slow=slow, laid=rules, speed=1, begin_h=0) as place:
+    folder = tmp_path_factory.mktemp("trade")
+    with a_place(folder, request.param, laid=laid, speed=1, begin_h=0) as place:
         made = Day(place)
         region = place.region
         for gateway in region.gateways:
@@ -124,18 +132,16 @@ def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         assert "home-5 is frozen" in place.regulator("freeze", "home-5", "--reason=an inquiry")
         desk = place.regulator("rate", f"--from={soon(20).isoformat()}", "--brings=2000", "--costs=2500")
         assert "bring 2000 and cost 2500" in desk
-        start, _ = window(round(AHEAD_S * slow))
+        start, _ = window(round(AHEAD_S * place.slowness))
         for gateway, side, wh, who, limit in (("gw-1", "sell", 4, "wind", 10), ("gw-2", "buy", 3, "home-4", 30)):
             terms = (f"--for={who}", f"--meter=m-{who}", f"--limit={limit * PER_WH}", f"--start={start}")
             place.agent(gateway, "quote", side, str(wh), *terms)
-        made.agree()
+        made.agree(*AGREED)
         yield made
 
 
 def test_quotes_that_meet_are_a_contract_at_the_price_of_the_one_that_stood(day: Day) -> None:
     place = day.place
-    (traded,) = place.until("the quotes have met", bool, "market", "prices")
-    assert (traded["matches"], traded["quantity_wh"]) == (1, 3)
     sold = place.until("the seller's quote", lambda told: told["matches"], "market", "quote", "1")
     bought = place.until("the buyer's quote", lambda told: told["matches"], "market", "quote", "2")
     assert {sold["side"], bought["side"]} == {"sell", "buy"}
@@ -192,9 +198,14 @@ def test_a_large_contract_waits_for_the_regulator_and_may_be_ended_for_what_was_
 
 
 def test_a_dispute_is_decided_by_the_regulator(day: Day) -> None:
-    place, number = day.place, day.deals["disputed"]
-    place.contract(number, "breached")
-    trade(place.region, "gw-1", "dispute", number, "--reason=the meter was off")
+    place = day.place
+    for _ in range(TRIES):
+        number = day.deals["disputed"]
+        place.first_has(number, "breached", "settled")
+        trade(place.region, "gw-1", "dispute", number, "--reason=the meter was off")
+        if place.first_has(number, "disputed", "settled") == "disputed":
+            break
+        day.agree("disputed")  # the time for disputes is short, and this machine slow: once more
     place.contract(number, "disputed")
     decided = place.regulator(
         "arbitrate", number, "--delivered-wh=3", "--responsible=seller", "--reason=the meter was tested"
