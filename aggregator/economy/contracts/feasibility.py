@@ -159,9 +159,8 @@ class Plan:
         channels = [*self._channels_of(line), *more]
         if not channels:
             return 0
-        nothing = Use("", "", min(one.start_ms for one in channels), max(one.end_ms for one in channels), 0)
-        peaks = (self._asked((line, direction), channels, nothing) for direction in ("forward", "backward"))
-        return max(0, *(self._excess_w(line, peak) for peak in peaks))
+        window = (min(one.start_ms for one in channels), max(one.end_ms for one in channels))
+        return max(0, *(self._excess_w(line, peak) for peak in self._both_ways(line, channels, *window)))
 
     def free(self, key: SiteKey, start_ms: int, end_ms: int) -> Site:
         """What a participant can still promise all through a window; below 0 where devices are promised too much."""
@@ -173,6 +172,12 @@ class Plan:
         return replace(
             site, feed_in_w=feed_in_w, take_w=site.take_w - bought, clean_w=min(feed_in_w, site.clean_w - clean)
         )
+
+    def used_w(self, line: str, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """What is asked of a line in a window at most, from its first node and towards it; rounded up."""
+        peaks = self._both_ways(line, self._channels_of(line), start_ms, end_ms)
+        forward_w, backward_w = (-(-peak.level // PPM) for peak in peaks)
+        return forward_w, backward_w
 
     def take(self, promise: Promise) -> None:
         """Count a promise among those that are to be kept."""
@@ -215,6 +220,11 @@ class Plan:
     def _asked(self, key: tuple[str, str], channels: Sequence[Channel], more: Use) -> Peak:
         """Where most is asked of a line in one direction in the window of one more contract, if that is made."""
         return peak_beside(self._profile(key), self._uses(*key, channels), channels, more)
+
+    def _both_ways(self, line: str, channels: Sequence[Channel], start_ms: int, end_ms: int) -> list[Peak]:
+        """Where most is asked of a line in a window, forward and backward."""
+        nothing = Use("", "", start_ms, end_ms, 0)
+        return [self._asked((line, direction), channels, nothing) for direction in ("forward", "backward")]
 
     def _uses(self, line: str, direction: str, channels: Sequence[Channel]) -> Iterator[Use]:
         """What is carried over a line for those who hold channels of it."""
