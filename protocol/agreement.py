@@ -8,7 +8,7 @@ the terms. Format: docs/spec/este.cddl.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from protocol.canonical import decode, encode, fields_of
 from protocol.contract import TERMS_BYTES_MAX, Terms
@@ -86,8 +86,8 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Termination:
-    """A party ends a contract before its window does, and pays for that what the terms say."""
+class _PartysWord:
+    """What a party says of a contract. What it means is the type of its envelope."""
 
     link: Link
     contract: bytes
@@ -102,42 +102,29 @@ class Termination:
         return encode(self.link.to_fields() | {5: self.contract, 6: self.participant, 7: self.reason})
 
     @classmethod
-    def decode(cls, payload: bytes) -> Termination:
+    def decode(cls, payload: bytes) -> Self:
         """Read the record.
 
         Raises:
             EncodingError: not the one spelling of one.
         """
-        return cls(*_about_a_contract(payload, "termination"))
+        what = cls.__name__.lower()
+        fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), what)
+        return cls(
+            link=Link.from_fields(fields),
+            contract=digest(fields[5], "contract"),
+            participant=name(fields[6], "participant"),
+            reason=text(fields[7], "reason", REASON_MAX),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Dispute:
+class Termination(_PartysWord):
+    """A party ends a contract before its window does, and pays for it; or takes back one that is not approved."""
+
+    __slots__ = ()
+
+
+class Dispute(_PartysWord):
     """A party does not accept how a contract's delivery was measured: the regulator has to decide."""
 
-    link: Link
-    contract: bytes
-    """Digest of its terms."""
-    participant: str
-    """The party."""
-    reason: str
-    """For people."""
-
-    def encode(self) -> bytes:
-        """Spell the record."""
-        return encode(self.link.to_fields() | {5: self.contract, 6: self.participant, 7: self.reason})
-
-    @classmethod
-    def decode(cls, payload: bytes) -> Dispute:
-        """Read the record.
-
-        Raises:
-            EncodingError: not the one spelling of one.
-        """
-        return cls(*_about_a_contract(payload, "dispute"))
-
-
-def _about_a_contract(payload: bytes, what: str) -> tuple[Link, bytes, str, str]:
-    fields = fields_of(decode(payload, size_max=AGREEMENT_BYTES_MAX), (1, 2, 3, 4, 5, 6, 7), what)
-    contract, participant = digest(fields[5], "contract"), name(fields[6], "participant")
-    return Link.from_fields(fields), contract, participant, text(fields[7], "reason", REASON_MAX)
+    __slots__ = ()

@@ -95,7 +95,7 @@ class Market(Village):
             penalty_ppm=200_000,
             termination_ppm=100_000,
             expires_ms=self.now_ms,
-            nonce=(len(self.blocks) << 64).to_bytes(16, "big"),
+            nonce=(len(self.blocks) << 64 | self.now_ms).to_bytes(16, "big"),
         )
         return replace(plain, **changes)
 

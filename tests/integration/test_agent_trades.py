@@ -442,6 +442,13 @@ class TestBadOffers:
         assert self.refused(world, changed) is RefusalCode.COUNTER_CHANGED
         assert stages(world, terms.digest) == ("open", "delivered")
 
+    def test_a_counter_offer_that_would_be_a_second_contract_beside_the_first(self, world: World) -> None:
+        terms = world.terms(nonce=bytes(16))
+        world.home.order(Verb.OFFER, terms=terms, partner="wind")
+        world.tick()
+        changed = world.terms(nonce=bytes([1] * 16), answers=terms.digest)
+        assert self.refused(world, changed) is RefusalCode.COUNTER_CHANGED
+
     def test_a_gateway_that_is_refused_knows_it(self, world: World) -> None:
         number = world.offered(end_ms=world.now_ms, start_ms=world.now_ms - 5000)
         offer = world.wind.offer(number)

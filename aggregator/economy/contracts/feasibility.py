@@ -7,12 +7,13 @@ termination, the rest still fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aggregator.economy.channels import Channel
-from aggregator.economy.contracts.line_use import LineUse
+from aggregator.economy.contracts.line_use import Use, peak_beside
 from aggregator.economy.contracts.profile import Peak, Profile
 from aggregator.economy.contracts.sensitivity import Sensitivity
 from protocol.energy_register import MS_PER_HOUR
@@ -104,7 +105,7 @@ class Plan:
         """Nothing is promised. `channels_of` tells what is sold of a line, whenever it is asked."""
         self.limits = limits
         self._channels_of = channels_of
-        self._lines: dict[tuple[str, str], LineUse] = {}
+        self._of_party: dict[str, Counter[Promise]] = {}
         self._profiles: dict[tuple[str, ...], Profile] = {}
         self._ways: dict[tuple[str, str, str], Mapping[str, int]] = {}
 
@@ -143,10 +144,12 @@ class Plan:
             peak = self._peak((what, who, promise.carrier), promise)
             if (excess_w := peak.level + more_w - limit_w) > 0:
                 return Objection(rule, who, peak.at_ms, excess_w)
-        pair, window = (promise.seller, promise.buyer), (promise.start_ms, promise.end_ms)
         for line, share in sorted(self._way(promise).items()):
-            use, channels = self._line(line, share), self._channels_of(line)
-            peak = use.peak(window, channels, pair, more_w * abs(share))
+            key, amount = (line, _direction(share)), more_w * abs(share)
+            peak = self._peak(key, promise).plus(amount)
+            if channels := self._channels_of(line):
+                more = Use(promise.seller, promise.buyer, promise.start_ms, promise.end_ms, amount)
+                peak = self._asked(key, channels, more)
             if (excess_w := self._excess_w(line, peak)) > 0:
                 return Objection(RefusalCode.LINE_FULL, line, peak.at_ms, excess_w)
         return None
@@ -157,8 +160,7 @@ class Plan:
         if not channels:
             return 0
         window = (min(one.start_ms for one in channels), max(one.end_ms for one in channels))
-        peaks = (self._line(line, direction).peak(window, channels) for direction in (1, -1))
-        return max(0, *(self._excess_w(line, peak) for peak in peaks))
+        return max(0, *(self._excess_w(line, peak) for peak in self._both_ways(line, channels, *window)))
 
     def free(self, key: SiteKey, start_ms: int, end_ms: int) -> Site:
         """What a participant can still promise all through a window; below 0 where devices are promised too much."""
@@ -173,9 +175,8 @@ class Plan:
 
     def used_w(self, line: str, start_ms: int, end_ms: int) -> tuple[int, int]:
         """What is asked of a line in a window at most, from its first node and towards it; rounded up."""
-        channels = self._channels_of(line)
-        levels = (self._line(line, way).peak((start_ms, end_ms), channels).level for way in (1, -1))
-        forward_w, backward_w = (-(-level // PPM) for level in levels)
+        peaks = self._both_ways(line, self._channels_of(line), start_ms, end_ms)
+        forward_w, backward_w = (-(-peak.level // PPM) for peak in peaks)
         return forward_w, backward_w
 
     def take(self, promise: Promise) -> None:
@@ -193,7 +194,12 @@ class Plan:
         if promise.clean_only:
             self._profile(("clean", promise.seller, carrier)).add(*span, watts)
         for line, share in self._way(promise).items():
-            self._line(line, share).add((promise.seller, promise.buyer), span, watts * abs(share))
+            self._profile((line, _direction(share))).add(*span, watts * abs(share))
+        for party in (promise.seller, promise.buyer):
+            promises = self._of_party.setdefault(party, Counter())
+            promises[promise] += 1 if watts > 0 else -1
+            if not promises[promise]:
+                del promises[promise]
 
     def _site(self, participant: str, promise: Promise) -> Site:
         return self.limits.sites.get((participant, promise.carrier), NO_SITE)
@@ -211,8 +217,24 @@ class Plan:
             way = self._ways[key] = self.limits.network.carried(seller.gives_at, buyer.takes_at)
         return way
 
-    def _line(self, line: str, share: int) -> LineUse:
-        return self._lines.setdefault((line, "forward" if share > 0 else "backward"), LineUse())
+    def _asked(self, key: tuple[str, str], channels: Sequence[Channel], more: Use) -> Peak:
+        """Where most is asked of a line in one direction in the window of one more contract, if that is made."""
+        return peak_beside(self._profile(key), self._uses(*key, channels), channels, more)
+
+    def _both_ways(self, line: str, channels: Sequence[Channel], start_ms: int, end_ms: int) -> list[Peak]:
+        """Where most is asked of a line in a window, forward and backward."""
+        nothing = Use("", "", start_ms, end_ms, 0)
+        return [self._asked((line, direction), channels, nothing) for direction in ("forward", "backward")]
+
+    def _uses(self, line: str, direction: str, channels: Sequence[Channel]) -> Iterator[Use]:
+        """What is carried over a line for those who hold channels of it."""
+        holders = dict.fromkeys(one.participant for one in channels)
+        found = {promise: n for who in holders for promise, n in self._of_party.get(who, {}).items()}
+        for promise, count in found.items():
+            share = self._way(promise).get(line, 0)
+            if share and _direction(share) == direction:
+                amount = count * promise.power_w * abs(share)
+                yield Use(promise.seller, promise.buyer, promise.start_ms, promise.end_ms, amount)
 
     def _excess_w(self, line: str, peak: Peak) -> int:
         return -(-(peak.level - self.limits.rating_w[line] * PPM) // PPM)
@@ -223,3 +245,7 @@ class Plan:
 
     def _profile(self, key: tuple[str, ...]) -> Profile:
         return self._profiles.setdefault(key, Profile())
+
+
+def _direction(share: int) -> str:
+    return "forward" if share > 0 else "backward"

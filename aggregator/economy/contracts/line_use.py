@@ -10,70 +10,52 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aggregator.economy.channels import Channel
 from aggregator.economy.contracts.profile import Peak, Profile
 from protocol.units import PPM
 
-Pair = tuple[str, str]
-"""Seller and buyer."""
-Window = tuple[int, int]
+
+class Use(NamedTuple):
+    """What a contract carries over the line, in millionths of a watt, all through its window."""
+
+    seller: str
+    buyer: str
+    start_ms: int
+    end_ms: int
+    amount: int
 
 
-class LineUse:
-    """What contracts promise of a line in one direction, in millionths of a watt."""
+def peak_beside(line: Profile, uses: Iterable[Use], channels: Sequence[Channel], more: Use) -> Peak:
+    """Where most is asked of a line in the window of one more contract, if that is made.
 
-    def __init__(self) -> None:
-        """Nothing."""
-        self._all = Profile()
-        self._of: dict[str, dict[Pair, Profile]] = {}
-        """By each of the two parties."""
-
-    def add(self, pair: Pair, window: Window, amount: int) -> None:
-        """Let a contract of two parties use so much more of it in a window; below 0, so much less."""
-        self._all.add(*window, amount)
-        profile = self._of.get(pair[0], {}).get(pair) or Profile()
-        profile.add(*window, amount)
-        for party in pair:
-            uses = self._of.setdefault(party, {})
-            uses[pair] = profile
-            if not len(profile):
-                del uses[pair]
-            if not uses:
-                del self._of[party]
-
-    def peak(self, window: Window, channels: Iterable[Channel], pair: Pair = ("", ""), more: int = 0) -> Peak:
-        """Where most is asked of it in a window, if one more contract of two parties used so much all through it."""
-        start_ms, end_ms = window
-        sold = [one for one in channels if one.start_ms < end_ms and one.end_ms > start_ms]
-        level, at_ms = self._all.peak(start_ms, end_ms)
-        if not sold:
-            return Peak(level + more, at_ms)
-        return self._swept(window, sold, pair, more)
-
-    def _swept(self, window: Window, sold: Sequence[Channel], pair: Pair, more: int) -> Peak:
-        """The peak, from instant to instant: what contracts use steps at some, what is sold at others."""
-        start_ms, end_ms = window
-        holders = dict.fromkeys(one.participant for one in sold)
-        involved = {one: use for holder in holders for one, use in self._of.get(holder, {}).items()}
-        steps = dict(self._all.steps(start_ms, end_ms))
-        changes: dict[int, list[tuple[Pair, int]]] = {}
-        for one, use in involved.items():
-            for at_ms, level in use.steps(start_ms, end_ms):
-                changes.setdefault(at_ms, []).append((one, level + more * (one == pair)))
-        if pair not in involved:
-            changes.setdefault(start_ms, []).append((pair, more))
-        bounds = {start_ms: None} | {at_ms: None for one in sold for at_ms in one.window if start_ms < at_ms < end_ms}
-        reserve, level, best = _Reserve(), 0, Peak(-1, start_ms)
-        for at_ms in sorted({*steps, *changes, *bounds}):
-            level = steps.get(at_ms, level)
-            for one, amount in changes.get(at_ms, ()):
-                reserve.use(one, amount)
-            if at_ms in bounds:
-                reserve.resell(_capacity(sold, at_ms))
-            if (asked := level + more + reserve.unused) > best.level:
-                best = Peak(asked, at_ms)
-        return best
+    Args:
+        line: what all contracts carry over it.
+        uses: those of them whose seller or buyer holds a channel of it.
+        channels: what is sold of it, in that window or besides.
+        more: the one more; its amount may be 0.
+    """
+    start_ms, end_ms = more.start_ms, more.end_ms
+    steps = dict(line.steps(start_ms, end_ms))
+    changes: dict[int, list[tuple[Use, int]]] = {}
+    for use in (*uses, more):
+        if use.start_ms < end_ms and use.end_ms > start_ms:
+            changes.setdefault(max(use.start_ms, start_ms), []).append((use, use.amount))
+            changes.setdefault(use.end_ms, []).append((use, -use.amount))
+    bounds = {start_ms: None} | {at_ms: None for one in channels for at_ms in one.window if start_ms < at_ms < end_ms}
+    reserve, level, best = _Reserve(), 0, Peak(-1, start_ms)
+    for at_ms in sorted({*steps, *changes, *bounds}):
+        if at_ms >= end_ms:
+            break
+        level = steps.get(at_ms, level)
+        for use, amount in changes.get(at_ms, ()):
+            reserve.use(use, amount)
+        if at_ms in bounds:
+            reserve.resell(_capacity(channels, at_ms))
+        if (asked := level + more.amount + reserve.unused) > best.level:
+            best = Peak(asked, at_ms)
+    return best
 
 
 @dataclass(slots=True)
@@ -84,14 +66,15 @@ class _Reserve:
     """By holder."""
     unused: int = 0
     """Of all channels together."""
-    _using: dict[Pair, int] = field(default_factory=dict)
+    _using: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By seller and buyer."""
     _used: dict[str, int] = field(default_factory=dict)
     """By holder."""
 
-    def use(self, pair: Pair, amount: int) -> None:
-        """Let the contracts of two parties use so much from now on."""
-        more = amount - self._using.get(pair, 0)
-        self._using[pair] = amount
+    def use(self, use: Use, more: int) -> None:
+        """Let so much more be carried between two parties from now on."""
+        pair = (use.seller, use.buyer)
+        self._using[pair] = self._using.get(pair, 0) + more
         self._count(pair, more)
 
     def resell(self, capacity: Mapping[str, int]) -> None:
@@ -101,7 +84,7 @@ class _Reserve:
         for pair, amount in self._using.items():
             self._count(pair, amount)
 
-    def _count(self, pair: Pair, more: int) -> None:
+    def _count(self, pair: tuple[str, str], more: int) -> None:
         holder = next((who for who in pair if who in self.capacity), None)
         if holder is not None:
             capacity, used = self.capacity[holder], self._used.get(holder, 0)
@@ -109,10 +92,10 @@ class _Reserve:
             self.unused += max(0, capacity - used - more) - max(0, capacity - used)
 
 
-def _capacity(sold: Sequence[Channel], at_ms: int) -> dict[str, int]:
-    """What everybody has bought for an instant, scaled as contracts are."""
+def _capacity(channels: Sequence[Channel], at_ms: int) -> dict[str, int]:
+    """What everybody has bought for an instant, in millionths of a watt."""
     capacity: dict[str, int] = {}
-    for one in sold:
+    for one in channels:
         if one.covers(at_ms):
             capacity[one.participant] = capacity.get(one.participant, 0) + one.power_w * PPM
     return capacity

@@ -13,6 +13,10 @@ class Peak(NamedTuple):
     at_ms: int
     """The first instant of it."""
 
+    def plus(self, more: int) -> Peak:
+        """The same, with so much more all the time."""
+        return Peak(self.level + more, self.at_ms)
+
 
 class Profile:
     """Amounts that hold in windows of time, and add up where these overlap. Empty at first."""

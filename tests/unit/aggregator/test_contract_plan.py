@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregator.economy.channels import Channel
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise, Site, power_w
 from aggregator.economy.contracts.profile import Peak, Profile
 from aggregator.economy.contracts.sensitivity import Line, Sensitivity
@@ -202,6 +203,16 @@ def test_opposite_directions_do_not_make_room_for_each_other() -> None:
     plan.take(a_promise(seller="buyer", buyer="back", power_w=2_000))
     assert objection(plan, power_w=5_001) == (RefusalCode.LINE_FULL, "line", 0, 1)
     assert objection(plan, power_w=5_000) is None
+
+
+def test_what_is_asked_of_a_line_is_told_each_way() -> None:
+    plan = a_plan(rating_w=10_000)
+    plan.take(a_promise(power_w=3_000))
+    plan.take(a_promise(seller="buyer", buyer="back", power_w=2_000))
+    assert plan.used_w("line", 0, HOUR_MS) == (2_000, 3_000)
+    assert plan.used_w("line", HOUR_MS, 2 * HOUR_MS) == (0, 0)
+    sold = Plan(plan.limits, lambda line: [Channel("other", 0, HOUR_MS, 1_000)])
+    assert sold.used_w("line", 0, HOUR_MS) == (1_000, 1_000)
 
 
 def test_what_is_released_makes_room() -> None:

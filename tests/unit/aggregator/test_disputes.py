@@ -10,10 +10,10 @@ from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import State
 from aggregator.ledger.table import Journal
 from protocol.canonical import decode
+from protocol.contract import price_of
 from protocol.messages import MessageType
-from protocol.money import millionths_of
 from protocol.refusals import RefusalCode
-from tests.contract_village import DISPUTE_MS, EVEN_W, EVEN_WH, Market, a_market_grid
+from tests.contract_village import DISPUTE_MS, EVEN_W, EVEN_WH, PER_WH, Market, a_market_grid
 from tests.village import INTERVAL_MS
 
 DEPOSIT = 7
@@ -76,9 +76,10 @@ def test_whoever_cannot_put_it_down_does_not_dispute(market: Market, breached: b
 
 
 def test_it_comes_back_where_the_regulator_finds_more_for_whoever_disputed(market: Market, breached: bytes) -> None:
+    """More delivered at the contract's price is less bought from the region at the imbalance price."""
     before = tokens(market)
     assert market.dispute(breached) is None
-    assert market.arbitrate(breached, 2 * EVEN_WH, Party.NOBODY) is None  # dearer from the region than by contract
+    assert market.arbitrate(breached, 2 * EVEN_WH, Party.SELLER) is None
     market.live_even(3)
     assert market.state(breached) is State.SETTLED
     assert tokens(market) == before
@@ -103,9 +104,10 @@ def test_it_is_forfeited_where_nothing_changes_in_their_favour(
 
 
 def test_the_seller_s_favour_is_not_the_buyer_s(market: Market, breached: bytes) -> None:
-    before = tokens(market, "wind")
+    """As much was delivered as was measured, but nobody answers for the rest: the seller owes no penalty."""
+    before, measured = tokens(market, "wind"), market.contract(breached).amounts
     assert market.dispute(breached, "wind", "gw-wind") is None
-    assert market.arbitrate(breached, 10, Party.NOBODY) is None  # what they fed in beyond it the region buys for more
+    assert market.arbitrate(breached, measured.delivered_wh, Party.NOBODY) is None
     market.live_even(3)
     assert tokens(market, "wind") == before
 
@@ -124,7 +126,7 @@ def test_a_dispute_that_nobody_arbitrates_is_settled_as_measured_and_the_deposit
         (State.SETTLED, -(-disputed_ms // INTERVAL_MS) * INTERVAL_MS + ARBITRATION_MS),
     )
     assert contract.settled_amounts == measured
-    assert contract.booked.price == millionths_of(measured.delivered_wh)
+    assert contract.booked.price == price_of(measured.delivered_wh, PER_WH)
     assert said_of(market, breached) == ["home", DEPOSIT, True]
     assert market.arbitrate(breached, 0) is RefusalCode.NO_SUCH_STEP
 
