@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any, Final, Protocol
 
 from aggregator.chains.congestion.congestions import LineLoad
@@ -30,6 +31,9 @@ LINES_MAX: Final = 16
 """For so many lines one participant may be limited one way: this bounds the state. Who is, is not for another one."""
 BINDS_PPM: Final = 900_000
 """Whoever uses so much of what is left to them would use more."""
+
+UNFAIR: Final = Fraction(1, 100)
+"""So much larger a share, of what somebody's devices are rated for, is evened out even while a line is full."""
 
 CurtailedKey = tuple[str, str, int]
 """The line, the participant, and the number of the direction."""
@@ -111,15 +115,15 @@ class _Case:
         """What they are left where there is enough: a step more, if they use what they were left."""
         return self.raised_w if self.used_w * PPM >= self.allowed_w * BINDS_PPM else self.allowed_w
 
-    def counted_w(self, *, is_congested: bool) -> int:
-        """What the line is reckoned to carry of it: what is used; or, where it could be more at once, what could."""
-        is_used = is_congested or self.before is None
-        return min(self.used_w, self.allowed_w) if is_used else self.allowed_w
+    @property
+    def counted_w(self) -> int:
+        """What the line is reckoned to carry of it."""
+        return min(self.used_w, self.allowed_w)
 
-    def wanted_w(self, *, is_congested: bool) -> int:
-        """What they are reckoned to want."""
-        is_short = self.before is not None and self.target_w > self.allowed_w
-        return self.target_w if is_short else self.counted_w(is_congested=is_congested)
+    @property
+    def wanted_w(self) -> int:
+        """What they are reckoned to want: what they use, or a step more where that is all they were left."""
+        return self.target_w if self.target_w > self.allowed_w else self.counted_w
 
 
 class Curtailments:
@@ -160,10 +164,10 @@ class Curtailments:
             rows, loads = limited.get(flow.branch, {}), told.get(flow.branch)
             if any(row.since_ms > interval.start_ms for row in rows.values()):
                 continue
-            if loads is None:
-                leaves += self._release(round_, flow, rows)
-            elif rows or flow.is_congested:
+            if loads is not None and (flow.is_congested or (rows and self._is_unfair(round_, flow, loads, rows))):
                 leaves += self._decide(round_, flow, loads, rows)
+            else:
+                leaves += self._release(round_, flow, rows)
         return leaves
 
     def broken_invariants(self) -> Iterator[str]:
@@ -204,7 +208,7 @@ class Curtailments:
         """Share out what a nearly full line can carry among those who load it."""
         cases = list(self._cases(round_, loads, rows))
         claims = [self._claim(case, flow, round_.time_ms) for case in cases]
-        carried = sum(case.counted_w(is_congested=flow.is_congested) * case.relief_ppm for case in cases)
+        carried = sum(case.counted_w * case.relief_ppm for case in cases)
         if flow.is_congested:
             relieved = sum(round_.given_up[one.key] * one.relief_ppm for one in loads)
             carried -= excess_w(flow.flow_w, flow.loading_ppm) * PPM - relieved
@@ -212,12 +216,30 @@ class Curtailments:
             carried += self._room_w(round_, flow) * PPM
         for case, claim, left_w in zip(cases, claims, share_out(max(0, carried), claims), strict=True):
             allowed_w = case.target_w if left_w is None else min(left_w, case.raised_w)
-            round_.given_up[case.key] += max(0, case.counted_w(is_congested=True) - allowed_w)
+            round_.given_up[case.key] += max(0, case.counted_w - allowed_w)
             yield from self._put(round_, flow, case, claim.tier, allowed_w)
         judged = {case.key for case in cases}
         for key in sorted(rows.keys() - judged):  # what they take, or feed in, does not load the line any more
             case = self._case(round_, key, rows[key].relief_ppm, 0, rows[key])
             yield from self._put(round_, flow, case, Tier(rows[key].tier), case.raised_w)
+
+    def _is_unfair(
+        self, round_: _Round, flow: BranchFlow, loads: Sequence[LineLoad], rows: Mapping[tuple[str, int], Curtailed]
+    ) -> bool:
+        """Whether somebody lacks power that somebody has who stands before them, or beside them with a larger share."""
+        cases = list(self._cases(round_, loads, rows))
+        claims = [self._claim(case, flow, round_.time_ms) for case in cases]
+        pairs = list(zip(cases, claims, strict=True))
+        lacking = [(case, _tier_at(claim, case.allowed_w)) for case, claim in pairs if case.target_w > case.allowed_w]
+        using = [(case, _tier_at(claim, case.counted_w - 1)) for case, claim in pairs if case.counted_w]
+        most: dict[Tier, Fraction] = {}
+        for case, tier in using:
+            most[tier] = max(most.get(tier, Fraction(0)), Fraction(case.counted_w - 1, case.rated_w))
+        return any(
+            any(before < tier for before in most)
+            or most.get(tier, 0) > Fraction(case.allowed_w + 1, case.rated_w) + UNFAIR
+            for case, tier in lacking
+        )
 
     def _room_w(self, round_: _Round, flow: BranchFlow) -> int:
         return room_w(self._region().ratings_w[flow.branch], flow.loading_ppm, round_.rule.release_ppm)
@@ -253,7 +275,7 @@ class Curtailments:
         return Claim(
             tier=tier,
             rated_w=case.rated_w,
-            wanted_w=case.wanted_w(is_congested=flow.is_congested),
+            wanted_w=case.wanted_w,
             relief_ppm=case.relief_ppm,
             channel_w=min(channel_w, case.rated_w),
         )
@@ -268,6 +290,11 @@ class Curtailments:
         self.curtailed.put_or_drop(key, after, is_kept=is_limited)
         round_.lines[case.key] += is_limited - (case.before is not None)
         yield limit_leaf(key, round_.start_ms, after, allowed_w - case.allowed_w, is_limited=is_limited)
+
+
+def _tier_at(claim: Claim, power_w: int) -> Tier:
+    """To which tier somebody's next watt belongs, beyond so many."""
+    return Tier.CHANNEL if power_w < claim.channel_w else claim.tier
 
 
 def _step_of(case: _Case, claim: Claim) -> Claim:
