@@ -16,8 +16,10 @@ import pytest
 from aggregator.service.store import Store
 from protocol.agreement import Agreement
 from protocol.checkpoint import ChainName
+from protocol.contract import price_of
 from protocol.envelope import Envelope
 from protocol.messages import MessageType
+from protocol.money import millionths_of
 from protocol.transfer import Transfer
 from tests.e2e.region import wait_until
 from tests.e2e.trading import (
@@ -41,6 +43,8 @@ TRIES: Final = 3
 PER_WH: Final = 1_000_000
 """A price per MWh at which a watt-hour costs one minor unit."""
 PRICE: Final = 10
+COSTS_OF_ONE: Final = price_of(1, PRICE * PER_WH)
+"""What a watt-hour costs."""
 NARROW: Final = "b-2-5"
 """The line to `home-7` alone."""
 AHEAD_S: Final = 36
@@ -230,7 +234,9 @@ def test_tokens_buy_a_channel_that_is_not_sold_twice_and_money_that_a_bank_moves
     )
     place.until("the rate is in force", lambda told: told["rates"][-1]["is_in_force"], "money")
     place.agent("gw-1", "exchange", "sell", "10", "--for=wind", "--money=20")
-    place.until("money is owed for tokens", lambda told: told["owed"].get("wind", 0) >= 20, "money")
+    place.until(
+        "money is owed for tokens", lambda told: told["owed_millionths"].get("wind", 0) >= millionths_of(20), "money"
+    )
 
 
 def test_what_is_delivered_is_paid_to_the_unit_and_what_is_not_costs_the_penalty(day: Day) -> None:
@@ -238,13 +244,16 @@ def test_what_is_delivered_is_paid_to_the_unit_and_what_is_not_costs_the_penalty
     states = [state for state, _ in delivered["history"]]
     assert states == ["agreed", "verified", "confirmed", "delivering", "fulfilled", "settled"]
     assert delivered["measured"]["delivered_wh"] == 2
-    assert (delivered["booked"]["price"], delivered["booked"]["penalty"]) == (2 * PRICE, 0)
+    assert (delivered["booked_millionths"]["price"], delivered["booked_millionths"]["penalty"]) == (2 * COSTS_OF_ONE, 0)
     missed = day.place.contract(day.deals["fallen short"], "settled")
     assert "breached" in [state for state, _ in missed["history"]]
     assert (missed["measured"]["delivered_wh"], missed["measured"]["seller_short_wh"]) == (0, 4)
-    assert (missed["booked"]["price"], missed["booked"]["penalty"]) == (0, 4 * PRICE // 5)
+    assert (missed["booked_millionths"]["price"], missed["booked_millionths"]["penalty"]) == (0, 4 * COSTS_OF_ONE // 5)
     decided = day.place.contract(day.deals["disputed"], "settled")
-    assert (decided["booked"]["price"], decided["booked"]["penalty"]) == (3 * PRICE, PRICE // 5)
+    assert (decided["booked_millionths"]["price"], decided["booked_millionths"]["penalty"]) == (
+        3 * COSTS_OF_ONE,
+        COSTS_OF_ONE // 5,
+    )
 
 
 def test_whoever_offers_a_fee_goes_first_in_the_block_and_the_fee_is_paid(day: Day) -> None:
