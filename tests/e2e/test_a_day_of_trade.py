@@ -1,7 +1,7 @@
 """What participants agree on, and what becomes of it, by commands: one region on one node, and one on four validators.
 
 All deals are struck at the beginning, for windows that are yet to come; each story looks at what became of one of them.
-It is night, so the solar field cannot deliver, and the turbine can. Prices are 10 minor units for a watt-hour.
+It is night, so the solar field cannot deliver, and the turbine can. Prices are a minor unit for a watt-hour.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TRIES: Final = 3
 """How often something is begun anew whose deadline has passed, on a machine that is slow just then."""
 PER_WH: Final = 1_000_000
 """A price per MWh at which a watt-hour costs one minor unit."""
-PRICE: Final = 10
+PRICE: Final = 1
 ASKED, BID = 100_000, 300_000
 """What the quotes say, in minor units per MWh."""
 COSTS_OF_ONE: Final = price_of(1, PRICE * PER_WH)
@@ -90,7 +90,7 @@ class Day:
         """Have `gw-1` write offers and `gw-2` accept them; anew, and further ahead, where that came too late."""
         wanted, slowness = set(shown), self.place.slowness
         for _ in range(TRIES):
-            self._agree({shows: AGREED[shows] for shows in wanted}, slowness)
+            self._agree({shows: terms for shows, terms in AGREED.items() if shows in wanted}, slowness)
             wanted = {shows for shows in wanted if stage(self.place.region, "gw-1", self.deals[shows]) == "rejected"}
             slowness *= 3
         assert not wanted, f"{TRIES} times too late: {wanted}"
