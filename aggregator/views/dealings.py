@@ -14,11 +14,13 @@ from aggregator.chains.contracts.rows import Contract
 from aggregator.service.past import Past, Place
 from aggregator.service.query import LedgerFile
 from aggregator.views.spans import spelled
-from aggregator.views.words import Heading, Told, at, wrapped
+from aggregator.views.words import Heading, Told, at, percent, wrapped
 from protocol.checkpoint import ChainName
 from protocol.exchange import Exchange, ExchangeKind
+from protocol.limits import Direction, Tier
 from protocol.messages import MessageType
-from protocol.units import Interval
+from protocol.money import said
+from protocol.units import PPM, Interval
 
 SHORT: Final = 12
 """Digits of a contract's number that people are shown."""
@@ -53,8 +55,8 @@ class ContractLine:
     delivered_wh: int
     missing_wh: int
     """That was due in intervals which are closed, and did not come."""
-    gets: int
-    """Minor money units that are in the books for it; below 0 is to be paid."""
+    gets_millionths: int
+    """Of a minor money unit, that are in the books for it; below 0 is to be paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,15 @@ class LimitLine:
     start_ms: int
     """Of the interval whose closing did it."""
     branch: str
+    direction: str
+    """Whether it is for what they take, or for what they feed in."""
     change_w: int
     allowed_w: int | None
     """All devices together; None where there is no limit any more."""
+    tier: str
+    """In which they stood then: who owes tokens goes first, who holds a right last."""
+    loading_ppm: int
+    """Of the line, in the interval that it was decided by."""
     place: Place
 
 
@@ -77,8 +85,8 @@ class ExchangeLine:
     kind: str
     tokens: int
     fee: int
-    gets: int
-    """Minor money units that are owed for it; below 0 is to be paid."""
+    gets_millionths: int
+    """Of a minor money unit, that are owed for it; below 0 is to be paid."""
     place: Place
 
 
@@ -89,8 +97,8 @@ class Dealings:
     contracts: tuple[ContractLine, ...]
     limits: tuple[LimitLine, ...]
     exchanges: tuple[ExchangeLine, ...]
-    owed: int
-    """What the region owes them now, for whatever it is, in minor money units; below 0 they owe it."""
+    owed_millionths: int
+    """What the region owes them now, for whatever it is, in millionths of a minor money unit; below 0 they owe it."""
 
 
 def dealings_of(ledger: LedgerFile, participant: str, span: Interval) -> Dealings:
@@ -111,7 +119,7 @@ def dealings_of(ledger: LedgerFile, participant: str, span: Interval) -> Dealing
         contracts=tuple(contracts),
         limits=tuple(_limits(past, participant, span)),
         exchanges=tuple(_exchanges(past, participant, span)),
-        owed=five.payment.money.owed_to(participant),
+        owed_millionths=five.payment.money.owed_to(participant),
     )
 
 
@@ -126,10 +134,9 @@ def tell_dealings(dealings: Dealings) -> Iterator[Told]:
     if dealings.exchanges:
         yield Heading("Tokens and money")
         yield from _bounded([_said_of_exchange(one) for one in dealings.exchanges])
-    if dealings.owed:
+    if owed := dealings.owed_millionths:
         yield ""
-        way = "is owed" if dealings.owed > 0 else "owes"
-        yield f"All in all, as of now: {way} {abs(dealings.owed):,} minor units of money"
+        yield f"All in all, as of now: {'is owed' if owed > 0 else 'owes'} {said(abs(owed))} minor units of money"
 
 
 def _contract(contract: Contract, participant: str) -> ContractLine:
@@ -148,16 +155,17 @@ def _contract(contract: Contract, participant: str) -> ContractLine:
         why=f"{reason.rule.name}: {reason.said}" if reason else "",
         delivered_wh=amounts.delivered_wh,
         missing_wh=amounts.missing_wh,
-        gets=contract.booked.seller if sells else contract.booked.buyer,
+        gets_millionths=contract.booked.seller if sells else contract.booked.buyer,
     )
 
 
 def _limits(past: Past, participant: str, span: Interval) -> Iterator[LimitLine]:
-    for place, (_, who, start_ms, branch, change_w, allowed_w) in past.said(
+    for place, (_, who, start_ms, branch, way, tier, loading_ppm, change_w, allowed_w) in past.said(
         ChainName.ANALYSIS, "limited", span.start_ms, span.end_ms
     ):
         if who == participant:
-            yield LimitLine(start_ms, branch, change_w, allowed_w, place)
+            direction, stood = Direction(way).name.lower(), Tier(tier).name.lower()
+            yield LimitLine(start_ms, branch, direction, change_w, allowed_w, stood, loading_ppm, place)
 
 
 def _exchanges(past: Past, participant: str, span: Interval) -> Iterator[ExchangeLine]:
@@ -177,24 +185,29 @@ def _exchanges(past: Past, participant: str, span: Interval) -> Iterator[Exchang
 def _said_of_contract(one: ContractLine) -> str:
     way, side = ("to", "sells") if one.sells else ("from", "buys")
     terms = f"{side} {one.quantity_wh:,} Wh of {one.carrier} {way} {one.partner} at {one.price_per_mwh:,} per MWh"
-    said = [f"{spelled(one.start_ms)}  {terms}: {one.state}" + (f" ({one.why})" if one.why else "")]
+    words = [f"{spelled(one.start_ms)}  {terms}: {one.state}" + (f" ({one.why})" if one.why else "")]
     if one.delivered_wh or one.missing_wh:
-        said.append(f"{one.delivered_wh:,} Wh delivered, {one.missing_wh:,} Wh missing")
-    if one.gets:
-        said.append(f"{'gets' if one.gets > 0 else 'pays'} {abs(one.gets):,}")
-    return "; ".join([*said, f"contract {one.contract[:SHORT]}"])
+        words.append(f"{one.delivered_wh:,} Wh delivered, {one.missing_wh:,} Wh missing")
+    if one.gets_millionths:
+        words.append(_gets(one.gets_millionths))
+    return "; ".join([*words, f"contract {one.contract[:SHORT]}"])
 
 
 def _said_of_limit(one: LimitLine) -> str:
     change = f"{-one.change_w:,} W less" if one.change_w < 0 else f"{one.change_w:,} W more"
     allowed = "no limit any more" if one.allowed_w is None else f"{one.allowed_w:,} W at most"
-    return f"{spelled(one.start_ms)}  {one.branch}: {change}, {allowed}; {at(one.place)}"
+    why = f"loaded to {percent(one.loading_ppm, PPM)}, {one.tier}, for what they {one.direction.replace('_', ' ')}"
+    return f"{spelled(one.start_ms)}  {one.branch}: {change}, {allowed} ({why}); {at(one.place)}"
 
 
 def _said_of_exchange(one: ExchangeLine) -> str:
     fee = f", with a fee of {one.fee}" if one.fee else ""
-    money = f": {'gets' if one.gets > 0 else 'pays'} {abs(one.gets):,}" if one.gets else ""
+    money = f": {_gets(one.gets_millionths)}" if one.gets_millionths else ""
     return f"{SAID[ExchangeKind[one.kind.upper()]]} {one.tokens:,} tokens{fee}{money}; {at(one.place)}"
+
+
+def _gets(amount: int) -> str:
+    return f"{'gets' if amount > 0 else 'pays'} {said(abs(amount))}"
 
 
 def _bounded(lines: list[str]) -> Iterator[str]:

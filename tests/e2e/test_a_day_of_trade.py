@@ -1,7 +1,7 @@
 """What participants agree on, and what becomes of it, by commands: one region on one node, and one on four validators.
 
 All deals are struck at the beginning, for windows that are yet to come; each story looks at what became of one of them.
-It is night, so the solar field cannot deliver, and the turbine can. Prices are 10 minor units for a watt-hour.
+It is night, so the solar field cannot deliver, and the turbine can. Prices are a minor unit for a watt-hour.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import pytest
 from aggregator.service.store import Store
 from protocol.agreement import Agreement
 from protocol.checkpoint import ChainName
+from protocol.contract import price_of
 from protocol.envelope import Envelope
 from protocol.messages import MessageType
+from protocol.money import millionths_of
 from protocol.transfer import Transfer
 from tests.e2e.region import wait_until
 from tests.e2e.trading import (
@@ -40,7 +42,11 @@ TRIES: Final = 3
 """How often something is begun anew whose deadline has passed, on a machine that is slow just then."""
 PER_WH: Final = 1_000_000
 """A price per MWh at which a watt-hour costs one minor unit."""
-PRICE: Final = 10
+PRICE: Final = 1
+ASKED, BID = 100_000, 300_000
+"""What the quotes say, in minor units per MWh."""
+COSTS_OF_ONE: Final = price_of(1, PRICE * PER_WH)
+"""What a watt-hour costs."""
 NARROW: Final = "b-2-5"
 """The line to `home-7` alone."""
 AHEAD_S: Final = 36
@@ -65,7 +71,8 @@ def laid(grid: dict[str, Any]) -> None:
     rules = grid["rules"]
     rules["time"]["restate_periods"] = 24  # so that no contract is forgotten while somebody looks
     rules["contracts"] = {"imbalance_per_mwh": 300_000, "dispute_ms": DISPUTE_MS, "approval_from_wh": 20}
-    rules["market"] = {"price_max": 100 * PER_WH}
+    rules["contracts"]["dispute_deposit"] = 0  # pv-1 has no tokens
+    rules["market"] = {}
     rules["exchange"] = {"bought_per_day": 50, "sold_per_day": 50}
     rules["rights"].append({"right": "channel_use", "price": 60})
     next(branch for branch in grid["branches"] if branch["id"] == NARROW)["rating_ma"] = 13_000  # 9 kW
@@ -83,7 +90,7 @@ class Day:
         """Have `gw-1` write offers and `gw-2` accept them; anew, and further ahead, where that came too late."""
         wanted, slowness = set(shown), self.place.slowness
         for _ in range(TRIES):
-            self._agree({shows: AGREED[shows] for shows in wanted}, slowness)
+            self._agree({shows: terms for shows, terms in AGREED.items() if shows in wanted}, slowness)
             wanted = {shows for shows in wanted if stage(self.place.region, "gw-1", self.deals[shows]) == "rejected"}
             slowness *= 3
         assert not wanted, f"{TRIES} times too late: {wanted}"
@@ -133,8 +140,8 @@ def day(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         desk = place.regulator("rate", f"--from={soon(20).isoformat()}", "--brings=2000", "--costs=2500")
         assert "bring 2000 and cost 2500" in desk
         start, _ = window(round(AHEAD_S * place.slowness))
-        for gateway, side, wh, who, limit in (("gw-1", "sell", 4, "wind", 10), ("gw-2", "buy", 3, "home-4", 30)):
-            terms = (f"--for={who}", f"--meter=m-{who}", f"--limit={limit * PER_WH}", f"--start={start}")
+        for gateway, side, wh, who, limit in (("gw-1", "sell", 4, "wind", ASKED), ("gw-2", "buy", 3, "home-4", BID)):
+            terms = (f"--for={who}", f"--meter=m-{who}", f"--limit={limit}", f"--start={start}")
             place.agent(gateway, "quote", side, str(wh), *terms)
         made.agree(*AGREED)
         yield made
@@ -147,7 +154,7 @@ def test_quotes_that_meet_are_a_contract_at_the_price_of_the_one_that_stood(day:
     assert {sold["side"], bought["side"]} == {"sell", "buy"}
     (match,) = sold["matches"]
     assert match["quantity_wh"] == 3
-    assert match["price_per_mwh"] == (10 if sold["side"] == "sell" else 30) * PER_WH  # number 1 stood
+    assert match["price_per_mwh"] == (ASKED if sold["side"] == "sell" else BID)  # number 1 stood
     assert match["contract"] == bought["matches"][0]["contract"]
     day.deals["quoted"] = match["contract"]
     contract = place.contract(match["contract"], "confirmed")
@@ -230,7 +237,9 @@ def test_tokens_buy_a_channel_that_is_not_sold_twice_and_money_that_a_bank_moves
     )
     place.until("the rate is in force", lambda told: told["rates"][-1]["is_in_force"], "money")
     place.agent("gw-1", "exchange", "sell", "10", "--for=wind", "--money=20")
-    place.until("money is owed for tokens", lambda told: told["owed"].get("wind", 0) >= 20, "money")
+    place.until(
+        "money is owed for tokens", lambda told: told["owed_millionths"].get("wind", 0) >= millionths_of(20), "money"
+    )
 
 
 def test_what_is_delivered_is_paid_to_the_unit_and_what_is_not_costs_the_penalty(day: Day) -> None:
@@ -238,13 +247,13 @@ def test_what_is_delivered_is_paid_to_the_unit_and_what_is_not_costs_the_penalty
     states = [state for state, _ in delivered["history"]]
     assert states == ["agreed", "verified", "confirmed", "delivering", "fulfilled", "settled"]
     assert delivered["measured"]["delivered_wh"] == 2
-    assert (delivered["booked"]["price"], delivered["booked"]["penalty"]) == (2 * PRICE, 0)
+    assert _booked(delivered) == (2 * COSTS_OF_ONE, 0)
     missed = day.place.contract(day.deals["fallen short"], "settled")
     assert "breached" in [state for state, _ in missed["history"]]
     assert (missed["measured"]["delivered_wh"], missed["measured"]["seller_short_wh"]) == (0, 4)
-    assert (missed["booked"]["price"], missed["booked"]["penalty"]) == (0, 4 * PRICE // 5)
+    assert _booked(missed) == (0, 4 * COSTS_OF_ONE // 5)
     decided = day.place.contract(day.deals["disputed"], "settled")
-    assert (decided["booked"]["price"], decided["booked"]["penalty"]) == (3 * PRICE, PRICE // 5)
+    assert _booked(decided) == (3 * COSTS_OF_ONE, COSTS_OF_ONE // 5)
 
 
 def test_whoever_offers_a_fee_goes_first_in_the_block_and_the_fee_is_paid(day: Day) -> None:
@@ -276,6 +285,12 @@ def test_every_node_tells_one_story_and_an_audit_derives_all_of_it_again(day: Da
         place.region.stop(node)
     assert place.agree() > len(day.deals)
     place.audit()
+
+
+def _booked(contract: dict[str, Any]) -> tuple[int, int]:
+    """The price and the penalty that are in the books for a contract."""
+    lines = contract["booked_millionths"]
+    return lines["price"], lines["penalty"]
 
 
 def _waiting(place: Place, gateway: str) -> int:

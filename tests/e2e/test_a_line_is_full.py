@@ -88,7 +88,7 @@ def test_a_line_that_carries_too_much_is_relieved_by_signed_limits_that_devices_
     wait_until("a device has taken it over", lambda: place.region.agent("gw-2")["rights_applied"] > 0, place.log)
     wait_until("the line carries no more than it may", lambda: loadings_ppm(place)[-1] <= PPM, place.log)
     rows = place.until("every node has the limits", bool, "limits")
-    assert all(row["branch"] == LINE and not row["is_feeding"] for row in rows)
+    assert all(row["branch"] == LINE and row["direction"] == "take" for row in rows)
 
 
 def test_every_node_tells_one_story_and_an_audit_derives_all_of_it_again(place: Place) -> None:

