@@ -67,18 +67,16 @@ class BesideChannels(Contracts):
                 buyer=buyer,
                 quantity_wh=1 + watts * INTERVAL_MS // 3_600_000,
                 fee=fee,
-                nonce=(1 << 64 | len(self.numbers)).to_bytes(16, "big"),
+                nonce=(1 << 100 | len(market.blocks) << 4 | len(records)).to_bytes(16, "big"),
             )
             agreement = market.agreement(terms, GATEWAYS[seller], GATEWAYS[buyer])
             records.append(market.record(market.sign(agreement, MessageType.AGREEMENT, GATEWAYS[buyer])))
-            self.numbers.append(terms.digest)
         bids = {record.message.terms.digest: market.five.bid(record).fee for record in records}
         waited = [0] * len(records)
         ordered = [records[place] for place in in_order(records, waited, market.five.bid)]
         assert broken_order(ordered, waited, market.five.bid) is None
         outcomes = market.close(ordered).outcomes
         made = [one.record.message.terms.digest for one in outcomes if one.refusal is None]
-        self.numbers = [number for number in self.numbers if number not in bids or number in made]
         paid = [bids[number] for number in sorted(made, key=lambda number: market.contract(number).place)]
         assert paid == sorted(paid, reverse=True)
 
