@@ -280,7 +280,7 @@ def test_whoever_offers_a_fee_goes_first_in_the_block_and_the_fee_is_paid(day: D
 def test_every_node_tells_one_story_and_an_audit_derives_all_of_it_again(day: Day) -> None:
     place = day.place
     states = place.until("contracts", bool, "contracts")
-    assert {one["state"] for one in states} >= {"rejected", "settled"}
+    assert {one["state"] for one in states} >= {"settled", "terminated"}  # what is rejected is forgotten
     for node in place.nodes:
         place.region.stop(node)
     assert place.agree() > len(day.deals)
