@@ -76,7 +76,7 @@ def test_everybody_reads_what_holds_and_what_will(home: Path, key: SoftwareKey) 
 
 
 def test_a_section_that_the_file_does_not_have_stays(home: Path, key: SoftwareKey) -> None:
-    amend(home, key, accounts={"ceiling": 900, "restricted_ppm": 300_000})
+    amend(home, key, accounts={"ceiling": 500, "restricted_ppm": 200_000})
     amend(home, key, NEXT_MS + PERIOD_MS, tokens=TOKENS | {"reward": 80})
     *_, last = json.loads(shown(home, "--json"))["amendments"]
     assert [one["law"] for one in last["differences"]] == ["tokens.reward"]

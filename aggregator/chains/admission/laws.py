@@ -14,6 +14,7 @@ from config.rules import Rules
 from protocol.canonical import Value
 from protocol.errors import EncodingError
 from protocol.fields import items
+from protocol.units import PPM
 
 MG_PER_GRAM: Final = 1000
 PERMITS_MAX: Final = 1_000_000
@@ -63,11 +64,15 @@ def broken_law(before: Laws, after: Laws) -> str | None:
     old, new = before.rules, after.rules
     if new.time != old.time:
         return "how time is cut stays as it is"
-    if new.accounts.ceiling < old.accounts.ceiling:
-        return f"accounts may hold {old.accounts.ceiling}: a ceiling can be raised, not lowered"
-    if old.contracts is not None:
-        if new.contracts is None:
-            return "contracts that are made have to be settled by some rule"
-        if new.contracts.lines_ppm < old.contracts.lines_ppm:
-            return f"{old.contracts.lines_ppm} millionths of each line may be promised already: no less from now on"
+    if new.accounts.ceiling != old.accounts.ceiling:
+        return f"accounts may hold {old.accounts.ceiling}, and what is settled once more has to know what they held"
+    if old.contracts is not None and new.contracts is None:
+        return "contracts that are made have to be settled by some rule"
+    if _lines_ppm(new) < _lines_ppm(old):
+        return f"{_lines_ppm(old)} millionths of each line may be promised already: no less from now on"
     return None
+
+
+def _lines_ppm(rules: Rules) -> int:
+    """Share of a line that may be promised: where there are no contracts, all of it may be sold as channels."""
+    return PPM if rules.contracts is None else rules.contracts.lines_ppm
