@@ -24,6 +24,12 @@ def find(five: Five, number: str) -> Contract:
     wanted = number.lower().rstrip("….")
     found = [one for one in five.operation.contracts.book.in_order() if one.digest.hex().startswith(wanted)]
     if len(wanted) < DIGITS_MIN or len(found) != 1:
-        count = "more than one contract" if len(found) > 1 else "no contract that is not forgotten"
-        raise ContractError(f"{count} has a number that begins with {number!r:.70}: see este-aggregator contracts")
+        if len(found) > 1:
+            raise ContractError(
+                f"several contracts have numbers that begin with {number!r:.70}: see este-aggregator contracts"
+            )
+        raise ContractError(
+            f"the ledger knows no contract whose number begins with {number!r:.70}: see este-aggregator contracts; what is"
+            " settled is forgotten once it cannot be restated any more, and what is rejected, soon"
+        )
     return found[0]

@@ -89,6 +89,19 @@ def test_the_command_checks_it_with_the_node_s_key_alone(trading: Trading, dispu
     assert disputed.hex() in done.output and "dispute by gw-home" in done.output
 
 
+def test_a_ruling_names_no_other_file(trading: Trading, disputed: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    document = written(trading, disputed, path)
+    regulator = regulator_of(trading)
+    number = disputed.hex()
+    assert desk.digest_of_evidence(regulator, number, path.read_bytes()) == digest_of(path.read_bytes())
+    other = json.dumps(document | {"contract": "00" * 32}).encode()
+    for file in (other, b"name: Stadtwerke", b"", b"[]", b"{}", b"[" * 10_000):
+        with pytest.raises(EsteError, match="not the evidence of contract"):
+            desk.digest_of_evidence(regulator, number, file)
+    regulator.close()
+
+
 def test_a_ruling_names_the_evidence_and_stands_in_the_next(trading: Trading, disputed: bytes, tmp_path: Path) -> None:
     path, key = tmp_path / "evidence.json", trading.village.keys["regulator"]
     written(trading, disputed, path)

@@ -87,12 +87,12 @@ def arbitrate(
     from aggregator.service.proof import PROOF_BYTES_MAX
     from aggregator.terminal import read_bounded
     from config.key_files import load
-    from protocol.crypto import digest_of
 
     _check_reason(reason)
     party, regulators_key = Party[responsible.name], load(key)
-    shown = digest_of(read_bounded(evidence, "evidence of the contract", PROOF_BYTES_MAX)) if evidence else None
+    file = read_bounded(evidence, "evidence of the contract", PROOF_BYTES_MAX) if evidence else None
     with open_desk(settings) as (read, regulator):
+        shown = None if file is None else desk.digest_of_evidence(regulator, contract, file)
         sealed = desk.arbitrate(regulator, contract, delivered_wh, party, reason, key=regulators_key, evidence=shown)
         bring_about(sealed, read, regulator, wait_s)
     out.print(f"{delivered_wh} Wh count as delivered; {responsible} answers for the rest.")

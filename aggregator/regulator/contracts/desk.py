@@ -6,6 +6,7 @@ signed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -18,7 +19,7 @@ from aggregator.economy.contracts.bill import Party
 from aggregator.economy.contracts.states import MAKER, steps_from
 from aggregator.regulator.desk import Regulator, RegulatorError, Sealed
 from aggregator.service.named import find
-from protocol.crypto import SigningKey
+from protocol.crypto import SigningKey, digest_of
 from protocol.messages import MessageType
 
 SHORT: Final = 16
@@ -106,6 +107,24 @@ def arbitrate(
         MessageType.ARBITRATION,
         key,
     )
+
+
+def digest_of_evidence(regulator: Regulator, number: str, file: bytes) -> bytes:
+    """The digest of a file of evidence, which a ruling names for ever.
+
+    Raises:
+        ContractError: there is no such contract, or several.
+        RegulatorError: the file is no evidence, or that of another contract.
+    """
+    contract = find(regulator.five, number).digest.hex()
+    try:
+        document = json.loads(file)
+        about = document["contract"] if document["kind"] == "contract" else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        about = None
+    if about != contract:
+        raise RegulatorError(f"not the evidence of contract {contract[:12]}…: prove --contract writes it")
+    return digest_of(file)
 
 
 def approve(regulator: Regulator, number: str, reason: str, *, key: SigningKey) -> Sealed:

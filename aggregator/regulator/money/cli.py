@@ -129,7 +129,10 @@ def bank_file(
     settlement = settlement_file(
         view.owed_millionths, bank, region=head.region, height=head.height, made_ms=head.time_ms
     )
-    day = _day(on) if on else datetime.fromtimestamp(head.time_ms / 1000, tz=UTC).date()
+    last = datetime.fromtimestamp(head.time_ms / 1000, tz=UTC).date()
+    day = _day(on) if on else last
+    if day < last:
+        raise typer.BadParameter(f"no bank pays on {day} any more: the last block is of {last}", param_hint="--on")
     document = to_csv(settlement) if format_ is Format.CSV else to_pain_001(settlement, day)
     if output is None:
         print(document.decode(), end="")
