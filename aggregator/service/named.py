@@ -23,13 +23,10 @@ def find(five: Five, number: str) -> Contract:
     """
     wanted = number.lower().rstrip("….")
     found = [one for one in five.operation.contracts.book.in_order() if one.digest.hex().startswith(wanted)]
-    if len(wanted) < DIGITS_MIN or len(found) != 1:
-        if len(found) > 1:
-            raise ContractError(
-                f"several contracts have numbers that begin with {number!r:.70}: see este-aggregator contracts"
-            )
-        raise ContractError(
-            f"the ledger knows no contract whose number begins with {number!r:.70}: see este-aggregator contracts; what is"
-            " settled is forgotten once it cannot be restated any more, and what is rejected, soon"
-        )
-    return found[0]
+    if len(wanted) >= DIGITS_MIN and len(found) == 1:
+        return found[0]
+    told = f"a number that begins with {number!r:.70}: see este-aggregator contracts"
+    if len(found) > 1:
+        raise ContractError(f"several contracts have {told}")
+    forgotten = "what is settled is forgotten once it cannot be restated any more, and what is rejected, soon"
+    raise ContractError(f"the ledger knows no contract with {told}; {forgotten}")
