@@ -111,6 +111,7 @@ def test_an_outbox_from_before_quotes_is_brought_up_to_date_by_its_agent(tmp_pat
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
         for table in ("offer", "partner", "trade_wish", "ordered", "quote"):
             db.execute(f"DROP TABLE {table}")
+        db.execute("ALTER TABLE device DROP COLUMN set_w")
         db.execute("PRAGMA user_version = 3")
     books = open_in(tmp_path)
     quotes.leave(tmp_path, a_quote(), NOW_MS)
