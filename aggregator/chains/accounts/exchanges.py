@@ -22,6 +22,8 @@ from protocol.refusals import RefusalCode, Refused
 RATES_TABLE: Final = 59
 CHANGED_TABLE: Final = 62
 
+AHEAD_MAX_MS: Final = 10 * 366 * 86_400_000
+"""A rate holds from ten years from now on at most: nothing can be announced behind a slip of the pen in a year."""
 PAYOUTS_MAX: Final = 100_000
 """Of one record."""
 REFERENCE_MAX: Final = 35
@@ -104,10 +106,10 @@ class Exchanges:
         """Take up a rate that is to hold; those that no longer can are forgotten.
 
         Raises:
-            Refused: it does not lie ahead, or not behind the last one.
+            Refused: it does not lie ahead, or too far, or not behind the last one.
         """
         last_ms = max(self.rates, default=0)
-        if record.from_ms <= max(time_ms, last_ms):
+        if not max(time_ms, last_ms) < record.from_ms <= time_ms + AHEAD_MAX_MS:
             raise Refused(
                 RefusalCode.RATE_NOT_AHEAD, f"from {record.from_ms}, at {time_ms}, the last is from {last_ms}"
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aggregator.chains.accounts.exchanges import Payout, RateRecord
+from aggregator.chains.accounts.exchanges import AHEAD_MAX_MS, Payout, RateRecord
 from aggregator.chains.accounts.money import CLEARING
 from aggregator.economy.accounts import MovementKind
 from aggregator.economy.exchange import Rate
@@ -186,6 +186,11 @@ def test_a_rate_lies_ahead_and_behind_the_last(village: Village) -> None:
     assert announce(village, RATE, village.now_ms + 100) is None
     assert announce(village, RATE, village.now_ms + 100) is RefusalCode.RATE_NOT_AHEAD
     assert announce(village, RATE, village.now_ms + 99) is RefusalCode.RATE_NOT_AHEAD
+
+
+def test_a_slip_of_the_pen_in_a_rate_s_year_bars_no_later_rate(village: Village) -> None:
+    assert announce(village, RATE, village.now_ms + AHEAD_MAX_MS + 10**6) is RefusalCode.RATE_NOT_AHEAD
+    assert announce(village, RATE, village.now_ms + 100) is None
 
 
 def test_rates_that_no_longer_hold_are_forgotten(village: Village) -> None:
