@@ -23,9 +23,10 @@ from aggregator.chains.contracts.trial import QuoteVerdicts
 from aggregator.chains.intervals.flows import EVENTS_MAX
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.market import Market
-from aggregator.chains.market.rows import Deal
+from aggregator.chains.market.rows import Deal, passed_over_leaf
 from aggregator.chains.region import Region
 from aggregator.economy.bids import NO_BID, Bid
+from aggregator.economy.contracts.feasibility import Objection
 from aggregator.ledger.chain import BlockTime
 from aggregator.ledger.record import AuthorOf, Decoders, Record
 from aggregator.ledger.table import Journal, Table, flat
@@ -187,8 +188,12 @@ class OperationChain:
         """Judge the contract that two quotes have come to; the rent of full lines is a line of its bill."""
         book, parties = self.contracts.book, (deal.terms.seller, deal.terms.buyer)
         is_new = deal.terms.digest not in book.rows  # else the parties have signed the very same terms by themselves
-        if self._region().rules.contracts is None or not is_new or not book.has_room_for(*parties):
+        if self._region().rules.contracts is None or not is_new:
             return ()  # the match stands in its leaf, for whoever settles it elsewhere
+        full = [who for who in parties if not book.has_room_for(who)]
+        if full:
+            reason = Objection(RefusalCode.TOO_MANY_CONTRACTS, full[0], deal.terms.start_ms, 0)
+            return [passed_over_leaf(quote.digest, reason) for quote in (deal.match.sell, deal.match.buy)]
         return self.contracts.take_in(deal.terms, block.time_ms, deal.match.rent_per_mwh)
 
     def _call(self, called: ResponseEvent, block: BlockTime) -> None:

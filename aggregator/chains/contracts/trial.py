@@ -104,7 +104,6 @@ class QuoteVerdicts:
         """`agreed` says what is to be done with a contract that quotes have come to."""
         self._contracts = contracts
         self.agreed = agreed
-        self.barred = contracts.barred
 
     def see_may_trade(self, participant: str) -> None:
         """See that a participant may make a contract now.

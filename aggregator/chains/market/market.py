@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from aggregator.chains.market.clearing import ClearingResult
 from aggregator.chains.market.quoting import (
-    connection_wh,
     is_gate_closed,
+    judged,
+    judged_again,
     market_of,
     open_quote,
+    see_credit_beside,
     see_room_beside,
-    see_that_they_can,
-    see_that_they_can_pay,
     terms_of,
 )
 from aggregator.chains.market.rows import (
@@ -111,7 +111,7 @@ class Market:
             if block.time_ms >= ends_ms:
                 self._drop(self._quotes_in((carrier, start_ms)))
             elif is_gate_closed(start_ms, rule, block.time_ms):
-                self._drop([one for one in self._quotes_in((carrier, start_ms)) if not self._may_be_cleared(one)])
+                self._judge_again((carrier, start_ms))
                 if start_ms not in self._taken:
                     self._taken.put(start_ms, self._verdicts.taken_w(self._region(), start_ms))
         self._forget_taken()
@@ -135,7 +135,8 @@ class Market:
         region, rule = self._region(), market_of(self._region())
         quote = open_quote(asked, record.author.name, region, block.time_ms)
         quote = replace(quote, number=self.totals.quotes + 1, digest=record.envelope.digest)
-        quote = self._judged(quote, region, rule)
+        quote = judged(quote, region, self._standing, self._verdicts)
+        self._see_share(quote.participant, region, rule)
         if rule.mechanism is Mechanism.CALL:
             if self._standing.is_opposite(quote):
                 detail = f"{quote.participant} is on the other side of the auction for {quote.start_ms}"
@@ -198,6 +199,7 @@ class Market:
             raise Refused(RefusalCode.GATE_CLOSED, "an auction in this window is about to be cleared: agree again then")
         region = self._region()
         see_room_beside(terms, self._standing, partial(self._verdicts.free, region), region.rules.time.interval_ms)
+        see_credit_beside(terms, self._standing, self._verdicts.credit_left(terms.buyer))
 
     def auction(self, start_ms: int) -> Auction:
         """All that stands for an interval, and the network that it has to pass through."""
@@ -258,22 +260,11 @@ class Market:
         if standing != len(self.quotes):
             yield f"{standing} quotes are in the books, {len(self.quotes)} stand"
 
-    def _judged(self, quote: OpenQuote, region: Region, rule: MarketRule) -> OpenQuote:
-        """See that a quote may stand, by who quotes it and what they can."""
-        who, carried_wh = quote.participant, connection_wh(region, quote.meter)
-        if (offered_wh := self._standing.through_wh(quote) + quote.quantity_wh) > carried_wh:
-            detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries {carried_wh} Wh"
-            raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
-        self._verdicts.see_may_trade(who)
-        key = who, quote.carrier
-        site, free = self._verdicts.site(region, key), self._verdicts.free(region, key, quote.start_ms)
-        quote = see_that_they_can(quote, site, free, self._standing, region.rules.time.interval_ms)
-        see_that_they_can_pay(quote, self._standing, self._verdicts.credit_left(who))
+    def _see_share(self, who: str, region: Region, rule: MarketRule) -> None:
         share, spent = max(1, rule.quotes_max // len(region.participants)), self._spent.get(who) or ()
         used = self._standing.number_of(who) + sum(count for _, count in spent)
         if used >= share:
             raise Refused(RefusalCode.BOOK_FULL, f"{used} quotes of {who} stand, or have traded lately: a full share")
-        return quote
 
     def _spend(self, quote: OpenQuote) -> None:
         """Count a quote that has traded against its participant's share until its interval is closed."""
@@ -312,10 +303,15 @@ class Market:
         for start_ms in sorted(set(self._taken) - {start_ms for _, start_ms in self._books.markets()}):
             self._taken.remove(start_ms)
 
-    def _may_be_cleared(self, quote: OpenQuote) -> bool:
-        """Whether a quote that has waited for an auction may still be in it: who may trade, and the rules, change."""
-        is_plain = not quote.partner and not quote.is_local and not self._standing.is_opposite(quote)
-        return is_plain and self._verdicts.barred(quote.participant) is None
+    def _judge_again(self, market: MarketKey) -> None:
+        """Let those lapse that can be in their auction no more, the latest first."""
+        region = self._region()
+        for quote in sorted(self._quotes_in(market), key=lambda one: one.number, reverse=True):
+            still = judged_again(quote, region, self._standing, self._verdicts)
+            if still is None:
+                self._drop([quote])
+            elif still != quote:
+                self.quotes.put(quote.digest, still)
 
     def _drop(self, gone: list[OpenQuote]) -> None:
         for quote in gone:
@@ -337,7 +333,7 @@ class Market:
         for quote, sign in ((before, -1), (now, 1)):
             if quote is not None:
                 self._standing.count(quote, sign)
+        if before is not None and (now is None or now.is_clean is not before.is_clean):  # they queue elsewhere
+            self._books.remove(before)
         if now is not None:
             self._books.put(now)
-        elif before is not None:
-            self._books.remove(before)

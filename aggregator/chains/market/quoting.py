@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from aggregator.chains.accounts.deals import see_who_speaks
 from aggregator.chains.market.standing import Standing
+from aggregator.chains.market.verdicts import Verdicts
 from aggregator.chains.region import MeterAsset, Region
 from aggregator.economy.contracts.feasibility import Site, SiteKey, energy_wh, power_w
 from aggregator.economy.market.quotes import Match, OpenQuote
 from config.rules import MarketRule, Mechanism
 from protocol.canonical import encode
-from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms
+from protocol.contract import NONCE_BYTES, PRICE_MAX, Terms, price_of
 from protocol.crypto import digest_of
 from protocol.money import said
 from protocol.quote import Quote, Side, TimeInForce
@@ -85,6 +86,38 @@ def open_quote(quote: Quote, gateway: str, region: Region, time_ms: int) -> Open
     )
 
 
+def judged(quote: OpenQuote, region: Region, standing: Standing, verdicts: Verdicts) -> OpenQuote:
+    """See that a quote may stand beside those that do, by who quotes it and what they can.
+
+    Returns:
+        The quote, as clean only as far as what is clean is not promised yet.
+
+    Raises:
+        Refused: it may not: see the codes 120 to 124, 127, 128, 137 and 154.
+    """
+    who, carried_wh = quote.participant, connection_wh(region, quote.meter)
+    if (offered_wh := standing.through_wh(quote) + quote.quantity_wh) > carried_wh:
+        detail = f"{offered_wh} Wh with their other quotes, {quote.meter} carries {carried_wh} Wh"
+        raise Refused(RefusalCode.ABOVE_CONNECTION, detail)
+    verdicts.see_may_trade(who)
+    key = who, quote.carrier
+    site, free = verdicts.site(region, key), verdicts.free(region, key, quote.start_ms)
+    quote = see_that_they_can(quote, site, free, standing, region.rules.time.interval_ms)
+    see_that_they_can_pay(quote, standing, verdicts.credit_left(who))
+    return quote
+
+
+def judged_again(quote: OpenQuote, region: Region, standing: Standing, verdicts: Verdicts) -> OpenQuote | None:
+    """A quote that has waited for an auction, if it may still be in it: contracts, debts, and rules change."""
+    if quote.partner or quote.is_local or standing.is_opposite(quote):
+        return None
+    with standing.without(quote):
+        try:
+            return judged(quote, region, standing, verdicts)
+        except Refused:
+            return None
+
+
 def see_that_they_can(quote: OpenQuote, site: Site, free: Site, standing: Standing, interval_ms: int) -> OpenQuote:
     """See that devices can do what is quoted, beside their other quotes and what contracts promise.
 
@@ -135,6 +168,18 @@ def see_room_beside(terms: Terms, standing: Standing, free_in: FreeIn, interval_
             if asked_w + power_w(quoted[start_ms], interval_ms) > free_w:
                 detail = f"{who} quotes {quoted[start_ms]} Wh, contracts leave {free_w} W of theirs: cancel first"
                 raise Refused(RefusalCode.QUOTED_ALREADY, detail)
+
+
+def see_credit_beside(terms: Terms, standing: Standing, credit_left: int) -> None:
+    """See that the buyer of an agreement may still come to owe what they quote, beside it.
+
+    Raises:
+        Refused: they may not (167). What nobody could come to owe even without quotes is the verdict's business.
+    """
+    cost, quoted = price_of(terms.quantity_wh, terms.price_per_mwh), standing.costs_of(terms.buyer)
+    if quoted > 0 and cost <= credit_left < cost + quoted:
+        detail = f"{terms.buyer} quotes to pay {said(quoted)}, and may come to owe {said(credit_left)}: cancel first"
+        raise Refused(RefusalCode.QUOTED_ALREADY, detail)
 
 
 def terms_of(match: Match, number: int, region: Region) -> Terms:

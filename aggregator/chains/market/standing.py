@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from aggregator.economy.market.quotes import OpenQuote
@@ -37,6 +38,15 @@ class Standing:
             _add(self._costs, quote.participant, sign * quote.cost_max)
         if quote.is_clean:
             _add(self._clean, (quote.participant, quote.carrier, quote.start_ms), quantity_wh)
+
+    @contextmanager
+    def without(self, quote: OpenQuote) -> Iterator[None]:
+        """Leave a quote that stands out for a while."""
+        self.count(quote, -1)
+        try:
+            yield
+        finally:
+            self.count(quote, 1)
 
     def number_of(self, participant: str) -> int:
         """How many quotes of a participant stand."""

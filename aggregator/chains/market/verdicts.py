@@ -31,9 +31,6 @@ class Judged(Protocol):
 class Verdicts(Protocol):
     """What the market asks of contracts."""
 
-    def barred(self, participant: str) -> RefusalCode | None:
-        """Why a participant may make no contract at all now, whatever it says, if they may not."""
-
     def see_may_trade(self, participant: str) -> None:
         """See that a participant may make a contract now, or raise `Refused`."""
 

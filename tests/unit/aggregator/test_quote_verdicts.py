@@ -198,6 +198,33 @@ def test_whoever_is_frozen_meanwhile_is_in_no_auction() -> None:
     assert [said(terms)[:3] for terms in contracts(village)] == [("gas", "home", 10)]
 
 
+def test_where_the_book_of_contracts_has_filled_up_meanwhile_nobody_is_in_the_auction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    village = a_region(mechanism="call")
+    quote(village, "wind", SELL)
+    quote(village, "home", BUY)
+    monkeypatch.setattr(book, "CONTRACTS_MAX", 0)
+    village.now_ms = SOON_MS - INTERVAL_MS
+    village.close([])
+    assert standing(village) == []
+    assert contracts(village) == []
+
+
+def test_a_match_for_whose_contract_there_is_no_room_after_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    village = a_region(mechanism="call")
+    quote(village, "wind", SELL)
+    quote(village, "home", BUY)
+    village.now_ms = SOON_MS - INTERVAL_MS
+    village.close([])
+    monkeypatch.setattr(book, "CONTRACTS_MAX", 0)
+    monkeypatch.setattr(type(market_of(village)), "begin_block", lambda *_: None)
+    village.close_due()
+    assert len(contracts(village)) == 1
+    assert states(village) == []
+    assert [row[2:4] for row in passed_over(village)] == [[RefusalCode.TOO_MANY_CONTRACTS, "wind"]] * 2
+
+
 # -- Beside what two agree on by themselves
 
 
@@ -222,6 +249,20 @@ def test_nobody_agrees_on_what_they_quote_until_they_cancel() -> None:
     assert market.agree(more, "gw", "gw-home") is RefusalCode.QUOTED_ALREADY
     assert cancel(market, digest) is None
     assert market.agree(more, "gw", "gw-home") is None
+
+
+def test_nobody_escapes_an_auction_by_agreeing_on_the_same_behind_its_gate() -> None:
+    market = a_market(mechanism="call")
+    window = {"start_ms": SOON_MS, "end_ms": SOON_MS + INTERVAL_MS, "expires_ms": SOON_MS}
+    quote(market, "wind", SELL, quantity_wh=60, price_per_mwh=1)
+    quote(market, "home", BUY, quantity_wh=50, price_per_mwh=900_000)
+    market.now_ms = SOON_MS - INTERVAL_MS
+    market.close([])
+    escape = market.terms(buyer="grid", quantity_wh=60, price_per_mwh=0, **window)
+    assert market.agree(escape, agrees="gw") is RefusalCode.GATE_CLOSED
+    market.close_due()
+    assert [said(terms)[:3] for terms in contracts(market)] == [("wind", "home", 50)]
+    assert states(market) == [State.CONFIRMED]
 
 
 def test_an_auction_leaves_a_line_what_two_have_agreed_on() -> None:
