@@ -106,6 +106,9 @@ class Market:
             self._drop([quote for _, quote in self.quotes.items()])
             self._forget_taken()
             return
+        if rule.price_max < self.totals.price_max:
+            self._drop([quote for _, quote in self.quotes.items() if quote.limit > rule.price_max])
+            self._totals.put(0, replace(self.totals, price_max=rule.price_max))
         for carrier, start_ms in self._books.markets():
             ends_ms = start_ms if rule.mechanism is Mechanism.CALL else start_ms - rule.gate_ms
             if block.time_ms >= ends_ms:
@@ -321,8 +324,8 @@ class Market:
 
     def _number(self, rule: MarketRule) -> None:
         """Count one quote more, which is to meet others by the mechanism of now."""
-        totals = self.totals
-        self._totals.put(0, replace(totals, quotes=totals.quotes + 1, mechanism=rule.mechanism.value))
+        quotes, price_max = self.totals.quotes + 1, rule.price_max
+        self._totals.put(0, replace(self.totals, quotes=quotes, mechanism=rule.mechanism.value, price_max=price_max))
 
     def _count(self, **more: int) -> None:
         totals = self.totals

@@ -30,6 +30,8 @@ class MarketTotals:
     """What buyers pay beyond what sellers are paid, if all is delivered; in millionths of a minor unit."""
     mechanism: str = ""
     """By which the quotes that stand are to meet."""
+    price_max: int = 0
+    """Above which no limit of theirs is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from protocol.messages import MessageType
 from protocol.refusals import RefusalCode
 from tests.builders import a_link
 from tests.contract_village import BOOKED
-from tests.market_village import SELL, a_market, quote, standing
+from tests.market_village import BUY, SELL, a_market, quote, standing
 from tests.unit.protocol.mutation import paths_in, with_field, without_field
 from tests.village import INTERVAL_MS, PERIOD_MS, START_MS, Village, a_grid, a_grid_document
 
@@ -215,4 +215,20 @@ def test_quotes_lapse_when_the_market_that_they_were_made_for_ends(market: dict[
     assert len(standing(village)) == 1
     village.now_ms = NEXT_MS
     village.close([])
+    assert standing(village) == []
+
+
+def test_quotes_above_a_lowered_cap_lapse_and_the_others_stand() -> None:
+    village = a_market()
+    here = village.five.asset.region.laws_at(0)
+    assert here.rules.market is not None
+    lowered = here.rules.market.model_copy(update={"price_max": 1_000})
+    assert amend(village, Laws(here.rules.model_copy(update={"market": lowered}), here.permits)) is None
+    start_ms = NEXT_MS + 2 * INTERVAL_MS
+    for price in (1_000, 1_001):
+        assert quote(village, "home", BUY, price_per_mwh=price, start_ms=start_ms) is None
+    village.now_ms = NEXT_MS
+    village.close([])
+    assert standing(village) == [("home", BUY, 10, 1_000)]
+    assert quote(village, "wind", SELL, price_per_mwh=1_000, start_ms=start_ms) is None
     assert standing(village) == []

@@ -86,7 +86,7 @@ ROWS: Final[dict[int, dict[int, list[str]]]] = {
         43: ["str [int str]"],
         44: ["int [int int int int int int]"],
         45: ["bytes [int str str str int int int int int bool bool bool bool str str bytes]"],
-        46: ["int [int int int int int int int str]"],
+        46: ["int [int int int int int int int str int]"],
         47: ["[str int] [int int int int int int]"],
         48: ["str [[int int]]"],
         49: ["int [[int int int]]"],
