@@ -234,6 +234,8 @@ class MarketRule(Model):
     """How far ahead of an interval's beginning quotes are taken."""
     quotes_max: Annotated[int, Field(gt=0, le=1_000_000)] = 100_000
     """How many may stand at a time; each participant has an equal share, so that nobody can crowd out others."""
+    quantity_min_wh: Positive = 1
+    """The lot: nobody quotes less. It bounds into how many contracts others can cut a quote."""
     price_max: Annotated[int, Field(gt=0, le=PRICE_MAX)] = 1_000_000
     """The highest limit, in minor money units per MWh: a buyer who would pay anything says this. No contract that two
     agree on between them may be dearer."""

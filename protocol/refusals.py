@@ -224,6 +224,8 @@ class RefusalCode(IntEnum):
     """Where no line is full, or those trade whom the merit order names, the price is its middle one."""
     QUOTED_ALREADY = 167
     """A party of an agreement quotes the same energy, or credit: they can cancel the quote, and agree again."""
+    QUANTITY_TOO_SMALL = 168
+    """Less energy than the lot of the region's market."""
     # -- What a channel's purchase says, beside 42 and 50 to 54.
     NO_SUCH_CHANNEL = 170
     """Its window has begun, lies too far ahead, is too long, or is not of whole intervals."""

@@ -44,6 +44,8 @@ class Trial:
     contracts: Contracts
     plan: Plan
     interval_ms: int
+    lot_wh: int = 1
+    """Less than that is not taken of a match, unless it is all of it."""
     taken: list[Promise] = field(default_factory=list)
     costs: dict[str, int] = field(default_factory=dict)
     """By buyer: what is taken costs them, in millionths of a minor unit."""
@@ -56,8 +58,9 @@ class Trial:
         for who in (match.sell.participant, match.buy.participant):
             if (rule := bar_of(self.contracts, who, len(self.taken))) is not None:
                 return self._no(Objection(rule, who, start_ms, 0))
+        least_wh = min(match.quantity_wh, self.lot_wh)
         allowed_wh = min(match.quantity_wh, self._affordable_wh(match))
-        if not allowed_wh:
+        if allowed_wh < least_wh:
             return self._no(Objection(RefusalCode.BEYOND_CREDIT, match.buy.participant, start_ms, 0))
         promise = Promise(
             seller=match.sell.participant,
@@ -81,7 +84,7 @@ class Trial:
                 return 0
             allowed_wh = energy_wh(max(0, promise.power_w - objection.excess_w), self.interval_ms)
             promise = replace(promise, power_w=power_w(allowed_wh, self.interval_ms))
-            if not allowed_wh:
+            if allowed_wh < least_wh:
                 return 0
         return 0
 
@@ -139,7 +142,9 @@ class QuoteVerdicts:
         if region.rules.contracts is None:
             yield None
             return
-        trial = Trial(self._contracts, self._contracts.book.plan(region), region.rules.time.interval_ms)
+        lot_wh = region.rules.market.quantity_min_wh if region.rules.market is not None else 1
+        plan, interval_ms = self._contracts.book.plan(region), region.rules.time.interval_ms
+        trial = Trial(self._contracts, plan, interval_ms, lot_wh)
         try:
             yield trial
         finally:

@@ -57,6 +57,8 @@ def open_quote(quote: Quote, gateway: str, region: Region, time_ms: int) -> Open
     asset = region.meters.get(quote.meter)
     if asset is None or asset.meter.participant != quote.participant or asset.meter.branch:
         raise Refused(RefusalCode.NOT_THEIR_CONNECTION, f"{quote.participant} has no meter {quote.meter} to trade by")
+    if quote.quantity_wh < rule.quantity_min_wh:
+        raise Refused(RefusalCode.QUANTITY_TOO_SMALL, f"{quote.quantity_wh} Wh, the lot is {rule.quantity_min_wh} Wh")
     if quote.quantity_wh > connection_wh(region, quote.meter):
         detail = f"{quote.quantity_wh} Wh, where {quote.meter} carries {connection_wh(region, quote.meter)} Wh at most"
         raise Refused(RefusalCode.ABOVE_CONNECTION, detail)

@@ -136,6 +136,24 @@ def test_where_the_book_of_contracts_is_full_nothing_is_quoted_and_nothing_is_ea
     assert states(village) == [State.CONFIRMED]
 
 
+def test_nobody_cuts_a_quote_into_less_than_the_lot() -> None:
+    village = a_region(quantity_min_wh=10)
+    assert quote(village, "wind", SELL, quantity_wh=25) is None
+    assert quote(village, "home", BUY, quantity_wh=9) is RefusalCode.QUANTITY_TOO_SMALL
+    for _ in range(3):
+        assert quote(village, "home", BUY) is None
+    assert [said(terms)[2] for terms in contracts(village)] == [10, 10, 5], "a rest is traded, whatever it is"
+    assert standing(village) == [("home", BUY, 5, 25_000)]
+
+
+def test_what_a_line_leaves_of_a_match_is_a_lot_or_nothing() -> None:
+    village = a_region(NARROW_MA, quantity_min_wh=10)
+    quote(village, "wind", SELL, quantity_wh=60)
+    assert quote(village, "home", BUY, quantity_wh=LINE_WH - 9, time_in_force=IOC) is None
+    assert quote(village, "home", BUY, quantity_wh=20, time_in_force=IOC) is RefusalCode.LINE_FULL
+    assert standing(village) == [("wind", SELL, 60 - LINE_WH + 9, 25_000)]
+
+
 # -- Before quotes meet
 
 
