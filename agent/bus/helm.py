@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 from agent.bus.control import FREE, DevicePlan, Grant, StatementAge, limits_of
 from config.grid_model import DIRECTIONS
@@ -18,6 +19,17 @@ from protocol.batch import Clock
 from protocol.contract_news import ContractNews, ContractState
 from protocol.limits import Direction
 from protocol.messages import Statement
+
+_BINDING: Final = frozenset(
+    (
+        ContractState.CONFIRMED,
+        ContractState.DELIVERING,
+        ContractState.TERMINATED,
+        ContractState.DISPUTED,
+        ContractState.ARBITRATED,
+    )
+)
+"""States in which a contract is delivered for as long as something of its window is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,4 +156,5 @@ class Helm:
 
 
 def _delivers(news: ContractNews, now_ms: int) -> bool:
-    return news.state is ContractState.DELIVERING and news.start_ms <= now_ms < news.end_ms
+    """Whether a contract binds its parties now: from its start, whether or not a block has said so, to its end."""
+    return news.state in _BINDING and news.start_ms <= now_ms < news.end_ms

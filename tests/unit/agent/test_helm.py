@@ -63,9 +63,27 @@ def test_contracts_of_both_kinds_are_set_off() -> None:
     assert set_w(a_device(), moment=a_moment(news(3000), news(-1000))) == [-2000]
 
 
-@pytest.mark.parametrize("state", [state for state in ContractState if state is not ContractState.DELIVERING])
-def test_only_a_contract_that_delivers_sets_anything(state: ContractState) -> None:
+BINDING = {
+    ContractState.CONFIRMED,
+    ContractState.DELIVERING,
+    ContractState.TERMINATED,
+    ContractState.DISPUTED,
+    ContractState.ARBITRATED,
+}
+
+
+@pytest.mark.parametrize("state", sorted(set(ContractState) - BINDING))
+def test_only_a_contract_that_binds_its_parties_sets_anything(state: ContractState) -> None:
     assert granted(a_device(), moment=a_moment(news(state=state))) == [FREE]
+
+
+@pytest.mark.parametrize("state", sorted(BINDING))
+def test_what_is_left_is_delivered_whatever_the_last_block_called_it(state: ContractState) -> None:
+    contract = news(state=state)
+    assert set_w(a_device(), moment=a_moment(contract, after_ms=-1)) == [None]
+    assert set_w(a_device(), moment=a_moment(contract)) == [-3000]
+    assert set_w(a_device(), moment=a_moment(contract, after_ms=49_999)) == [-3000]
+    assert set_w(a_device(), moment=a_moment(contract, after_ms=50_000)) == [None]
 
 
 @pytest.mark.parametrize(("after_ms", "told"), [(-1, None), (0, -3000), (49_999, -3000), (50_000, None)])
