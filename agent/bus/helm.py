@@ -3,7 +3,8 @@
 A contract that delivers says what its party is to feed in, or to take, all through what is left of its window. What all
 of a participant's contracts come to is shared among the devices whose settings name the participant, in their order, as
 far as each can be set, is rated, and is not limited. It ends with the window, with the contract, and when the statement
-is stale. Given time and statements; reads no clock and writes nothing.
+is stale; a statement from before the machine was started counts only by a clock that is sure. Given time and
+statements; reads no clock and writes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 from agent.bus.control import FREE, DevicePlan, Grant, StatementAge, limits_of
 from config.grid_model import DIRECTIONS
-from protocol.batch import Clock
+from protocol.batch import Clock, ClockState
 from protocol.contract_news import ContractNews, ContractState
 from protocol.limits import Direction
 from protocol.messages import Statement
@@ -42,6 +43,13 @@ class Moment:
     now_ms: int
     """On the same."""
     clock: Clock
+    is_of_this_boot: bool = True
+    """Whether it was heard since the machine was started."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether now can be told: without a sure clock, nobody knows how long the machine was off."""
+        return self.is_of_this_boot or self.clock.state is ClockState.SYNCHRONIZED
 
     def is_stale(self, age_max_ms: int) -> bool:
         """Whether the aggregator has been silent for too long."""
@@ -95,7 +103,7 @@ class Helm:
 
     def driven(self, moment: Moment | None) -> list[Driven]:
         """What everybody's contracts ask for now; whoever has none that delivers is left out."""
-        if moment is None or moment.is_stale(self._age_max_ms):
+        if moment is None or moment.is_stale(self._age_max_ms) or not moment.is_timed:
             return []
         now_ms = moment.unix_ms
         found = []

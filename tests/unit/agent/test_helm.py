@@ -97,6 +97,13 @@ def test_where_the_clock_is_not_sure_the_statement_says_what_time_it_is() -> Non
     assert set_w(a_device(), moment=a_moment(after_ms=50_000, clock=unsure)) == [None]
 
 
+def test_after_a_start_of_the_machine_an_old_statement_sets_nothing_until_the_clock_is_sure() -> None:
+    unsure, limit = a_clock(state=ClockState.UNSYNCHRONIZED, epoch_ms=0), Limit("battery", 1000)
+    assert set_w(a_device(), moment=a_moment(is_of_this_boot=False)) == [-3000]
+    held = granted(a_device(), moment=a_moment(limits=(limit,), is_of_this_boot=False, clock=unsure))
+    assert held == [Grant(1000, 1000)]
+
+
 def test_a_silent_aggregator_sets_a_device_free() -> None:
     long = news(end_ms=END_MS + 10**9)
     assert set_w(a_device(), moment=a_moment(long, after_ms=AGE_MAX_MS)) == [-3000]
