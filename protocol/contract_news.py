@@ -1,7 +1,6 @@
-"""What a statement tells a party's gateway of its contracts: where each stands, what is to be done, why one cannot be.
+"""What a statement tells a party's people of its contracts: where each stands, what it promises, why one cannot be.
 
-It is signed with the rest of the statement: so to a seller's gateway it is the instruction to supply. Format:
-docs/spec/este.cddl.
+What their devices are to do about all of them together is a `Duty`. Format: docs/spec/este.cddl.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What contracts ask of devices: to a seller's gateway, a statement is the signed instruction to supply.
 
-A contract that delivers says what its party is to feed in, or to take, all through what is left of its window. What all
-of a participant's contracts come to is shared among the devices whose settings name the participant, in their order, as
-far as each can be set, is rated, and is not limited. It ends with the window, with the contract, and when the statement
-is stale; a statement from before the machine was started counts only by a clock that is sure. Given time and
-statements; reads no clock and writes nothing.
+The statement says what all of a participant's contracts come to, step by step. That is shared among the devices whose
+settings name the participant, in their order, as far as each can be set, is rated, and is not limited; only contracts
+of electricity set anything. It ends when no duty is left, and when the statement is stale; a statement from before the
+machine was started counts only by a clock that is sure. Given time and statements; reads no clock and writes nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +17,12 @@ from agent.bus.control import FREE, DevicePlan, Grant, StatementAge, limits_of
 from config.grid_model import DIRECTIONS
 from protocol.batch import Clock, ClockState
 from protocol.contract_news import ContractNews, ContractState
+from protocol.duty import Duty, duty_at
 from protocol.limits import Direction
 from protocol.messages import Statement
+
+ELECTRICITY: Final = "electricity"
+"""The carrier of the contracts that set devices."""
 
 _BINDING: Final = frozenset(
     (
@@ -71,11 +74,11 @@ class Driven:
 
     participant: str
     contracts: tuple[str, ...]
-    """Their numbers, as far as people need them."""
+    """Numbers of those that deliver, as far as the statement tells of them."""
     power_w: int
     """To feed in; below 0, to take."""
     until_ms: int
-    """When the first of them ends, UTC."""
+    """When that may change, UTC."""
     devices: Mapping[str, int]
     """What each is set to take, or, below 0, to feed in."""
     missing_w: int
@@ -108,9 +111,10 @@ class Helm:
         now_ms = moment.unix_ms
         found = []
         for standing in moment.statement.standings:
-            news = [one for one in standing.contracts if _delivers(one, now_ms)]
-            if news:
-                found.append(self._share(standing.participant, news, moment.statement))
+            duty = duty_at(standing.duties, ELECTRICITY, now_ms)
+            if duty is not None:
+                told = tuple(one.contract.hex()[:12] for one in standing.contracts if _delivers(one, now_ms))
+                found.append(self._share(standing.participant, duty, told, moment.statement))
         return found
 
     def told(self, moment: Moment | None) -> str | None:
@@ -118,8 +122,8 @@ class Helm:
         driven = self.driven(moment)
         return json.dumps([asdict(one) for one in driven]) if driven else None
 
-    def _share(self, participant: str, news: Sequence[ContractNews], statement: Statement) -> Driven:
-        power_w = sum(one.power_w for one in news)
+    def _share(self, participant: str, duty: Duty, contracts: tuple[str, ...], statement: Statement) -> Driven:
+        power_w = duty.feed_in_w - duty.take_w
         way, sign = (Direction.FEED_IN, -1) if power_w > 0 else (Direction.TAKE, 1)
         rest_w, set_w, limited = abs(power_w), dict[str, int](), []
         able = list(self._able(participant, way))
@@ -135,9 +139,9 @@ class Helm:
             rest_w -= min(rest_w, watts)
         return Driven(
             participant=participant,
-            contracts=tuple(one.contract.hex()[:12] for one in news),
+            contracts=contracts,
             power_w=power_w,
-            until_ms=min(one.end_ms for one in news),
+            until_ms=duty.until_ms,
             devices=set_w,
             missing_w=rest_w,
             why=self._why(participant, able, limited) if rest_w else None,
