@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from protocol.canonical import Value
+from protocol.contract import CARRIERS
 from protocol.errors import EncodingError
 from protocol.fields import digest, integer, optional, row, text, uint
 from protocol.refusals import RefusalCode
@@ -66,13 +67,14 @@ class ContractNews:
     """By which it was rejected."""
     why: str = ""
     """Line or participant, interval, and by how much, for people."""
+    carrier: str = CARRIERS[0]
+    """One of `CARRIERS`."""
 
     def spell(self) -> Value:
         """As a statement holds it."""
         rule = None if self.rule is None else self.rule.value
-        return [
-            self.contract, self.state.value, self.since_ms, self.power_w, self.start_ms, self.end_ms, rule, self.why
-        ]  # fmt: skip
+        what: list[Value] = [self.contract, self.state.value, self.since_ms, self.power_w]
+        return [*what, self.start_ms, self.end_ms, rule, self.why, CARRIERS.index(self.carrier)]
 
     @classmethod
     def read(cls, value: Value) -> ContractNews:
@@ -81,7 +83,7 @@ class ContractNews:
         Raises:
             EncodingError: it is not that.
         """
-        contract, state, since_ms, power_w, start_ms, end_ms, rule, why = row(value, "contract", 8)
+        contract, state, since_ms, power_w, start_ms, end_ms, rule, why, carrier = row(value, "contract", 9)
         return cls(
             contract=digest(contract, "contract"),
             state=_read_state(state),
@@ -91,6 +93,7 @@ class ContractNews:
             end_ms=uint(end_ms, "end"),
             rule=optional(rule, _read_rule, "rule"),
             why=text(why, "why", WHY_MAX),
+            carrier=CARRIERS[uint(carrier, "carrier", len(CARRIERS) - 1)],
         )
 
 

@@ -168,5 +168,6 @@ class Helm:
 
 
 def _delivers(news: ContractNews, now_ms: int) -> bool:
-    """Whether a contract binds its parties now: from its start, whether or not a block has said so, to its end."""
-    return news.state in _BINDING and news.start_ms <= now_ms < news.end_ms
+    """Whether a contract of electricity binds now: from its start, whether or not a block has said so, to its end."""
+    is_on = news.start_ms <= now_ms < news.end_ms
+    return is_on and news.state in _BINDING and news.carrier == ELECTRICITY

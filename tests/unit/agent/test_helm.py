@@ -98,6 +98,11 @@ def test_people_are_told_of_what_is_left_of_every_contract_that_binds(state: Con
     assert told_numbers(state, after_ms=-1) == []
 
 
+def test_a_contract_of_another_carrier_is_not_named_as_what_sets_a_device() -> None:
+    told = Helm([a_device()], AGE_MAX_MS).driven(a_moment(contracts=(news(carrier="heat"),)))
+    assert [one.contracts for one in told] == [()]
+
+
 @pytest.mark.parametrize(("after_ms", "told"), [(-1, None), (0, -3000), (49_999, -3000), (50_000, None)])
 def test_it_begins_and_ends_with_the_window_whatever_the_last_statement_said(after_ms: int, told: int | None) -> None:
     assert set_w(a_device(), moment=a_moment(due(0, until_ms=START_MS), due(), after_ms=after_ms)) == [told]
