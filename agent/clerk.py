@@ -95,8 +95,8 @@ class Clerk:
         self._is_stuck = False
         """Whether the disk takes nothing more. Then whatever arrives is dropped: it will be said again."""
         self._is_closing = False
-        self._heard_ms = self._heard_before(clocks)
-        """When the statement in force was heard."""
+        self._heard_ms, self._is_of_this_boot = self._heard_before(clocks)
+        """When the statement in force was heard, and whether since the machine was started."""
         self._told = State()
         self._told_ms = -STATUS_EVERY_MS
         self._once = Once(log)
@@ -125,7 +125,7 @@ class Clerk:
     def _moment(self) -> Moment | None:
         """The statement that is believed, and now."""
         believed, now_ms, clock = self._session.believed, self._clocks.now_ms(), self._journal.boot.clock
-        return Moment(believed.statement, self._heard_ms, now_ms, clock) if believed else None
+        return Moment(believed.statement, self._heard_ms, now_ms, clock, self._is_of_this_boot) if believed else None
 
     async def start(self) -> None:
         """Take up what the last run left, and see whether there is room to read on, before anything is read.
@@ -188,16 +188,16 @@ class Clerk:
             case _:
                 assert_never(event)
 
-    def _heard_before(self, clocks: Clocks) -> int:
+    def _heard_before(self, clocks: Clocks) -> tuple[int, bool]:
         """When the statement of the last run was heard; now, if that was in another boot, whose clock is gone."""
         heard = self._memory.statement()
-        return heard.heard_ms if heard is not None and heard.boot_id == clocks.boot_id else clocks.now_ms()
+        return (heard.heard_ms, True) if heard and heard.boot_id == clocks.boot_id else (clocks.now_ms(), False)
 
     def _attend(self, event: session.Event) -> None:
         before, now_ms = self._session.believed, self._clocks.now_ms()
         self._todo.extend(self._session.handle(event, now_ms))
         if self._session.believed is not before:
-            self._heard_ms = now_ms
+            self._heard_ms, self._is_of_this_boot = now_ms, True
 
     async def _do_what_can_be_done(self, sender: Sender, *, keep: bool) -> None:
         """Journal, close, carry out; or find that the disk takes nothing more, and leave it for the next time."""

@@ -212,7 +212,8 @@ def _driven_text(driven: Mapping[str, Any]) -> str:
     asked = f"{driven['participant']} is to {_power_text(driven['power_w'])} until {_instant(driven['until_ms'])} UTC"
     done = [f"{device} is set to {_power_text(-watts)}" for device, watts in driven["devices"].items()]
     missing = [f"{driven['missing_w']} W are left to whatever else runs ({driven['why']})"] if driven["why"] else []
-    return f"contract {', '.join(driven['contracts'])}: {'; '.join([asked, *done, *missing])}"
+    numbers = f"contract {', '.join(driven['contracts'])}" if driven["contracts"] else "contracts"
+    return f"{numbers}: {'; '.join([asked, *done, *missing])}"
 
 
 def _meter(seen: MeterSeen, unix_ms: int) -> dict[str, Any]:

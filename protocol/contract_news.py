@@ -1,7 +1,6 @@
-"""What a statement tells a party's gateway of its contracts: where each stands, what is to be done, why one cannot be.
+"""What a statement tells a party's people of its contracts: where each stands, what it promises, why one cannot be.
 
-It is signed with the rest of the statement: so to a seller's gateway it is the instruction to supply. Format:
-docs/spec/este.cddl.
+What their devices are to do about all of them together is a `Duty`. Format: docs/spec/este.cddl.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from protocol.canonical import Value
+from protocol.contract import CARRIERS
 from protocol.errors import EncodingError
 from protocol.fields import digest, integer, optional, row, text, uint
 from protocol.refusals import RefusalCode
@@ -67,13 +67,14 @@ class ContractNews:
     """By which it was rejected."""
     why: str = ""
     """Line or participant, interval, and by how much, for people."""
+    carrier: str = CARRIERS[0]
+    """One of `CARRIERS`."""
 
     def spell(self) -> Value:
         """As a statement holds it."""
         rule = None if self.rule is None else self.rule.value
-        return [
-            self.contract, self.state.value, self.since_ms, self.power_w, self.start_ms, self.end_ms, rule, self.why
-        ]  # fmt: skip
+        what: list[Value] = [self.contract, self.state.value, self.since_ms, self.power_w]
+        return [*what, self.start_ms, self.end_ms, rule, self.why, CARRIERS.index(self.carrier)]
 
     @classmethod
     def read(cls, value: Value) -> ContractNews:
@@ -82,7 +83,7 @@ class ContractNews:
         Raises:
             EncodingError: it is not that.
         """
-        contract, state, since_ms, power_w, start_ms, end_ms, rule, why = row(value, "contract", 8)
+        contract, state, since_ms, power_w, start_ms, end_ms, rule, why, carrier = row(value, "contract", 9)
         return cls(
             contract=digest(contract, "contract"),
             state=_read_state(state),
@@ -92,6 +93,7 @@ class ContractNews:
             end_ms=uint(end_ms, "end"),
             rule=optional(rule, _read_rule, "rule"),
             why=text(why, "why", WHY_MAX),
+            carrier=CARRIERS[uint(carrier, "carrier", len(CARRIERS) - 1)],
         )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from protocol.canonical import Value, decode, encode, fields_of
 from protocol.contract_news import NEWS_MAX, ContractNews
+from protocol.duty import Duty, read_duties
 from protocol.errors import EncodingError
 from protocol.fields import digest, integer, items, name, optional, row, text, uint
 from protocol.limits import LIMITS_MAX, Limit
@@ -201,7 +202,9 @@ class Standing:
     """Empty unless they owe tokens, or load a congested power line."""
     rights: tuple[Right, ...]
     contracts: tuple[ContractNews, ...] = ()
-    """Those that something can still happen to, and what became of the last ones."""
+    """Those that something can still happen to, and what became of the last ones: for people, and not all of them."""
+    duties: tuple[Duty, ...] = ()
+    """What all of them come to, by carrier, one after another: for devices."""
 
     @property
     def is_restricted(self) -> bool:
@@ -268,6 +271,7 @@ def _read_received(value: Value) -> Received:
 
 def _standing_fields(standing: Standing) -> dict[int, Value]:
     contracts = {8: [news.spell() for news in standing.contracts]} if standing.contracts else {}
+    duties = {9: [duty.spell() for duty in standing.duties]} if standing.duties else {}
     return {
         1: standing.participant,
         2: standing.balance,
@@ -277,11 +281,12 @@ def _standing_fields(standing: Standing) -> dict[int, Value]:
         6: [limit.spell() for limit in standing.limits],
         7: [_right_fields(right) for right in standing.rights],
         **contracts,
+        **duties,
     }
 
 
 def _read_standing(value: Value) -> Standing:
-    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing", optional=(8,))
+    fields = fields_of(value, (1, 2, 3, 4, 5, 6, 7), "standing", optional=(8, 9))
     contracts = items(fields[8], "contracts", NEWS_MAX) if 8 in fields else [None]
     if not contracts:
         raise EncodingError("standing: where there are no contracts, they are left out")
@@ -294,6 +299,7 @@ def _read_standing(value: Value) -> Standing:
         limits=tuple(map(Limit.read, items(fields[6], "limits", LIMITS_MAX))),
         rights=tuple(map(_read_right, items(fields[7], "rights", 64))),
         contracts=tuple(map(ContractNews.read, contracts)) if 8 in fields else (),
+        duties=read_duties(fields[9]) if 9 in fields else (),
     )
 
 

@@ -1,9 +1,9 @@
 """What contracts ask of devices: to a seller's gateway, a statement is the signed instruction to supply.
 
-A contract that delivers says what its party is to feed in, or to take, all through what is left of its window. What all
-of a participant's contracts come to is shared among the devices whose settings name the participant, in their order, as
-far as each can be set, is rated, and is not limited. It ends with the window, with the contract, and when the statement
-is stale. Given time and statements; reads no clock and writes nothing.
+The statement says what all of a participant's contracts come to, step by step. That is shared among the devices whose
+settings name the participant, in their order, as far as each can be set, is rated, and is not limited; only contracts
+of electricity set anything. It ends when no duty is left, and when the statement is stale; a statement from before the
+machine was started counts only by a clock that is sure. Given time and statements; reads no clock and writes nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +11,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Final
 
 from agent.bus.control import FREE, DevicePlan, Grant, StatementAge, limits_of
 from config.grid_model import DIRECTIONS
-from protocol.batch import Clock
+from protocol.batch import Clock, ClockState
 from protocol.contract_news import ContractNews, ContractState
+from protocol.duty import Duty, duty_at
 from protocol.limits import Direction
 from protocol.messages import Statement
+
+ELECTRICITY: Final = "electricity"
+"""The carrier of the contracts that set devices."""
+
+_BINDING: Final = frozenset(
+    (
+        ContractState.CONFIRMED,
+        ContractState.DELIVERING,
+        ContractState.TERMINATED,
+        ContractState.DISPUTED,
+        ContractState.ARBITRATED,
+    )
+)
+"""States in which a contract is delivered for as long as something of its window is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,13 @@ class Moment:
     now_ms: int
     """On the same."""
     clock: Clock
+    is_of_this_boot: bool = True
+    """Whether it was heard since the machine was started."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether now can be told: without a sure clock, nobody knows how long the machine was off."""
+        return self.is_of_this_boot or self.clock.state is ClockState.SYNCHRONIZED
 
     def is_stale(self, age_max_ms: int) -> bool:
         """Whether the aggregator has been silent for too long."""
@@ -51,11 +74,11 @@ class Driven:
 
     participant: str
     contracts: tuple[str, ...]
-    """Their numbers, as far as people need them."""
+    """Numbers of those that deliver, as far as the statement tells of them."""
     power_w: int
     """To feed in; below 0, to take."""
     until_ms: int
-    """When the first of them ends, UTC."""
+    """When that may change, UTC."""
     devices: Mapping[str, int]
     """What each is set to take, or, below 0, to feed in."""
     missing_w: int
@@ -83,14 +106,15 @@ class Helm:
 
     def driven(self, moment: Moment | None) -> list[Driven]:
         """What everybody's contracts ask for now; whoever has none that delivers is left out."""
-        if moment is None or moment.is_stale(self._age_max_ms):
+        if moment is None or moment.is_stale(self._age_max_ms) or not moment.is_timed:
             return []
         now_ms = moment.unix_ms
         found = []
         for standing in moment.statement.standings:
-            news = [one for one in standing.contracts if _delivers(one, now_ms)]
-            if news:
-                found.append(self._share(standing.participant, news, moment.statement))
+            duty = duty_at(standing.duties, ELECTRICITY, now_ms)
+            if duty is not None:
+                told = tuple(one.contract.hex()[:12] for one in standing.contracts if _delivers(one, now_ms))
+                found.append(self._share(standing.participant, duty, told, moment.statement))
         return found
 
     def told(self, moment: Moment | None) -> str | None:
@@ -98,8 +122,8 @@ class Helm:
         driven = self.driven(moment)
         return json.dumps([asdict(one) for one in driven]) if driven else None
 
-    def _share(self, participant: str, news: Sequence[ContractNews], statement: Statement) -> Driven:
-        power_w = sum(one.power_w for one in news)
+    def _share(self, participant: str, duty: Duty, contracts: tuple[str, ...], statement: Statement) -> Driven:
+        power_w = duty.feed_in_w - duty.take_w
         way, sign = (Direction.FEED_IN, -1) if power_w > 0 else (Direction.TAKE, 1)
         rest_w, set_w, limited = abs(power_w), dict[str, int](), []
         able = list(self._able(participant, way))
@@ -115,9 +139,9 @@ class Helm:
             rest_w -= min(rest_w, watts)
         return Driven(
             participant=participant,
-            contracts=tuple(one.contract.hex()[:12] for one in news),
+            contracts=contracts,
             power_w=power_w,
-            until_ms=min(one.end_ms for one in news),
+            until_ms=duty.until_ms,
             devices=set_w,
             missing_w=rest_w,
             why=self._why(participant, able, limited) if rest_w else None,
@@ -144,4 +168,6 @@ class Helm:
 
 
 def _delivers(news: ContractNews, now_ms: int) -> bool:
-    return news.state is ContractState.DELIVERING and news.start_ms <= now_ms < news.end_ms
+    """Whether a contract of electricity binds now: from its start, whether or not a block has said so, to its end."""
+    is_on = news.start_ms <= now_ms < news.end_ms
+    return is_on and news.state in _BINDING and news.carrier == ELECTRICITY

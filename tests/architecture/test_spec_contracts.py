@@ -16,6 +16,7 @@ from protocol.agreement import Agreement, Dispute, Termination, seal_offer
 from protocol.canonical import Value, decode
 from protocol.contract import CARRIERS, TERMS_BYTES_MAX, Terms
 from protocol.contract_news import NEWS_MAX, NEWS_PER_STATEMENT_MAX, ContractNews
+from protocol.duty import DUTIES_MAX, DUTIES_PER_STATEMENT_MAX, Duty
 from tests.architecture.test_spec import GRAMMAR, keys, labels, rule, texts
 from tests.builders import a_key, a_link
 from tests.contract_village import EVEN_W, Market, settled
@@ -82,6 +83,13 @@ def test_news_of_a_contract_have_the_fields_of_the_grammar() -> None:
     bounds = re.search(r"\? 8 => \[1\*(\d+) contract-news\]", rule("standing"))
     assert bounds is not None and int(bounds[1]) == NEWS_MAX
     assert f"{NEWS_PER_STATEMENT_MAX} divided by" in GRAMMAR
+
+
+def test_duties_have_the_fields_and_bounds_of_the_grammar() -> None:
+    assert labels("duty") == [field.name for field in fields(Duty)]
+    bounds = re.search(r"\? 9 => \[1\*(\d+) duty\]", rule("standing"))
+    assert bounds is not None and int(bounds[1]) == DUTIES_MAX * len(CARRIERS)
+    assert f"the first {DUTIES_MAX} at most, and at most {DUTIES_PER_STATEMENT_MAX} divided by" in GRAMMAR
 
 
 def test_who_answers_is_numbered_as_in_the_grammar() -> None:

@@ -21,9 +21,9 @@ from firmware_sim.meter import Shown
 from firmware_sim.modbus_server import Buses
 from firmware_sim.orders import Orders
 from firmware_sim.scenario import compose
-from protocol.contract_news import ContractNews, ContractState
+from protocol.duty import Duty
 from protocol.limits import Direction, Limit
-from tests.builders import a_digest, a_standing
+from tests.builders import a_standing
 from tests.integration.agent_world import Aggregator, Home, a_broker, eventually
 
 pytestmark = pytest.mark.mosquitto
@@ -93,11 +93,10 @@ async def live(fleet: Fleet) -> None:
         fleet.step(round(1_000 * STEP_S))
 
 
-def promised(power_w: int, *, for_ms: int = 600_000, state: ContractState = ContractState.DELIVERING) -> Any:
-    """The gas engine's owner has sold so much, from a minute ago on."""
-    now_ms = time.time_ns() // 1_000_000
-    news = ContractNews(a_digest("contract"), state, now_ms - 60_000, power_w, now_ms - 60_000, now_ms + for_ms)
-    return a_standing(participant="gas", balance=5, limits=(), rights=(), contracts=(news,))
+def promised(power_w: int, *, for_ms: int = 600_000) -> Any:
+    """The gas engine's owner has sold so much, for so long from now on."""
+    duty = Duty("electricity", power_w, 0, time.time_ns() // 1_000_000 + for_ms)
+    return a_standing(participant="gas", balance=5, limits=(), rights=(), duties=(duty,))
 
 
 async def test_an_engine_feeds_in_what_was_sold_until_the_contract_is_fulfilled(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ async def test_an_engine_feeds_in_what_was_sold_until_the_contract_is_fulfilled(
         await valley.engine_at(12_345)
         await valley.status(devices={"l-gas": -12_345})
         await eventually(lambda: valley.is_set(-12_345), "a status that tells what the engine confirmed")
-        await valley.aggregator.state(promised(12_345, state=ContractState.FULFILLED))
+        await valley.aggregator.state(a_standing(participant="gas", balance=5))
         await eventually(lambda: valley.fleet.held("l-gas") == FREE, "an engine that runs as it likes")
         await valley.status(devices=None)
         assert valley.engine_w() > 25_000
@@ -117,7 +116,7 @@ async def test_a_limit_wins_over_a_contract_and_people_are_told_what_is_missing(
     async with a_valley(tmp_path) as valley:
         limit = Limit("l-gas", 9_600, direction=Direction.FEED_IN)
         standing = promised(12_345)
-        await valley.aggregator.state(a_standing(participant="gas", limits=(limit,), contracts=standing.contracts))
+        await valley.aggregator.state(a_standing(participant="gas", limits=(limit,), duties=standing.duties))
         await valley.engine_at(9_600)
         await eventually(lambda: valley.fleet.held("l-gas") == Held(feed_in_w=9_600, set_w=-9_600), "both registers")
         status = await valley.status(devices={"l-gas": -9_600})

@@ -14,6 +14,8 @@ from protocol.batch import INSTANT_MAX, Batch, Clock, ClockState, MeterBlock
 from protocol.canonical import decode
 from protocol.channel import POWER_MAX_W, ChannelPurchase
 from protocol.checkpoint import BlockHead, LogHead
+from protocol.contract import CARRIERS
+from protocol.duty import Duty
 from protocol.envelope import Envelope, seal
 from protocol.errors import EncodingError, EsteError
 from protocol.exchange import Exchange, ExchangeKind
@@ -142,6 +144,11 @@ limits = (
     | st.builds(Limit, names, uints, st.just(""), ways)
     | st.builds(Limit, names, uints, names, ways, whys)
 )
+duties = st.lists(
+    st.builds(Duty, st.sampled_from(CARRIERS), uints, uints, uints),
+    max_size=8,
+    unique_by=lambda duty: (duty.carrier, duty.until_ms),
+).map(lambda found: tuple(sorted(found, key=lambda duty: (CARRIERS.index(duty.carrier), duty.until_ms))))
 standings = st.builds(
     Standing,
     names,
@@ -151,6 +158,7 @@ standings = st.builds(
     uints,
     st.lists(limits, max_size=3).map(tuple),
     st.lists(rights, max_size=3).map(tuple),
+    duties=duties,
 )
 statements = st.builds(
     Statement, names, names, uints, digests, uints, uints, st.lists(standings, max_size=4).map(tuple)

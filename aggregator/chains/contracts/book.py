@@ -32,6 +32,9 @@ CONTRACTS_MAX: Final = 100_000
 NEWS_SHARE: Final = 4
 """One in so many contracts that a party is told of is one that asks nothing of them, if there are any."""
 
+_UNBOUND: Final = frozenset((State.AGREED, State.VERIFIED, State.REJECTED))
+"""States in which nobody has to deliver: not yet, or never."""
+
 _SPAN_MS: Final = 3_600_000
 """Contracts are looked up by the hours in which they deliver."""
 
@@ -93,6 +96,16 @@ class ContractBook:
         """Those that deliver in an interval, first agreed first."""
         there = self._in_span.get(interval.start_ms // _SPAN_MS, {})
         return sorted((one for one in there.values() if one.is_on(interval)), key=_by_place)
+
+    def due_between(self, start_ms: int, end_ms: int) -> list[Contract]:
+        """Those that bind their parties to deliver at some time from then until then, in no order."""
+        spans = range(start_ms // _SPAN_MS, -(-end_ms // _SPAN_MS))
+        found = {place: one for span in spans for place, one in self._in_span.get(span, {}).items()}
+        return [
+            one
+            for one in found.values()
+            if one.state not in _UNBOUND and one.terms.start_ms < end_ms and start_ms < one.ended_ms
+        ]
 
     def to_begin(self, time_ms: int) -> list[Contract]:
         """Those whose window has begun, and which do not deliver yet."""

@@ -129,6 +129,7 @@ class Contract:
             end_ms=self.ended_ms,
             rule=reason.rule if reason else None,
             why=reason.said if reason else "",
+            carrier=self.terms.carrier,
         )
 
     def leaf(self) -> bytes:

@@ -11,7 +11,9 @@ from aggregator.chains.asset import AssetChain
 from aggregator.chains.congestion.curtailing import Curtailed
 from aggregator.chains.contracts.book import ContractBook
 from aggregator.chains.payment import PaymentChain
+from aggregator.chains.statements.duties import Duties
 from protocol.contract_news import NEWS_MAX, NEWS_PER_STATEMENT_MAX, ContractNews
+from protocol.duty import DUTIES_MAX, DUTIES_PER_STATEMENT_MAX, Duty
 from protocol.limits import Direction, Limit, Tier, Why
 from protocol.messages import Right, Standing
 from protocol.units import PPM
@@ -21,8 +23,15 @@ class Standings:
     """How everybody stands after one block. Rights are sorted out once, for all who are asked about."""
 
     def __init__(
-        self, asset: AssetChain, analysis: AnalysisChain, payment: PaymentChain, contracts: ContractBook
+        self,
+        asset: AssetChain,
+        analysis: AnalysisChain,
+        payment: PaymentChain,
+        contracts: ContractBook,
+        time_ms: int = 0,
     ) -> None:
+        """`time_ms` is the block's: from then on gateways are told what is due."""
+        self._time_ms = time_ms
         self._contracts = contracts
         self._asset = asset
         self._analysis = analysis
@@ -35,6 +44,10 @@ class Standings:
     @cached_property
     def _limited(self) -> Mapping[str, Sequence[tuple[str, Direction, Curtailed]]]:
         return self._analysis.curtailments.by_participant()
+
+    @cached_property
+    def _duties(self) -> Duties:
+        return Duties(self._contracts, self._time_ms)
 
     def behind(self, gateway: str) -> tuple[Standing, ...]:
         """The standing of every participant behind a gateway, in the order of their names."""
@@ -55,6 +68,7 @@ class Standings:
             limits=tuple(self._limits(participant, gateway, is_restricted=balance < 0)),
             rights=tuple(self._rights.get(participant, ())),
             contracts=self._news(participant, gateway) if gateway else (),
+            duties=self._due(participant, gateway) if gateway else (),
         )
 
     def _news(self, participant: str, gateway: str) -> tuple[ContractNews, ...]:
@@ -62,6 +76,11 @@ class Standings:
         others = len(self._asset.region.participants_of.get(gateway, ())) or 1
         count = min(NEWS_MAX, NEWS_PER_STATEMENT_MAX // others)
         return tuple(one.news_for(participant) for one in self._contracts.told_to(participant, count))
+
+    def _due(self, participant: str, gateway: str) -> tuple[Duty, ...]:
+        """What a gateway is told to do: how far ahead depends on how many there are, and never how much is due now."""
+        others = len(self._asset.region.participants_of.get(gateway, ())) or 1
+        return self._duties.of(participant, min(DUTIES_MAX, max(1, DUTIES_PER_STATEMENT_MAX // others)))
 
     def _limits(self, participant: str, gateway: str, *, is_restricted: bool) -> Iterator[Limit]:
         """What is left to the devices of somebody who owes tokens, or loads congested lines: each way, the least."""

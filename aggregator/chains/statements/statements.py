@@ -83,7 +83,7 @@ class Statements:
         touched = self._journal.tables()
         moved_on = CURSOR_TABLE in touched or block.height == 1
         if moved_on or not touched.isdisjoint(TELLING_TABLES):
-            everybody = Standings(self._asset, self._analysis, self._payment, self._contracts)
+            everybody = Standings(self._asset, self._analysis, self._payment, self._contracts, block.time_ms)
             gateways = [member.name for member in self._asset.members(Role.GATEWAY)]
             made = (self._make(gateway, everybody.behind(gateway), block, moved_on) for gateway in gateways)
             self.made = tuple(statement for statement in made if statement is not None)

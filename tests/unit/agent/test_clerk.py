@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.bus.control import FREE, Grant, device_plan_for
+from agent.bus.control import FREE, DevicePlan, Grant, device_plan_for
 from agent.clerk import STATUS_EVERY_MS, Clerk
 from agent.events import CloseAll, Confirmed, Event, Failing, Read, Recovered
 from agent.inbox import Inbox
@@ -25,6 +25,7 @@ from agent.standing import Believed
 from agent.trade import book
 from config.settings.bus import DeviceAddress
 from config.tasks import end, wait_for_any
+from protocol.batch import ClockState
 from protocol.envelope import Envelope
 from protocol.errors import KeyUnavailable
 from protocol.messages import MessageType, Receipt, Received, Refusal, Statement
@@ -35,6 +36,7 @@ from tests.builders import (
     EPOCH_MS,
     GATEWAY,
     REGION,
+    a_clock,
     a_digest,
     a_key,
     a_receipt,
@@ -43,6 +45,7 @@ from tests.builders import (
     a_statement,
 )
 from tests.unit.agent.builders import FakeClocks, a_boot, a_profile, a_settings, readings
+from tests.unit.agent.test_helm import a_device, a_moment
 from tests.unit.agent.test_offers import some_terms
 
 AGGREGATOR = 99
@@ -83,7 +86,7 @@ class World:
         self.sender = FakeSender()
         self.clerk = self.hire()
 
-    def hire(self) -> Clerk:
+    def hire(self, *devices: DevicePlan) -> Clerk:
         """As after a start of the program."""
         kept = Memory(self.books).statement()
         envelope = Envelope.parse(kept.envelope) if kept else None
@@ -94,7 +97,12 @@ class World:
             believed=Believed.of(envelope, Statement.decode(envelope.payload)) if envelope else None,
         )
         return Clerk(
-            settings=self.settings, books=self.books, conversation=conversation, key=a_key(), clocks=self.clocks
+            settings=self.settings,
+            books=self.books,
+            conversation=conversation,
+            key=a_key(),
+            clocks=self.clocks,
+            devices=devices,
         )
 
     async def deal(self, *events: Event) -> None:
@@ -290,6 +298,17 @@ class TestGranted:
         assert world.clerk.granted(heat_pump) == Grant(1000, 1000)
         world.clocks.ms += 1
         assert world.clerk.granted(heat_pump) == FREE
+
+    @pytest.mark.parametrize(("state", "told"), [(ClockState.SYNCHRONIZED, -3000), (ClockState.UNSYNCHRONIZED, None)])
+    async def test_what_another_boot_heard_sets_a_device_only_by_a_sure_clock(
+        self, world: World, state: ClockState, told: int | None
+    ) -> None:
+        statement = arrived(a_moment().statement)
+        Memory(world.books).keep_statement(HeardStatement(statement.data, a_digest("earlier")[:16], world.clocks.ms))
+        world.clocks.utc = a_clock(state=state)
+        world.clerk.close()
+        world.clerk = world.hire(battery := a_device())
+        assert world.clerk.granted(battery).set_w == told
 
 
 class TestBound:

@@ -20,6 +20,7 @@ from aggregator.grid.interval import IntervalPhysics
 from protocol.agreement import Agreement, seal_offer
 from protocol.canonical import decode
 from protocol.contract_news import NEWS_MAX, ContractNews
+from protocol.duty import Duty
 from protocol.errors import EncodingError
 from protocol.messages import MessageType, Statement
 from protocol.money import millionths_of
@@ -757,9 +758,49 @@ def test_what_delivers_goes_before_what_is_confirmed_for_later(market: Market) -
     assert [one.contract for one in told(market, "gw-home", "home")] == [soon, late, gone]
 
 
+def duties(market: Market, gateway: str, participant: str) -> tuple[Duty, ...]:
+    """What the last block's statement to a gateway says is due of somebody."""
+    (made,) = [one for one in market.five.statements.made if one.gateway == gateway]
+    return next(one.duties for one in Statement.decode(made.payload).standings if one.participant == participant)
+
+
+def test_what_is_due_is_summed_over_all_contracts_however_few_a_statement_tells_of(market: Market) -> None:
+    count = NEWS_MAX + 3
+    made = [market.made(nonce=bytes([number] * 16), quantity_wh=1) for number in range(count)]
+    power_w = sum(market.contract(digest).promise.power_w for digest in made)
+    terms = market.contract(made[0]).terms
+    soon = Duty("electricity", 0, 0, terms.start_ms)
+    assert duties(market, "gw-wind", "wind") == (soon, Duty("electricity", power_w, 0, terms.end_ms))
+    market.live_even(2)
+    assert len(told(market, "gw-wind", "wind")) == NEWS_MAX
+    assert duties(market, "gw-wind", "wind") == (Duty("electricity", power_w, 0, terms.end_ms),)
+    assert duties(market, "gw-home", "home") == (Duty("electricity", 0, power_w, terms.end_ms),)
+
+
+def test_what_a_party_ends_is_due_until_its_interval_is_over(market: Market) -> None:
+    digest = market.made()
+    market.live_even(2)
+    market.now_ms += 1_000
+    assert market.terminate(digest, "home", "gw-home") is None
+    left = market.contract(digest)
+    assert (left.state, left.ended_ms > market.now_ms) == (State.TERMINATED, True)
+    assert duties(market, "gw-wind", "wind") == (Duty("electricity", EVEN_W, 0, left.ended_ms),)
+
+
+def test_duties_follow_one_another_and_nothing_is_due_of_what_was_rejected(market: Market) -> None:
+    terms = market.terms()
+    market.made(quantity_wh=2, end_ms=terms.start_ms + INTERVAL_MS)
+    market.made(nonce=bytes([1] * 16), quantity_wh=1, start_ms=terms.start_ms + INTERVAL_MS, end_ms=terms.end_ms)
+    rejected(market, nonce=bytes([2] * 16), quantity_wh=200)
+    steps = [duty.until_ms - terms.start_ms for duty in duties(market, "gw-wind", "wind")]
+    assert steps == [0, INTERVAL_MS, terms.end_ms - terms.start_ms]
+
+
 def test_a_standing_without_contracts_says_nothing_of_them(market: Market) -> None:
     market.live_even(1)
     (made,) = [one for one in market.five.statements.made if one.gateway == "gw-wind"]
-    assert all(8 not in standing for standing in decode(made.payload, size_max=1 << 16)[7])
+    assert all(not {8, 9} & set(standing) for standing in decode(made.payload, size_max=1 << 16)[7])
     with pytest.raises(EncodingError, match="left out"):
         Statement.decode(with_field(made.payload, (7, 0, 8), []))
+    with pytest.raises(EncodingError, match="left out"):
+        Statement.decode(with_field(made.payload, (7, 0, 9), []))
