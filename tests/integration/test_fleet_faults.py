@@ -162,7 +162,7 @@ async def test_people_save_when_they_are_told_to(tmp_path: Path) -> None:
         served.fleet.step(1)
         saved = (await served.read())[Quantity.ACTIVE_POWER_W]
         assert saved is not None and saved < before / 1000 - 500
-        for order in ({"meter": "m-gas", "for_ms": 1}, {"meter": METER}, {"meter": METER, "for_ms": 0}):
+        for order in ({"meter": "m-grid", "for_ms": 1}, {"meter": METER}, {"meter": METER, "for_ms": 0}):
             with pytest.raises(OperatorError):
                 served.orders.obey({**order, "fault": "save"})
 
