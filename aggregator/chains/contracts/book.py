@@ -21,8 +21,8 @@ from aggregator.ledger.table import Journal, Table, WatchedTable
 from protocol.contract import ANSWERS_NOTHING, WINDOW_MAX_MS, Terms
 from protocol.units import Interval
 
-Mark = bytes | tuple[str, str, bytes]
-"""Of a negotiation: the number of an offer in it, or its parties and nonce."""
+Mark = tuple[str, str, bytes]
+"""Of a negotiation: its parties, and the number of an offer in it, or the nonce. Nobody else's terms carry it."""
 
 CONTRACTS_TABLE: Final = 42
 
@@ -301,9 +301,10 @@ def _by_place(contract: Contract) -> Key:
 
 def _marks(terms: Terms) -> Iterator[Mark]:
     """By what terms are known as those of one negotiation: two that have one mark in common are of the same."""
-    yield terms.digest
+    one, other = sorted((terms.seller, terms.buyer))
+    yield one, other, terms.digest
     if terms.answers != ANSWERS_NOTHING:
-        yield terms.answers
+        yield one, other, terms.answers
     yield terms.seller, terms.buyer, terms.nonce
 
 

@@ -182,6 +182,13 @@ def test_rounds_that_never_came_to_the_chain_are_known_by_their_nonce(market: Ma
     assert market.agree(second, offers="gw-home", agrees="gw-wind") is RefusalCode.NEGOTIATED_ALREADY
 
 
+def test_nobody_else_ends_the_negotiation_of_two_by_answering_their_offer(market: Market) -> None:
+    offer = market.terms(quantity_wh=10)
+    market.made(seller="gas", buyer="grid", quantity_wh=1, answers=offer.digest, nonce=bytes([9] * 16))
+    assert market.agree(offer) is None
+    assert market.state(offer.digest) is State.CONFIRMED
+
+
 def test_what_was_rejected_may_be_negotiated_further(market: Market) -> None:
     offer = market.terms(quantity_wh=200)
     assert market.agree(offer) is None
