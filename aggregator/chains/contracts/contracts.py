@@ -291,10 +291,12 @@ class Contracts:
         return self._purse().credit_left(participant)
 
     def _beyond_credit(self, contract: Contract) -> Objection | None:
-        """By how much the buyer could come to owe more than anybody may, if it is so."""
-        terms, cost = contract.terms, contract.cost_max
-        excess = cost - self.credit_left(terms.buyer) if cost else 0
-        return Objection(RefusalCode.BEYOND_CREDIT, terms.buyer, terms.start_ms, 0, excess) if excess > 0 else None
+        """By how much a party could come to owe more than anybody may, if it is so."""
+        terms, (seller, buyer) = contract.terms, contract.risks
+        for who, cost in ((terms.buyer, buyer), (terms.seller, seller)):
+            if cost and (excess := cost - self.credit_left(who)) > 0:
+                return Objection(RefusalCode.BEYOND_CREDIT, who, terms.start_ms, 0, excess)
+        return None
 
     def _needs_approval(self, terms: Terms) -> bool:
         """Whether a contract is so large that it has to be approved, with all that the two agreed on for that time."""
