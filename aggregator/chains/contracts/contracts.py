@@ -317,7 +317,10 @@ class Contracts:
 
     def _take_over(self, closing: Closing, about: bytes) -> list[bytes]:
         for contract in closing.changed.values():
-            self._put(contract)
+            if contract.state is State.SETTLED and contract.never_began:
+                self.book.rows.remove(contract.digest)  # nothing was measured of it, so nothing can change it any more
+            else:
+                self._put(contract)
         for contract in closing.tried:
             closing.leaves += end_deposit(contract, closing, self._purse(), self._region().rules.accounts.ceiling)
         if closing.breached or closing.settled:

@@ -86,6 +86,11 @@ class Contract:
         """What is due until it ends."""
         return self._due_wh(self.terms.start_ms, self.ended_ms) if self.ended_ms > self.terms.start_ms else 0
 
+    @property
+    def never_began(self) -> bool:
+        """Whether it was ended before any of it was due."""
+        return self.ended_ms <= self.terms.start_ms
+
     def is_on(self, interval: Interval) -> bool:
         """Whether it delivers in an interval."""
         is_bound = self.state is not State.REJECTED
