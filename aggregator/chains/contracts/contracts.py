@@ -223,7 +223,7 @@ class Contracts:
         """
         if not len(self.book.rows):
             return []
-        closing = Closing(self._rule_for, interval)
+        closing = Closing(self._rule_for, interval, owed_to=self._purse().money_owed_to)
         closing.measure(self.book.on(interval), self._region(), stated)
         for contract in self.book.ended(interval.end_ms):
             closing.conclude(contract)
@@ -233,7 +233,7 @@ class Contracts:
         """Measure an interval once more, of which more became known; what is settled is made up for."""
         if not len(self.book.rows):
             return []
-        closing = Closing(self._rule_for, interval)
+        closing = Closing(self._rule_for, interval, owed_to=self._purse().money_owed_to)
         closing.measure(self.book.on(interval), self._region(), stated, former)
         return self._take_over(closing, about)
 

@@ -10,6 +10,7 @@ import pytest
 from aggregator.chains.accounts.exchanges import Payout
 from aggregator.chains.admission.amendments import Amendment
 from aggregator.chains.admission.laws import Laws
+from aggregator.chains.contracts import closing
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.correction import Correction, Delta
 from aggregator.economy.contracts.bill import Prices
@@ -134,6 +135,19 @@ def test_what_is_measured_holds_as_much_credit_as_it_is_owed_however_long_it_is_
     left = [market.five.payment.credit_left(who) for who in ("home", "wind")]
     assert left == [credit - measured.price, credit + measured.seller]
     assert left[0] > millionths_of(PRICE)
+
+
+def test_what_the_books_cannot_hold_waits_until_a_bank_has_paid(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "AMOUNT_MAX", millionths_of(PRICE) - 1)
+    digest = another(market, 0)
+    market.live_even(10)
+    assert market.state(digest) is State.FULFILLED
+    assert not market.owed()
+    monkeypatch.undo()
+    market.live_even(1)
+    assert market.state(digest) is State.SETTLED
 
 
 # -- The cap of prices
