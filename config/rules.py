@@ -106,7 +106,7 @@ class AccountRule(Model):
     restricted_ppm: Annotated[int, Field(ge=0, lt=PPM)]
     """Share of a device's rated power that is left to a participant with a balance below 0."""
     credit_max: Annotated[int, Field(ge=0, le=CREDIT_MAX)] = 1_000_000
-    """Minor money units that a participant may owe, with what unsettled contracts may still cost them."""
+    """Minor money units that a participant may owe, with what unsettled contracts may cost them, buying or selling."""
 
 
 class ContractRule(Model):

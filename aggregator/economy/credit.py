@@ -9,11 +9,11 @@ from protocol.money import millionths_of
 
 
 def credit_left(credit_max: int, owed: int, promised: int) -> int:
-    """What may still be bought on credit, in millionths of a minor unit; below 0, nothing, and so much is too much.
+    """What somebody may still come to owe, in millionths of a minor unit; below 0, nothing, and so much is too much.
 
     Args:
         credit_max: the region's limit, in minor units.
         owed: what the participant is owed, in millionths; below 0, what they owe.
-        promised: what contracts will cost them that are not settled yet, if all of it is delivered; in millionths.
+        promised: what they may come to owe by contracts that are not settled yet, as buyer or seller; in millionths.
     """
     return millionths_of(credit_max) - max(0, -owed) - promised

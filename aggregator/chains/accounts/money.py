@@ -22,6 +22,10 @@ CLEARING: Final = RESERVE
 """The region's own account; no participant can bear this name."""
 
 
+AMOUNT_MAX: Final = (1 << 63) - 1
+"""Millionths of a minor unit that one account may be owed, or owe, by contracts: 9 · 10^12 minor units."""
+
+
 @dataclass(frozen=True, slots=True)
 class Owed:
     """One account."""

@@ -21,8 +21,8 @@ from aggregator.ledger.table import Journal, Table, WatchedTable
 from protocol.contract import ANSWERS_NOTHING, WINDOW_MAX_MS, Terms
 from protocol.units import Interval
 
-Mark = bytes | tuple[str, str, bytes]
-"""Of a negotiation: the number of an offer in it, or its parties and nonce."""
+Mark = tuple[str, str, bytes]
+"""Of a negotiation: its parties, and the number of an offer in it, or the nonce. Nobody else's terms carry it."""
 
 CONTRACTS_TABLE: Final = 42
 
@@ -70,7 +70,7 @@ class ContractBook:
         self._uncounted: list[tuple[Promise, bool]] = []
         """Promises that were taken (true) or released since the plan was drawn up."""
         self._costs: dict[str, int] = {}
-        """By buyer: what contracts cost that are not settled yet, if all of it is delivered."""
+        """By participant: what they may come to owe by contracts that are not settled yet."""
         self._agreed: dict[frozenset[str], dict[bytes, Terms]] = {}
         """By the two parties: what was not rejected."""
         self._unchecked: dict[bytes, Contract] = {}
@@ -164,9 +164,9 @@ class ContractBook:
         self._uncounted.clear()
         return self._plan[1]
 
-    def costs_of(self, buyer: str) -> int:
-        """What somebody's contracts that are not settled cost if all is delivered, in millionths of a minor unit."""
-        return self._costs.get(buyer, 0)
+    def costs_of(self, participant: str) -> int:
+        """What somebody may come to owe by contracts that are not settled, in millionths of a minor unit."""
+        return self._costs.get(participant, 0)
 
     def agreed_wh(self, terms: Terms) -> int:
         """All that the two parties of some terms have agreed on, whichever way, for less than a day around them."""
@@ -194,18 +194,22 @@ class ContractBook:
                 yield f"channels of {line} and contracts are promised {excess_w} W too much"
 
     def _weigh(self, contract: Contract | None, sign: int) -> None:
-        """Count what a contract may cost, and how much is agreed on, or no more."""
+        """Count what a contract may cost its parties, and how much is agreed on, or no more."""
         if contract is None:
             return
         terms = contract.terms
         if contract.state not in FINAL:
-            costs = self._costs.get(terms.buyer, 0) + sign * contract.cost_max
-            self._costs[terms.buyer] = costs
+            for party, risk in zip((terms.seller, terms.buyer), contract.risks, strict=True):
+                self._costs[party] = self._costs.get(party, 0) + sign * risk
+                if not self._costs[party]:
+                    del self._costs[party]
         agreed = self._agreed.setdefault(_parties(terms), {})
         if sign > 0 and contract.state is not State.REJECTED:
             agreed[contract.digest] = terms
         else:
             agreed.pop(contract.digest, None)
+        if not agreed:
+            del self._agreed[_parties(terms)]
 
     def _drawn_up(self, limits: Limits) -> Plan:
         plan = Plan(limits, lambda line: self._rights().channels_of(line))
@@ -314,9 +318,10 @@ def _by_place(contract: Contract) -> Key:
 
 def _marks(terms: Terms) -> Iterator[Mark]:
     """By what terms are known as those of one negotiation: two that have one mark in common are of the same."""
-    yield terms.digest
+    one, other = sorted((terms.seller, terms.buyer))
+    yield one, other, terms.digest
     if terms.answers != ANSWERS_NOTHING:
-        yield terms.answers
+        yield one, other, terms.answers
     yield terms.seller, terms.buyer, terms.nonce
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from aggregator.chains.accounts.money import CLEARING
+from aggregator.chains.accounts.money import AMOUNT_MAX, CLEARING
 from aggregator.chains.contracts.metering import Stated, metered_in
 from aggregator.chains.contracts.rows import Contract, delivered_leaf
 from aggregator.chains.region import Region
@@ -40,6 +40,8 @@ class Closing:
     """That were disputed, and are settled now."""
     breached: int = 0
     settled: int = 0
+    owed_to: Callable[[str], int] = lambda account: 0
+    """What the books say that an account is owed, in millionths; below 0, what it owes."""
 
     def measure(self, on: Sequence[Contract], region: Region, stated: Stated, former: Stated | None = None) -> None:
         """Let the contracts that deliver now have what is stated of the interval, less what was stated of it before."""
@@ -77,7 +79,7 @@ class Closing:
             step = self._outcome(contract)
             self.breached += step is Step.BREACH
             contract = self._after(contract, step)
-        if self._may_settle(contract):
+        if self._may_settle(contract) and self._has_room_for(contract):
             self.settled += 1
             if contract.state in (State.DISPUTED, State.ARBITRATED):
                 self.tried.append(contract)
@@ -121,17 +123,28 @@ class Closing:
         """See that what a contract comes to is in the books, whatever was in them before."""
         bill = contract.bill(self._prices(contract))
         change = bill.minus(contract.booked)
-        if change == NO_BILL:
+        if change == NO_BILL or not self._has_room_for(contract):
             return contract
         self.leaves.append(bill_leaf(contract.digest, change))
-        terms = contract.terms
-        for account, amount in (
-            (terms.seller, change.seller),
-            (terms.buyer, change.buyer),
-            (CLEARING, change.clearing),
-        ):
+        for account, amount in _shares(contract, change):
             self.owed[account] = self.owed.get(account, 0) + amount
         return replace(contract, booked=bill)
+
+    def _has_room_for(self, contract: Contract) -> bool:
+        """Whether the books can hold what a contract comes to; else it waits until a bank has paid what is owed."""
+        bill = contract.bill(self._prices(contract))
+        lines = (*bill.lines, *bill.minus(contract.booked).lines)
+        after = (
+            self.owed_to(account) + self.owed.get(account, 0) + amount
+            for account, amount in _shares(contract, bill.minus(contract.booked))
+        )
+        return all(abs(amount) <= AMOUNT_MAX for amount in (*lines, *after))
+
+
+def _shares(contract: Contract, change: Bill) -> tuple[tuple[str, int], ...]:
+    """What every account gets of a bill."""
+    terms = contract.terms
+    return (terms.seller, change.seller), (terms.buyer, change.buyer), (CLEARING, change.clearing)
 
 
 def bill_leaf(contract: bytes, change: Bill) -> bytes:

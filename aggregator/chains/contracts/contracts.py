@@ -223,7 +223,7 @@ class Contracts:
         """
         if not len(self.book.rows):
             return []
-        closing = Closing(self._rule_for, interval)
+        closing = Closing(self._rule_for, interval, owed_to=self._purse().money_owed_to)
         closing.measure(self.book.on(interval), self._region(), stated)
         for contract in self.book.ended(interval.end_ms):
             closing.conclude(contract)
@@ -233,7 +233,7 @@ class Contracts:
         """Measure an interval once more, of which more became known; what is settled is made up for."""
         if not len(self.book.rows):
             return []
-        closing = Closing(self._rule_for, interval)
+        closing = Closing(self._rule_for, interval, owed_to=self._purse().money_owed_to)
         closing.measure(self.book.on(interval), self._region(), stated, former)
         return self._take_over(closing, about)
 
@@ -291,10 +291,12 @@ class Contracts:
         return self._purse().credit_left(participant)
 
     def _beyond_credit(self, contract: Contract) -> Objection | None:
-        """By how much the buyer could come to owe more than anybody may, if it is so."""
-        terms, cost = contract.terms, contract.cost_max
-        excess = cost - self.credit_left(terms.buyer) if cost else 0
-        return Objection(RefusalCode.BEYOND_CREDIT, terms.buyer, terms.start_ms, 0, excess) if excess > 0 else None
+        """By how much a party could come to owe more than anybody may, if it is so."""
+        terms, (seller, buyer) = contract.terms, contract.risks
+        for who, cost in ((terms.buyer, buyer), (terms.seller, seller)):
+            if cost and (excess := cost - self.credit_left(who)) > 0:
+                return Objection(RefusalCode.BEYOND_CREDIT, who, terms.start_ms, 0, excess)
+        return None
 
     def _needs_approval(self, terms: Terms) -> bool:
         """Whether a contract is so large that it has to be approved, with all that the two agreed on for that time."""
@@ -315,7 +317,10 @@ class Contracts:
 
     def _take_over(self, closing: Closing, about: bytes) -> list[bytes]:
         for contract in closing.changed.values():
-            self._put(contract)
+            if contract.state is State.SETTLED and contract.never_began:
+                self.book.rows.remove(contract.digest)  # nothing was measured of it, so nothing can change it any more
+            else:
+                self._put(contract)
         for contract in closing.tried:
             closing.leaves += end_deposit(contract, closing, self._purse(), self._region().rules.accounts.ceiling)
         if closing.breached or closing.settled:

@@ -22,6 +22,9 @@ class Purse(Protocol):
     def book_money(self, about: bytes, amounts: Mapping[str, int]) -> Iterable[bytes]:
         """Post what contracts bring to every account, in millionths of a minor unit; `about` says by which record."""
 
+    def money_owed_to(self, participant: str) -> int:
+        """What an account is owed, in millionths of a minor unit; below 0, what it owes."""
+
     def credit_left(self, participant: str) -> int:
         """What a participant may still come to owe, in millionths of a minor unit; below 0, nothing."""
 

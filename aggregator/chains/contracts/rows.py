@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from aggregator.economy.contracts.bill import NO_BILL, Bill, Party, Prices, arbitrated, bill_of
 from aggregator.economy.contracts.delivery import NOTHING, Amounts, Due, due_wh
 from aggregator.economy.contracts.feasibility import Objection, Promise, power_w
+from aggregator.economy.contracts.risk import risks_of
 from aggregator.economy.contracts.states import NEXT_STATE, State, Step
 from protocol.canonical import Value, encode
-from protocol.contract import Terms, price_of
+from protocol.contract import Terms
 from protocol.contract_news import ContractNews
 from protocol.crypto import digest_of
 from protocol.refusals import RefusalCode, Refused
@@ -76,14 +77,19 @@ class Contract:
         return arbitrated(self.amounts, self.ruling.delivered_wh, self.ruling.responsible)
 
     @property
-    def cost_max(self) -> int:
-        """What it costs the buyer if all of it is delivered, in millionths of a minor unit."""
-        return price_of(self.all_due_wh, max(0, self.terms.price_per_mwh + self.rent_per_mwh))
+    def risks(self) -> tuple[int, int]:
+        """What seller and buyer may come to owe by it until it is settled, in millionths of a minor unit."""
+        return risks_of(self.terms, self.settled_amounts, self.all_due_wh, self.ended_by, self.rent_per_mwh)
 
     @property
     def all_due_wh(self) -> int:
         """What is due until it ends."""
         return self._due_wh(self.terms.start_ms, self.ended_ms) if self.ended_ms > self.terms.start_ms else 0
+
+    @property
+    def never_began(self) -> bool:
+        """Whether it was ended before any of it was due."""
+        return self.ended_ms <= self.terms.start_ms
 
     def is_on(self, interval: Interval) -> bool:
         """Whether it delivers in an interval."""

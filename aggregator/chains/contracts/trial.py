@@ -24,11 +24,12 @@ from aggregator.economy.contracts.feasibility import (
     energy_wh,
     power_w,
 )
+from aggregator.economy.contracts.risk import worst_of
 from aggregator.economy.market.clearing import Taken
 from aggregator.economy.market.quotes import Match
 from aggregator.ledger.chain import BlockTime
-from protocol.contract import price_of
 from protocol.refusals import RefusalCode, Refused
+from protocol.units import PPM
 
 Agreed = Callable[[Deal, BlockTime], Iterable[bytes]]
 """What is to be done with a contract that quotes have come to; further leaves."""
@@ -44,11 +45,13 @@ class Trial:
     contracts: Contracts
     plan: Plan
     interval_ms: int
+    share_ppm: int
+    """Of the price: what it costs to fall short, or to end a contract of the market, whichever is more."""
     lot_wh: int = 1
     """Less than that is not taken of a match, unless it is all of it."""
     taken: list[Promise] = field(default_factory=list)
     costs: dict[str, int] = field(default_factory=dict)
-    """By buyer: what is taken costs them, in millionths of a minor unit."""
+    """By participant: what they may come to owe by what is taken, in millionths of a minor unit."""
     reason: Objection | None = None
     """Why less of a match could be than quotes came to, the first time."""
 
@@ -59,9 +62,11 @@ class Trial:
             if (rule := bar_of(self.contracts, who, len(self.taken))) is not None:
                 return self._no(Objection(rule, who, start_ms, 0))
         least_wh = min(match.quantity_wh, self.lot_wh)
-        allowed_wh = min(match.quantity_wh, self._affordable_wh(match))
-        if allowed_wh < least_wh:
-            return self._no(Objection(RefusalCode.BEYOND_CREDIT, match.buy.participant, start_ms, 0))
+        allowed_wh = match.quantity_wh
+        for who, cost in zip((match.buy.participant, match.sell.participant), self._ppm_costs(match), strict=True):
+            allowed_wh = min(allowed_wh, self._affordable_wh(who, cost, allowed_wh))
+            if allowed_wh < least_wh:
+                return self._no(Objection(RefusalCode.BEYOND_CREDIT, who, start_ms, 0))
         promise = Promise(
             seller=match.sell.participant,
             buyer=match.buy.participant,
@@ -76,8 +81,7 @@ class Trial:
             if objection is None:
                 self.plan.take(promise)
                 self.taken.append(promise)
-                buyer = match.buy.participant
-                self.costs[buyer] = self.costs.get(buyer, 0) + price_of(allowed_wh, match.buy_price)
+                self._count(match, allowed_wh)
                 return allowed_wh
             self.reason = self.reason or objection
             if not objection.excess_w:
@@ -88,12 +92,21 @@ class Trial:
                 return 0
         return 0
 
-    def _affordable_wh(self, match: Match) -> int:
-        """How much of a match the buyer may come to owe for."""
-        if match.buy_price <= 0:
-            return match.quantity_wh
-        buyer = match.buy.participant
-        return max(0, self.contracts.credit_left(buyer) - self.costs.get(buyer, 0)) // match.buy_price
+    def _ppm_costs(self, match: Match) -> tuple[int, int]:
+        """What a watt-hour may cost the buyer, and the seller: millionths of a millionth of a minor unit."""
+        share = match.sell_price * self.share_ppm
+        return max(share, match.buy_price * PPM), share
+
+    def _affordable_wh(self, who: str, ppm_cost: int, wanted_wh: int) -> int:
+        """How much of what is wanted a party may come to owe for."""
+        if ppm_cost <= 0:
+            return wanted_wh
+        return max(0, self.contracts.credit_left(who) - self.costs.get(who, 0)) * PPM // ppm_cost
+
+    def _count(self, match: Match, energy_wh: int) -> None:
+        risks = worst_of(energy_wh, match.sell_price, match.rent_per_mwh, self.share_ppm)
+        for who, risk in zip((match.sell.participant, match.buy.participant), risks, strict=True):
+            self.costs[who] = self.costs.get(who, 0) + risk
 
     def _no(self, objection: Objection) -> int:
         self.reason = self.reason or objection
@@ -139,12 +152,13 @@ class QuoteVerdicts:
     @contextmanager
     def trial(self, region: Region) -> Iterator[Trial | None]:
         """Judge matches for a while; None where the region's rules have no contracts."""
-        if region.rules.contracts is None:
+        rule = region.rules.market
+        if region.rules.contracts is None or rule is None:
             yield None
             return
-        lot_wh = region.rules.market.quantity_min_wh if region.rules.market is not None else 1
+        share_ppm = max(rule.penalty_ppm, rule.termination_ppm)
         plan, interval_ms = self._contracts.book.plan(region), region.rules.time.interval_ms
-        trial = Trial(self._contracts, plan, interval_ms, lot_wh)
+        trial = Trial(self._contracts, plan, interval_ms, share_ppm, rule.quantity_min_wh)
         try:
             yield trial
         finally:

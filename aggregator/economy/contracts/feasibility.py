@@ -27,6 +27,10 @@ ChannelsOf = Callable[[str], Sequence[Channel]]
 """What is sold of a line."""
 
 
+WAYS_MAX: Final = 4096
+"""Pairs of seller and buyer whose ways over lines are kept; where there are more they are worked out anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where and how much a participant can feed into one network, and take from it."""
@@ -213,6 +217,8 @@ class Plan:
         key = (promise.seller, promise.buyer, promise.carrier)
         way = self._ways.get(key)
         if way is None:
+            if len(self._ways) >= WAYS_MAX:
+                self._ways.clear()
             seller, buyer = self._site(promise.seller, promise), self._site(promise.buyer, promise)
             way = self._ways[key] = self.limits.network.carried(seller.gives_at, buyer.takes_at)
         return way

@@ -10,8 +10,10 @@ import pytest
 from aggregator.chains.accounts.exchanges import Payout
 from aggregator.chains.admission.amendments import Amendment
 from aggregator.chains.admission.laws import Laws
+from aggregator.chains.contracts import closing
 from aggregator.chains.intervals.findings import Finding, FindingKind
 from aggregator.chains.metering.correction import Correction, Delta
+from aggregator.economy.contracts.bill import Prices
 from aggregator.economy.contracts.states import State
 from aggregator.economy.credit import credit_left
 from protocol.messages import MessageType
@@ -75,7 +77,7 @@ def test_what_somebody_is_owed_is_no_credit() -> None:
     assert credit_left(100, owed=-millionths_of(130), promised=0) == -millionths_of(30)
 
 
-def test_whoever_gives_for_nothing_or_sells_needs_no_credit() -> None:
+def test_whoever_gives_for_nothing_needs_no_credit() -> None:
     market = Market(grid=a_market_grid(accounts={"credit_max": 0}))
     market.live_even(2)
     assert market.state(another(market, 0, price_per_mwh=0)) is State.CONFIRMED
@@ -87,9 +89,65 @@ def test_what_is_ended_early_or_settled_holds_no_credit_any_more(market: Market)
     costs_of = market.five.operation.contracts.book.costs_of
     assert costs_of("home") == millionths_of(PRICE)
     assert market.terminate(digest) is None
-    assert costs_of("home") == 0
+    assert (costs_of("home"), costs_of("wind")) == (0, millionths_of(PRICE) // 10)
     settled(market, another(market, 1, start_ms=market.terms().start_ms, end_ms=market.terms().end_ms))
     assert costs_of("home") == 0
+
+
+@pytest.mark.parametrize(("party", "gateway"), [("home", "gw-home"), ("wind", "gw-wind")])
+def test_nobody_ends_contracts_beyond_their_credit(market: Market, party: str, gateway: str) -> None:
+    """What ending the first costs holds credit until it is settled, so there is no second to be ended."""
+    dear = {"termination_ppm": 1_000_000, "penalty_ppm": 0}
+    states = []
+    for number in range(2):
+        digest = another(market, number, **dear)
+        states.append(market.state(digest))
+        if states[-1] is State.CONFIRMED:
+            assert market.terminate(digest, party, gateway) is None
+    assert states == [State.CONFIRMED, State.REJECTED]
+    market.live_even(10)
+    assert market.five.payment.money_owed_to(party) == -millionths_of(PRICE)
+
+
+def test_a_seller_needs_credit_for_what_falling_short_costs(market: Market) -> None:
+    other_buyer = {"buyer": "gas", "penalty_ppm": 1_000_000}
+    assert market.state(another(market, 0, **other_buyer)) is State.CONFIRMED
+    reason = market.contract(another(market, 1, **other_buyer | {"buyer": "grid"})).objection
+    assert reason is not None
+    assert (reason.rule, reason.subject, reason.excess_money) == (
+        RefusalCode.BEYOND_CREDIT,
+        "wind",
+        millionths_of(PRICE // 2),
+    )
+
+
+def test_what_is_measured_holds_as_much_credit_as_it_is_owed_however_long_it_is_disputed(market: Market) -> None:
+    digest = another(market, 0)
+    market.live_even(2)
+    market.live_even(2, wind=0)
+    market.live_even(2)
+    assert market.dispute(digest, "wind", "gw-wind") is None
+    market.live_even(10)
+    assert market.state(digest) is State.DISPUTED
+    contract, credit = market.contract(digest), millionths_of(PRICE * 3 // 2)
+    measured = contract.bill(Prices(imbalance_per_mwh=0, tolerance_ppm=0))
+    assert measured.penalty > measured.price > 0
+    left = [market.five.payment.credit_left(who) for who in ("home", "wind")]
+    assert left == [credit - measured.price, credit + measured.seller]
+    assert left[0] > millionths_of(PRICE)
+
+
+def test_what_the_books_cannot_hold_waits_until_a_bank_has_paid(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "AMOUNT_MAX", millionths_of(PRICE) - 1)
+    digest = another(market, 0)
+    market.live_even(10)
+    assert market.state(digest) is State.FULFILLED
+    assert not market.owed()
+    monkeypatch.undo()
+    market.live_even(1)
+    assert market.state(digest) is State.SETTLED
 
 
 # -- The cap of prices

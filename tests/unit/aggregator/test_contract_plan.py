@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.economy.channels import Channel
+from aggregator.economy.contracts import feasibility
 from aggregator.economy.contracts.feasibility import Limits, Plan, Promise, Site, power_w
 from aggregator.economy.contracts.profile import Peak, Profile
 from aggregator.economy.contracts.sensitivity import Line, Sensitivity
@@ -254,6 +255,15 @@ def test_what_should_not_have_been_taken_is_seen() -> None:
     found = plan.overload(a_promise())
     assert found is not None and (found.rule, found.excess_w) == (RefusalCode.LINE_FULL, 3_000)
     assert plan.overload(a_promise(start_ms=HOUR_MS, end_ms=2 * HOUR_MS)) is None
+
+
+def test_no_more_ways_are_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feasibility, "WAYS_MAX", 2)
+    plan = a_plan()
+    for seller, buyer in (("seller", "buyer"), ("other", "buyer"), ("buyer", "back"), ("seller", "back")):
+        plan.take(a_promise(seller=seller, buyer=buyer, power_w=1))
+    assert len(plan._ways) == 2
+    assert plan.used_w("line", 0, HOUR_MS) == (1, 2)
 
 
 def test_power_is_rounded_up() -> None:

@@ -183,6 +183,13 @@ def test_rounds_that_never_came_to_the_chain_are_known_by_their_nonce(market: Ma
     assert market.agree(second, offers="gw-home", agrees="gw-wind") is RefusalCode.NEGOTIATED_ALREADY
 
 
+def test_nobody_else_ends_the_negotiation_of_two_by_answering_their_offer(market: Market) -> None:
+    offer = market.terms(quantity_wh=10)
+    market.made(seller="gas", buyer="grid", quantity_wh=1, answers=offer.digest, nonce=bytes([9] * 16))
+    assert market.agree(offer) is None
+    assert market.state(offer.digest) is State.CONFIRMED
+
+
 def test_what_was_rejected_may_be_negotiated_further(market: Market) -> None:
     offer = market.terms(quantity_wh=200)
     assert market.agree(offer) is None
@@ -483,7 +490,7 @@ def test_a_contract_that_is_ended_before_it_begins_costs_what_was_agreed(market:
         contract.terms.start_ms,
     )
     market.live_even(8)
-    assert market.state(digest) is State.SETTLED
+    assert market.five.operation.contracts.totals.settled == 1
     assert market.owed() == {"wind": -PRICE // 10, "home": PRICE // 10}
 
 
@@ -584,7 +591,8 @@ def test_a_contract_that_was_judged_and_taken_back_leaves_no_trace(market: Marke
     assert len(book.bound()) == 1
     ledger.abandon()
     assert (len(book.rows), book.bound(), book.awake()) == (0, [], [])
-    assert (book.costs_of("home"), book.agreed_wh(market.terms())) == (0, 0)
+    assert (book.costs_of("home"), book.costs_of("wind"), book.agreed_wh(market.terms())) == (0, 0, 0)
+    assert not book._agreed
     assert market.state(market.made()) is State.CONFIRMED
 
 
@@ -613,6 +621,19 @@ def test_what_is_settled_is_forgotten_when_it_can_change_no_more() -> None:
     assert digest not in market.five.operation.contracts.book.rows
     assert market.five.operation.contracts.totals.settled == 1
     assert market.owed() == {"wind": PRICE, "home": -PRICE}
+
+
+def test_what_was_ended_before_it_began_is_forgotten_as_soon_as_it_is_settled(market: Market) -> None:
+    """So nobody fills the state with contracts that are made, ended and made again."""
+    book = market.five.operation.contracts.book
+    for number in range(3):
+        digest = market.made(nonce=bytes([number] * 16))
+        assert market.terminate(digest) is None
+        market.live_even(7)
+        assert digest not in book.rows
+    assert market.five.operation.contracts.totals.settled == 3
+    assert market.owed() == {"wind": -3 * PRICE // 10, "home": 3 * PRICE // 10}
+    assert market.five.ledger.broken_invariants() == []
 
 
 # -- What comes late

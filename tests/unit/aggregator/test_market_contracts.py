@@ -81,7 +81,7 @@ def now(village: Village, contract: Contract) -> Contract:
 
 def test_the_rent_of_a_full_line_is_not_owed_before_anything_is_delivered() -> None:
     village, contract = a_full_line()
-    assert contract.cost_max == price_of(27, 300_000)
+    assert contract.risks[1] == price_of(27, 300_000)
     assert not len(village.five.payment.money.accounts)
 
 
