@@ -74,7 +74,7 @@ def list_(
 
     with expected_errors():
         read = _settings(settings)
-        ordered = [one for one in look(read.data) if one.quote.start_ms > _now_ms()]
+        ordered = look(read.data, _now_ms())
     rows = [
         {
             "number": one.number, "record": None if one.sequence is None else f"{read.gateway}/{one.sequence}",
@@ -103,7 +103,7 @@ def cancel(
     from agent.outbox.quotes import take_back
 
     with expected_errors():
-        ordered = take_back(_settings(settings).data, number)
+        ordered = take_back(_settings(settings).data, number, _now_ms())
         said = "it was never signed" if ordered.sequence is None else "the agent signs that, unless it has already"
         typer.echo(f"quote {number} is taken back: {said}")
 

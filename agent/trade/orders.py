@@ -9,12 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agent.slips import PLACE
 from agent.trade.offers import Offer, Stage, other_side
 from protocol.contract import NONCE_BYTES, Terms
 from protocol.errors import OperatorError
 from protocol.messages import Statement
-
-PLACE = "command line"
 
 
 def terms_of(region: str, values: Mapping[str, Any], answers: bytes, valid_s: int, now_ms: int) -> Terms:
