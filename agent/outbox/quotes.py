@@ -23,6 +23,7 @@ from protocol.errors import OperatorError
 from protocol.link import NO_RECORD, Link
 from protocol.messages import MessageType
 from protocol.quote import Quote, QuoteCancel
+from protocol.refusals import RefusalCode
 
 QUOTES_MAX: Final = 1000
 """Of intervals to come: of what is signed, and what waits to be."""
@@ -33,8 +34,10 @@ _FORGET: Final = """
     """
 
 _STANDING: Final = """
-    SELECT id, quote, sequence, taken_back FROM quote
-        WHERE start_ms > ? AND (sequence IS NOT NULL OR taken_back = 0) ORDER BY id
+    SELECT quote.id, quote, quote.sequence, taken_back, record.sequence, code, detail FROM quote
+        LEFT JOIN record ON record.sequence = quote.sequence
+        LEFT JOIN set_aside ON set_aside.sequence = quote.sequence
+        WHERE start_ms > ? AND (quote.sequence IS NOT NULL OR taken_back = 0) ORDER BY quote.id
     """
 
 
@@ -50,6 +53,19 @@ class Ordered:
     """Of the record; none while it waits to be signed."""
     is_taken_back: bool
     """Whether somebody has ordered that."""
+    has_receipt: bool = False
+    """Whether it is on the chain."""
+    code: RefusalCode | None = None
+    """Why it was refused, if so."""
+    detail: str = ""
+    """Of the refusal, for people."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands, as far as this gateway knows."""
+        if self.code is not None:
+            return "refused"
+        return "waiting" if self.sequence is None else "recorded" if self.has_receipt else "signed"
 
 
 def unsigned(region: str, gateway: str) -> Link:
@@ -151,5 +167,15 @@ class Orders:
 
 def _standing(file: OutboxFile, now_ms: int) -> list[Ordered]:
     """Of intervals to come, without what was taken back before it was signed."""
-    rows = file.rows(_STANDING, now_ms)
-    return [Ordered(number, Quote.decode(quote), sequence, taken > 0) for number, quote, sequence, taken in rows]
+    return [
+        Ordered(
+            number=number,
+            quote=Quote.decode(quote),
+            sequence=sequence,
+            is_taken_back=taken > 0,
+            has_receipt=sequence is not None and waiting is None and code is None,
+            code=None if code is None else RefusalCode(code),
+            detail=detail or "",
+        )
+        for number, quote, sequence, taken, waiting, code, detail in file.rows(_STANDING, now_ms)
+    ]

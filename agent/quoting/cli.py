@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -71,6 +71,7 @@ def list_(
 ) -> None:
     """Show this gateway's quotes for intervals to come. What became of them: este-aggregator market quote."""
     from agent.outbox.quotes import look
+    from agent.slips import utc
 
     with expected_errors():
         read = _settings(settings)
@@ -81,6 +82,7 @@ def list_(
             "participant": one.quote.participant, "side": one.quote.side.name.lower(),
             "wh": one.quote.quantity_wh, "limit_per_mwh": one.quote.price_per_mwh,
             "start_ms": one.quote.start_ms, "taken_back": one.is_taken_back,
+            "state": one.state, "refused_by": None if one.code is None else one.code.name, "detail": one.detail,
         }
         for one in ordered
     ]  # fmt: skip
@@ -88,11 +90,11 @@ def list_(
         typer.echo(json.dumps(rows, indent=1))
         return
     for row, one in zip(rows, ordered, strict=True):
-        begins = datetime.fromtimestamp(one.quote.start_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        stage = row["record"] or "waits to be signed"
+        record = f"{row['record']}, " if row["record"] else ""
+        why = "" if one.code is None else f" ({one.code.name}: {one.detail})"
         taken = ", taken back" if one.is_taken_back else ""
         typer.echo(f"{one.number}: {row['participant']} {row['side']}s {row['wh']} Wh at {row['limit_per_mwh']}, "
-                   f"from {begins}, {stage}{taken}")  # fmt: skip
+                   f"from {utc(one.quote.start_ms)}, {record}{one.state}{why}{taken}")  # fmt: skip
 
 
 @app.command()

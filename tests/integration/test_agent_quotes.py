@@ -24,6 +24,7 @@ from protocol.envelope import Envelope, seal
 from protocol.errors import KeyUnavailable, OperatorError
 from protocol.messages import MessageType
 from protocol.quote import Quote, QuoteCancel, Side
+from protocol.refusals import RefusalCode
 from tests.builders import GATEWAY, REGION, a_key
 from tests.integration.agent_world import Mosquitto, eventually, open_in
 from tests.integration.test_agent_cli import este_agent
@@ -123,6 +124,19 @@ def test_no_number_is_given_to_two_quotes(tmp_path: Path, books: Books) -> None:
     assert len(sign_all(books)) == 2
 
 
+def test_a_quote_that_was_refused_is_told_as_refused(tmp_path: Path, books: Books) -> None:
+    def told() -> tuple[str, RefusalCode | None]:
+        (one,) = quotes.look(tmp_path, NOW_MS)
+        return one.state, one.code
+
+    quotes.leave(tmp_path, a_quote(), NOW_MS)
+    assert told() == ("waiting", None)
+    sign_all(books)
+    assert told() == ("signed", None)
+    books.set_aside(books.page(0, 1)[0], RefusalCode.UNKNOWN_METER, "m-1")
+    assert told() == ("refused", RefusalCode.UNKNOWN_METER)
+
+
 def test_an_outbox_from_before_quotes_is_brought_up_to_date_by_its_agent(tmp_path: Path) -> None:
     open_in(tmp_path).file.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
@@ -142,7 +156,7 @@ async def test_a_running_agent_signs_and_sends_what_commands_order(tmp_path: Pat
     async with a_world(tmp_path, broker) as world, world.aggregator() as aggregator:
         await world.seen(records_received=1)
 
-        async def order(*words: object) -> str:
+        async def order(*words: str) -> str:
             done = await asyncio.to_thread(este_agent, "quote", *words, "--settings", world.home.settings)
             assert done.returncode == 0, done.stderr
             return str(done.stdout)
