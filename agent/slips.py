@@ -23,6 +23,17 @@ def see_ahead(start_ms: int, now_ms: int) -> None:
         raise OperatorError(PLACE, "--start", f"an instant to come (it is {utc(now_ms)})", utc(start_ms))
 
 
+def see_window(start_ms: int, end_ms: int, now_ms: int) -> None:
+    """See that a window is still to begin, and ends after that.
+
+    Raises:
+        OperatorError: it has begun, or ends no later than it begins.
+    """
+    see_ahead(start_ms, now_ms)
+    if end_ms <= start_ms:
+        raise OperatorError(PLACE, "--end", f"an instant after the start at {utc(start_ms)}", utc(end_ms))
+
+
 def utc(unix_ms: int) -> str:
     """An instant for people, to the second."""
     return datetime.fromtimestamp(unix_ms // 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")

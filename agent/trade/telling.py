@@ -24,9 +24,10 @@ def news_of(statement: Statement | None) -> dict[bytes, ContractNews]:
     return {news.contract: news for news in sorted(told, key=lambda news: news.power_w)}
 
 
-def line_of(offer: Offer, news: ContractNews | None = None) -> str:
-    """An offer, how it stands, and what has become of the contract, for people."""
+def line_of(offer: Offer, news: ContractNews | None = None, *, now_ms: int = 0) -> str:
+    """An offer, how it stands at an instant, and what has become of the contract, for people."""
     end = f"; good until {utc(offer.terms.expires_ms)}" if offer.stage in LIVE else ""
+    end = "; too late, its window has begun" if offer.is_too_late(now_ms) else end
     why = f" ({_why(offer)})" if _why(offer) else ""
     contract = f"; {contract_of(news)}" if news else ""
     return f"{sentence(offer)}: {offer.stage.name.lower()}{why}{end}{contract}"
