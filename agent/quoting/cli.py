@@ -99,7 +99,8 @@ def list_(
 
 @app.command()
 def cancel(
-    number: Annotated[int, typer.Argument(min=1, help="Its number in este-agent quote list.")], settings: SettingsOption
+    number: Annotated[int, typer.Argument(min=1, help="Its number in este-agent quote list.")],
+    settings: SettingsOption,
 ) -> None:
     """Take back what is left of a quote."""
     from agent.outbox.quotes import take_back
@@ -111,7 +112,9 @@ def cancel(
 
 
 def _leave(settings: Path, side: str, start: str, in_force: str, **fields: object) -> None:
+    from agent.outbox.memory import statement_in
     from agent.outbox.quotes import leave, unsigned
+    from agent.slips import see_meter, see_ours
     from protocol.fields import is_name
     from protocol.quote import Quote, Side, TimeInForce
 
@@ -127,6 +130,8 @@ def _leave(settings: Path, side: str, start: str, in_force: str, **fields: objec
             link=unsigned(read.region, read.gateway), side=Side[side], start_ms=start_ms,
             time_in_force=TimeInForce(TIMES_IN_FORCE[in_force]), **fields,  # type: ignore[arg-type]
         )  # fmt: skip
+        see_ours(quote.participant, "--for", statement_in(read.data))
+        see_meter(quote.meter, read)
         number = leave(read.data, quote, _now_ms())
         typer.echo(f"quote {number} is ordered: the agent signs it, at once if it runs, or when it starts")
         typer.echo("What came of it: este-aggregator market quote; what was refused: este-agent status")

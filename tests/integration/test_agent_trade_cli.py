@@ -35,7 +35,8 @@ FAR_MS = 4 * 10**12
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """The settings of an agent that has run: annia is behind it, and its last statement says so."""
-    document = settings_document(data=str(tmp_path / "data"), key_file=str(tmp_path / "gateway.key.pem"))
+    bus = {"host": "127.0.0.1", "meters": [{"id": "m-1", "profile": "sdm630", "unit": 1}]}
+    document = settings_document(data=str(tmp_path / "data"), key_file=str(tmp_path / "gateway.key.pem"), buses=[bus])
     (tmp_path / "agent.yaml").write_text(yaml.safe_dump(document))
     (tmp_path / "gateway.key.pem").write_bytes(a_key().to_pem())
     (tmp_path / "gateway.key.pem").chmod(0o600)
@@ -259,6 +260,37 @@ def test_an_offer_whose_window_has_begun_is_too_late_to_be_accepted(home: Path) 
     done = trade(home, "accept", offer.number.hex())
     assert (done.exit_code, wishes(home)) == (1, [])
     assert "got one whose window began at 2025-06-15 15:06:40Z" in done.stderr
+
+
+START = ("--start=2096-01-01T12:00Z", "--limit=1")
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (("quote", "sell", "5", "--for=carla", "--meter=m-1", *START), "--for: expected a participant of this gateway"),
+        (
+            ("quote", "sell", "5", "--for=annia", "--meter=m-foo", *START),
+            "expected a meter of this gateway (m-1), got m-foo",
+        ),
+        (("exchange", "sell", "5", "--for=carla", "--money=1"), "a participant of this gateway (annia), got carla"),
+        (("transfer", "annia", "5", "--from=carla"), "--from: expected a participant of this gateway (annia)"),
+    ],
+    ids=lambda order: order[0] if isinstance(order, tuple) else "",
+)
+def test_an_order_for_whom_or_what_is_not_behind_this_gateway_is_refused_at_home(
+    home: Path, order: tuple[str, ...], said: str
+) -> None:
+    done = CliRunner().invoke(app, [*order, f"--settings={home}"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_before_the_first_statement_nobody_knows_who_is_behind_a_gateway(home: Path) -> None:
+    with closing(OutboxFile.join(home.parent / "data")) as file, file.transaction():
+        file.execute("DELETE FROM statement")
+    order = ("quote", "sell", "5", "--for=carla", "--meter=m-1", *START)
+    assert CliRunner().invoke(app, [*order, f"--settings={home}"]).exit_code == 0
 
 
 def test_an_offer_is_named_by_enough_of_its_number(home: Path) -> None:
