@@ -66,7 +66,9 @@ def exchange(
     settings: SettingsOption,
     what: Annotated[
         What,
-        typer.Argument(help="bill: tokens for what is owed in money; fine: money for what is owed in tokens."),
+        typer.Argument(
+            metavar="WHAT", help="bill: tokens for what is owed in money; fine: money for what is owed in tokens."
+        ),
     ],
     tokens: Annotated[int, typer.Argument(metavar="TOKENS", min=1, max=TOKENS_MAX, help="How many.")],
     participant: ParticipantOption,

@@ -99,7 +99,7 @@ def list_(
 
 @app.command()
 def cancel(
-    number: Annotated[int, typer.Argument(min=1, help="Its number in este-agent quote list.")],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="Its number in este-agent quote list.")],
     settings: SettingsOption,
 ) -> None:
     """Take back what is left of a quote."""
