@@ -204,7 +204,9 @@ def transfer(
 ) -> None:
     """Give tokens of a participant of this gateway to another one. The agent signs it, at once or when it starts."""
     from agent.outbox.file import is_held
+    from agent.outbox.memory import statement_in
     from agent.outbox.wishes import Wish, leave
+    from agent.slips import see_ours
     from config.load import load
     from config.settings.agent import AgentSettings
     from protocol.fields import is_name
@@ -216,6 +218,7 @@ def transfer(
         raise typer.BadParameter("nobody gives tokens to themselves")
     with expected_errors():
         folder = load(settings, AgentSettings).data
+        see_ours(sender, "--from", statement_in(folder))
         leave(folder, Wish(sender, to, amount, fee))
         when = "the running agent signs it now" if is_held(folder) else "the agent signs it when it starts"
         typer.echo(f"{amount} tokens from {sender} to {to}, with a fee of {fee}: {when}")

@@ -65,7 +65,10 @@ def channel(
 def exchange(
     settings: SettingsOption,
     what: Annotated[
-        What, typer.Argument(help="bill: tokens for what is owed in money; fine: money for what is owed in tokens.")
+        What,
+        typer.Argument(
+            metavar="WHAT", help="bill: tokens for what is owed in money; fine: money for what is owed in tokens."
+        ),
     ],
     tokens: Annotated[int, typer.Argument(metavar="TOKENS", min=1, max=TOKENS_MAX, help="How many.")],
     participant: ParticipantOption,
@@ -88,12 +91,15 @@ def exchange(
 
 def _leave(settings: Path, order: Order, said: str) -> None:
     from agent.outbox.file import is_held
+    from agent.outbox.memory import statement_in
     from agent.outbox.wishes import leave
+    from agent.slips import see_ours
     from config.load import load
     from config.settings.agent import AgentSettings
 
     with expected_errors():
         folder = load(settings, AgentSettings).data
+        see_ours(order.participant, "--for", statement_in(folder))
         leave(folder, order)
         when = "the running agent signs it now" if is_held(folder) else "the agent signs it when it starts"
         typer.echo(f"{said}, with a fee of {order.fee}: {when}")

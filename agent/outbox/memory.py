@@ -140,9 +140,23 @@ def look(folder: Path, *, unix_ms: int) -> Seen:
             devices=memory.devices(),
             asides=memory.set_aside(ASIDES_MAX),
             offers_open=memory.offers_open(),
-            # It was verified before it was kept.
-            statement=None if heard is None else Statement.decode(Envelope.parse(heard.envelope).payload),
+            statement=_said(heard),
         )
+
+
+def statement_in(folder: Path) -> Statement | None:
+    """The last statement that the agent of the outbox in `folder` believed, if there was one.
+
+    Raises:
+        OperatorError: there is no outbox, or it is not one that this este understands.
+    """
+    with closing(OutboxFile.look(folder)) as file:
+        return _said(Memory(Books(file)).statement())
+
+
+def _said(heard: HeardStatement | None) -> Statement | None:
+    """What a statement says: it was verified before it was kept."""
+    return None if heard is None else Statement.decode(Envelope.parse(heard.envelope).payload)
 
 
 _KEEP_FAILING: Final = "INSERT INTO {} (id, failing) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET failing = ?2"

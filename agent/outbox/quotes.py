@@ -2,7 +2,8 @@
 
 As with `agent.outbox.wishes`, a command leaves what is wanted in the outbox file, and the agent signs it within a
 second, or when it starts, each once. A quote stays here after it is signed, so that it can be named, and taken back,
-until its interval begins. What became of it the chain says, not this file.
+until its interval begins; the newest stays longer, so that its number is not given again. What became of it the chain
+says, not this file.
 """
 
 from __future__ import annotations
@@ -17,13 +18,27 @@ from agent.outbox.books import Books
 from agent.outbox.file import FILE_NAME, OutboxFile
 from agent.outbox.queue import Entry
 from agent.outbox.wishes import SealAs, Wishes
+from agent.slips import see_ahead
 from protocol.errors import OperatorError
 from protocol.link import NO_RECORD, Link
 from protocol.messages import MessageType
 from protocol.quote import Quote, QuoteCancel
+from protocol.refusals import RefusalCode
 
 QUOTES_MAX: Final = 1000
 """Of intervals to come: of what is signed, and what waits to be."""
+
+_FORGET: Final = """
+    DELETE FROM quote WHERE id < (SELECT max(id) FROM quote)
+        AND (start_ms <= ? OR (sequence IS NULL AND taken_back > 0))
+    """
+
+_STANDING: Final = """
+    SELECT quote.id, quote, quote.sequence, taken_back, record.sequence, code, detail FROM quote
+        LEFT JOIN record ON record.sequence = quote.sequence
+        LEFT JOIN set_aside ON set_aside.sequence = quote.sequence
+        WHERE start_ms > ? AND (quote.sequence IS NOT NULL OR taken_back = 0) ORDER BY quote.id
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,19 @@ class Ordered:
     """Of the record; none while it waits to be signed."""
     is_taken_back: bool
     """Whether somebody has ordered that."""
+    has_receipt: bool = False
+    """Whether it is on the chain."""
+    code: RefusalCode | None = None
+    """Why it was refused, if so."""
+    detail: str = ""
+    """Of the refusal, for people."""
+
+    @property
+    def state(self) -> str:
+        """Where it stands, as far as this gateway knows."""
+        if self.code is not None:
+            return "refused"
+        return "waiting" if self.sequence is None else "recorded" if self.has_receipt else "signed"
 
 
 def unsigned(region: str, gateway: str) -> Link:
@@ -49,15 +77,18 @@ def leave(folder: Path, quote: Quote, now_ms: int) -> int:
     """Leave a quote in the outbox in `folder` for its agent to sign; those whose interval has begun are forgotten.
 
     Returns:
-        Its number here.
+        Its number here, which no quote had before.
 
     Raises:
-        OperatorError: there is no outbox, it is not one of this version, or too many quotes are in it.
+        OperatorError: its interval has begun; there is no outbox, it is not one of this version, or too many quotes
+            are in it.
         StorageError: the disk takes nothing more; then nothing was ordered.
     """
+    see_ahead(quote.start_ms, now_ms)
     with closing(OutboxFile.join(folder)) as file, file.transaction(durable=True):
-        file.execute("DELETE FROM quote WHERE start_ms <= ?", now_ms)
-        ((count, last),) = file.rows("SELECT count(*), coalesce(max(id), 0) FROM quote")
+        file.execute(_FORGET, now_ms)
+        ((last,),) = file.rows("SELECT coalesce(max(id), 0) FROM quote")
+        count = len(_standing(file, now_ms))
         if count >= QUOTES_MAX:
             raise OperatorError(folder / FILE_NAME, "", f"at most {QUOTES_MAX} quotes of intervals to come", str(count))
         sql = "INSERT INTO quote (id, start_ms, quote, taken_back) VALUES (?, ?, ?, 0)"
@@ -65,32 +96,29 @@ def leave(folder: Path, quote: Quote, now_ms: int) -> int:
         return int(last) + 1
 
 
-def take_back(folder: Path, number: int) -> Ordered:
+def take_back(folder: Path, number: int, now_ms: int) -> Ordered:
     """Order that a quote is taken back: the agent signs that, or, where it has not signed the quote, forgets it.
 
     Raises:
-        OperatorError: there is no outbox of this version, or no such quote in it.
+        OperatorError: there is no outbox of this version, or no such quote of an interval to come in it.
         StorageError: the disk takes nothing more; then nothing was ordered.
     """
     with closing(OutboxFile.join(folder)) as file, file.transaction(durable=True):
-        found = [one for one in _all(file) if one.number == number]
+        found = [one for one in _standing(file, now_ms) if one.number == number]
         if not found:
             raise OperatorError(folder / FILE_NAME, "", "a quote of este-agent quote list", f"number {number}")
-        if found[0].sequence is None:
-            file.execute("DELETE FROM quote WHERE id = ?", number)
-        else:
-            file.execute("UPDATE quote SET taken_back = 1 WHERE id = ? AND taken_back = 0", number)
+        file.execute("UPDATE quote SET taken_back = 1 WHERE id = ? AND taken_back = 0", number)
         return found[0]
 
 
-def look(folder: Path) -> list[Ordered]:
-    """Every quote that the outbox in `folder` knows, oldest first, whether its agent runs or not.
+def look(folder: Path, now_ms: int) -> list[Ordered]:
+    """Every quote of an interval to come in the outbox in `folder`, oldest first, whether its agent runs or not.
 
     Raises:
         OperatorError: there is none, or it is not one of this version.
     """
     with closing(OutboxFile.look(folder)) as file:
-        return _all(file)
+        return _standing(file, now_ms)
 
 
 class Orders:
@@ -111,7 +139,7 @@ class Orders:
 
     def _sign_quote(self, seal_of: SealAs) -> Entry | None:
         file = self._books.file
-        rows = file.rows("SELECT id, quote FROM quote WHERE sequence IS NULL ORDER BY id LIMIT 1")
+        rows = file.rows("SELECT id, quote FROM quote WHERE sequence IS NULL AND taken_back = 0 ORDER BY id LIMIT 1")
         if not rows:
             return None
         ((number, spelled),) = rows
@@ -137,6 +165,17 @@ class Orders:
             )
 
 
-def _all(file: OutboxFile) -> list[Ordered]:
-    rows = file.rows("SELECT id, quote, sequence, taken_back FROM quote ORDER BY id")
-    return [Ordered(number, Quote.decode(quote), sequence, taken > 0) for number, quote, sequence, taken in rows]
+def _standing(file: OutboxFile, now_ms: int) -> list[Ordered]:
+    """Of intervals to come, without what was taken back before it was signed."""
+    return [
+        Ordered(
+            number=number,
+            quote=Quote.decode(quote),
+            sequence=sequence,
+            is_taken_back=taken > 0,
+            has_receipt=sequence is not None and waiting is None and code is None,
+            code=None if code is None else RefusalCode(code),
+            detail=detail or "",
+        )
+        for number, quote, sequence, taken, waiting, code, detail in file.rows(_STANDING, now_ms)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -71,16 +71,18 @@ def list_(
 ) -> None:
     """Show this gateway's quotes for intervals to come. What became of them: este-aggregator market quote."""
     from agent.outbox.quotes import look
+    from agent.slips import utc
 
     with expected_errors():
         read = _settings(settings)
-        ordered = [one for one in look(read.data) if one.quote.start_ms > _now_ms()]
+        ordered = look(read.data, _now_ms())
     rows = [
         {
             "number": one.number, "record": None if one.sequence is None else f"{read.gateway}/{one.sequence}",
             "participant": one.quote.participant, "side": one.quote.side.name.lower(),
             "wh": one.quote.quantity_wh, "limit_per_mwh": one.quote.price_per_mwh,
             "start_ms": one.quote.start_ms, "taken_back": one.is_taken_back,
+            "state": one.state, "refused_by": None if one.code is None else one.code.name, "detail": one.detail,
         }
         for one in ordered
     ]  # fmt: skip
@@ -88,28 +90,31 @@ def list_(
         typer.echo(json.dumps(rows, indent=1))
         return
     for row, one in zip(rows, ordered, strict=True):
-        begins = datetime.fromtimestamp(one.quote.start_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        stage = row["record"] or "waits to be signed"
+        record = f"{row['record']}, " if row["record"] else ""
+        why = "" if one.code is None else f" ({one.code.name}: {one.detail})"
         taken = ", taken back" if one.is_taken_back else ""
         typer.echo(f"{one.number}: {row['participant']} {row['side']}s {row['wh']} Wh at {row['limit_per_mwh']}, "
-                   f"from {begins}, {stage}{taken}")  # fmt: skip
+                   f"from {utc(one.quote.start_ms)}, {record}{one.state}{why}{taken}")  # fmt: skip
 
 
 @app.command()
 def cancel(
-    number: Annotated[int, typer.Argument(min=1, help="Its number in este-agent quote list.")], settings: SettingsOption
+    number: Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="Its number in este-agent quote list.")],
+    settings: SettingsOption,
 ) -> None:
     """Take back what is left of a quote."""
     from agent.outbox.quotes import take_back
 
     with expected_errors():
-        ordered = take_back(_settings(settings).data, number)
+        ordered = take_back(_settings(settings).data, number, _now_ms())
         said = "it was never signed" if ordered.sequence is None else "the agent signs that, unless it has already"
         typer.echo(f"quote {number} is taken back: {said}")
 
 
 def _leave(settings: Path, side: str, start: str, in_force: str, **fields: object) -> None:
+    from agent.outbox.memory import statement_in
     from agent.outbox.quotes import leave, unsigned
+    from agent.slips import see_meter, see_ours
     from protocol.fields import is_name
     from protocol.quote import Quote, Side, TimeInForce
 
@@ -125,6 +130,8 @@ def _leave(settings: Path, side: str, start: str, in_force: str, **fields: objec
             link=unsigned(read.region, read.gateway), side=Side[side], start_ms=start_ms,
             time_in_force=TimeInForce(TIMES_IN_FORCE[in_force]), **fields,  # type: ignore[arg-type]
         )  # fmt: skip
+        see_ours(quote.participant, "--for", statement_in(read.data))
+        see_meter(quote.meter, read)
         number = leave(read.data, quote, _now_ms())
         typer.echo(f"quote {number} is ordered: the agent signs it, at once if it runs, or when it starts")
         typer.echo("What came of it: este-aggregator market quote; what was refused: este-agent status")

@@ -77,7 +77,13 @@ FeeOption = Annotated[
     int | None, typer.Option("--fee", min=0, max=TOKENS_MAX, help="Tokens of the buyer, to go before others.")
 ]
 ValidOption = Annotated[
-    int, typer.Option("--valid-s", min=1, max=VALID_MAX_S, help="For how many seconds the offer is good.")
+    int,
+    typer.Option(
+        "--valid-s",
+        min=1,
+        max=VALID_MAX_S,
+        help="For how many seconds the offer is good, at most until delivery begins.",
+    ),
 ]
 
 
@@ -159,12 +165,12 @@ def list_offers(settings: SettingsOption, as_json: JsonOption = False) -> None:
 def accept(settings: SettingsOption, number: NumberArgument) -> None:
     """Agree to an offer. The gateway signs, and the contract goes to the chain."""
     from agent.trade.book import Verb, Wish
-    from agent.trade.orders import waiting_one
+    from agent.trade.orders import in_time, waiting_one
     from agent.trade.telling import sentence
 
     with expected_errors():
-        read = _settings(settings)
-        offer = waiting_one(_offers(read), number, _now_ms())
+        read, now_ms = _settings(settings), _now_ms()
+        offer = in_time(waiting_one(_offers(read), number, now_ms), now_ms)
         _leave(read, Wish(Verb.ACCEPT, offer.number))
         typer.echo(f"{sentence(offer)}: accepted; {_when(read)}")
 
@@ -318,11 +324,12 @@ def _show(settings: AgentSettings, offers: Sequence[Offer], as_json: bool, *, no
     from agent.outbox.memory import look
     from agent.trade.telling import document_of, line_of, news_of
 
-    news = news_of(look(settings.data, unix_ms=_now_ms()).statement)
+    now_ms = _now_ms()
+    news = news_of(look(settings.data, unix_ms=now_ms).statement)
     if as_json:
         typer.echo(json.dumps([document_of(offer, news.get(offer.number)) for offer in offers], indent=2))
         return
     for offer in offers:
-        typer.echo(line_of(offer, news.get(offer.number)))
+        typer.echo(line_of(offer, news.get(offer.number), now_ms=now_ms))
     if not offers:
         typer.echo(nothing)

@@ -161,6 +161,10 @@ class Offer:
         """The participant on our side."""
         return self.terms.seller if self.partner == self.terms.buyer else self.terms.buyer
 
+    def is_too_late(self, unix_ms: int) -> bool:
+        """Whether it waits for us, and its window has begun: then nobody can keep all of it."""
+        return self.stage is Stage.OPEN and self.terms.start_ms <= unix_ms
+
     def is_due(self, unix_ms: int) -> bool:
         """Whether it is time to send it, or to ask for its partner's keys, once more."""
         waits = self.stage in (Stage.WANTED, Stage.SENT, Stage.DELIVERED)

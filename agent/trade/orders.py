@@ -9,23 +9,25 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agent.slips import PLACE, see_window, utc
 from agent.trade.offers import Offer, Stage, other_side
 from protocol.contract import NONCE_BYTES, Terms
 from protocol.errors import OperatorError
 from protocol.messages import Statement
 
-PLACE = "command line"
-
 
 def terms_of(region: str, values: Mapping[str, Any], answers: bytes, valid_s: int, now_ms: int) -> Terms:
-    """Terms that are good for `valid_s` seconds, as the wire takes them.
+    """Terms that are good for `valid_s` seconds, but never once their window has begun, as the wire takes them.
 
     A counter-offer's values bring the nonce of what it answers: one negotiation comes to one contract.
 
     Raises:
+        OperatorError: the window has begun, or ends no later than it begins.
         EncodingError: what was said is no contract.
     """
-    own = {"region": region, "answers": answers, "expires_ms": now_ms + valid_s * 1000}
+    see_window(values["start_ms"], values["end_ms"], now_ms)
+    expires_ms = min(now_ms + valid_s * 1000, values["start_ms"])
+    own = {"region": region, "answers": answers, "expires_ms": expires_ms}
     return Terms.decode(Terms(**{"nonce": os.urandom(NONCE_BYTES), **values, **own}).encode())
 
 
@@ -54,6 +56,18 @@ def waiting_one(offers: Sequence[Offer], prefix: str, now_ms: int) -> Offer:
     if offer.stage is not Stage.OPEN or offer.terms.expires_ms <= now_ms:
         got = "one that has expired" if offer.stage is Stage.OPEN else f"one that is {offer.stage.name.lower()}"
         raise OperatorError(PLACE, "NUMBER", "an offer that waits for our decision", got)
+    return offer
+
+
+def in_time(offer: Offer, now_ms: int) -> Offer:
+    """The offer, if its window is still to begin.
+
+    Raises:
+        OperatorError: it has begun.
+    """
+    if offer.is_too_late(now_ms):
+        got = f"one whose window began at {utc(offer.terms.start_ms)}"
+        raise OperatorError(PLACE, "NUMBER", "an offer that can still be kept", got)
     return offer
 
 

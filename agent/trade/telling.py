@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from agent.slips import utc
 from agent.trade.offers import LIVE, Offer, Stage
 from protocol.contract import Terms
 from protocol.contract_news import ContractNews, ContractState
@@ -24,9 +24,10 @@ def news_of(statement: Statement | None) -> dict[bytes, ContractNews]:
     return {news.contract: news for news in sorted(told, key=lambda news: news.power_w)}
 
 
-def line_of(offer: Offer, news: ContractNews | None = None) -> str:
-    """An offer, how it stands, and what has become of the contract, for people."""
-    end = f"; good until {_utc(offer.terms.expires_ms)}" if offer.stage in LIVE else ""
+def line_of(offer: Offer, news: ContractNews | None = None, *, now_ms: int = 0) -> str:
+    """An offer, how it stands at an instant, and what has become of the contract, for people."""
+    end = f"; good until {utc(offer.terms.expires_ms)}" if offer.stage in LIVE else ""
+    end = "; too late, its window has begun" if offer.is_too_late(now_ms) else end
     why = f" ({_why(offer)})" if _why(offer) else ""
     contract = f"; {contract_of(news)}" if news else ""
     return f"{sentence(offer)}: {offer.stage.name.lower()}{why}{end}{contract}"
@@ -38,7 +39,7 @@ def contract_of(news: ContractNews) -> str:
     why = f": {news.why}" if news.why else ""
     is_ahead = news.state in (ContractState.CONFIRMED, ContractState.DELIVERING)
     power = f", {abs(news.power_w)} W to {'feed in' if news.power_w > 0 else 'take'}" if is_ahead else ""
-    return f"contract {news.state.name.lower()} since {_utc(news.since_ms)}{rule}{why}{power}"
+    return f"contract {news.state.name.lower()} since {utc(news.since_ms)}{rule}{why}{power}"
 
 
 def document_of(offer: Offer, news: ContractNews | None = None) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def said(terms: Terms) -> str:
     price = f"{money(terms.price)} ({terms.price_per_mwh} per MWh)"
     return (
         f"{terms.seller} delivers {terms.quantity_wh} Wh of {terms.carrier} to {terms.buyer} from"
-        f" {_utc(terms.start_ms)} until {_utc(terms.end_ms)} for {price}{clean}"
+        f" {utc(terms.start_ms)} until {utc(terms.end_ms)} for {price}{clean}"
     )
 
 
@@ -104,7 +105,3 @@ def _plain(text: str) -> str:
 def short(number: bytes) -> str:
     """How an offer's number begins: enough to name it."""
     return number.hex()[:NUMBER_DIGITS]
-
-
-def _utc(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms // 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")

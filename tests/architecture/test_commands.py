@@ -116,3 +116,13 @@ def test_a_default_that_has_fallen_behind_is_seen() -> None:
     ]
     assert not list(stale_defaults("| `--drain-s` | `2` | short |\n", run))
     assert commands_in("| `este-x a b DIR`, `c` | does |\n") == {"este-x a b", "este-x a c"}
+
+
+def test_every_argument_of_este_agent_is_called_in_upper_case() -> None:
+    arguments = [
+        (title, parameter.metavar or parameter.name)
+        for title, command in commands()
+        for parameter in command.params
+        if title.startswith("este-agent ") and parameter.param_type_name == "argument"
+    ]
+    report("help of arguments", [f"{title}: {name}" for title, name in arguments if name != name.upper()])

@@ -24,6 +24,7 @@ from protocol.envelope import Envelope, seal
 from protocol.errors import KeyUnavailable, OperatorError
 from protocol.messages import MessageType
 from protocol.quote import Quote, QuoteCancel, Side
+from protocol.refusals import RefusalCode
 from tests.builders import GATEWAY, REGION, a_key
 from tests.integration.agent_world import Mosquitto, eventually, open_in
 from tests.integration.test_agent_cli import este_agent
@@ -65,7 +66,7 @@ def test_a_quote_that_was_signed_is_taken_back_by_its_digest_and_once(tmp_path: 
     quotes.leave(tmp_path, a_quote(), NOW_MS)
     (envelope,) = sign_all(books)
     for _ in range(2):
-        assert quotes.take_back(tmp_path, 1).sequence == 1
+        assert quotes.take_back(tmp_path, 1, NOW_MS).sequence == 1
         _, cancel = sign_all(books)
     assert cancel.type == MessageType.QUOTE_CANCEL
     assert QuoteCancel.decode(cancel.payload).quote == envelope.digest
@@ -73,10 +74,10 @@ def test_a_quote_that_was_signed_is_taken_back_by_its_digest_and_once(tmp_path: 
 
 def test_a_quote_that_was_not_signed_is_taken_back_without_a_word(tmp_path: Path, books: Books) -> None:
     quotes.leave(tmp_path, a_quote(), NOW_MS)
-    assert quotes.take_back(tmp_path, 1).sequence is None
+    assert quotes.take_back(tmp_path, 1, NOW_MS).sequence is None
     assert sign_all(books) == []
     with pytest.raises(OperatorError, match="number 1"):
-        quotes.take_back(tmp_path, 1)
+        quotes.take_back(tmp_path, 1, NOW_MS)
 
 
 def test_a_quote_waits_while_the_key_does_not_sign(tmp_path: Path, books: Books) -> None:
@@ -86,7 +87,7 @@ def test_a_quote_waits_while_the_key_does_not_sign(tmp_path: Path, books: Books)
     quotes.leave(tmp_path, a_quote(), NOW_MS)
     with pytest.raises(KeyUnavailable):
         Orders(books).sign_next(broken)
-    assert quotes.look(tmp_path)[0].sequence is None
+    assert quotes.look(tmp_path, NOW_MS)[0].sequence is None
     assert len(sign_all(books)) == 1
 
 
@@ -102,8 +103,38 @@ def test_quotes_are_forgotten_when_their_interval_begins_and_never_too_many(tmp_
     with pytest.raises(OperatorError, match="at most 1000 quotes"):
         quotes.leave(tmp_path, a_quote(), NOW_MS)
     later = a_quote(start_ms=NOW_MS + 2 * HOUR_MS)
-    assert quotes.leave(tmp_path, later, NOW_MS + HOUR_MS) == 1
-    assert [one.quote for one in quotes.look(tmp_path)] == [later]
+    assert quotes.leave(tmp_path, later, NOW_MS + HOUR_MS) == QUOTES_MAX + 1
+    assert [one.quote for one in quotes.look(tmp_path, NOW_MS + HOUR_MS)] == [later]
+
+
+def test_a_quote_for_an_interval_that_has_begun_is_refused_at_home(tmp_path: Path, books: Books) -> None:
+    with pytest.raises(OperatorError, match=r"--start: expected an instant to come \(it is 2026-09-21 14:13:20Z\)"):
+        quotes.leave(tmp_path, a_quote(start_ms=NOW_MS), NOW_MS)
+    assert sign_all(books) == []
+
+
+def test_no_number_is_given_to_two_quotes(tmp_path: Path, books: Books) -> None:
+    assert quotes.leave(tmp_path, a_quote(), NOW_MS) == 1
+    quotes.take_back(tmp_path, 1, NOW_MS)
+    assert quotes.leave(tmp_path, a_quote(), NOW_MS) == 2
+    sign_all(books)
+    with pytest.raises(OperatorError, match="number 2"):
+        quotes.take_back(tmp_path, 2, NOW_MS + HOUR_MS)
+    assert quotes.leave(tmp_path, a_quote(start_ms=NOW_MS + 2 * HOUR_MS), NOW_MS + HOUR_MS) == 3
+    assert len(sign_all(books)) == 2
+
+
+def test_a_quote_that_was_refused_is_told_as_refused(tmp_path: Path, books: Books) -> None:
+    def told() -> tuple[str, RefusalCode | None]:
+        (one,) = quotes.look(tmp_path, NOW_MS)
+        return one.state, one.code
+
+    quotes.leave(tmp_path, a_quote(), NOW_MS)
+    assert told() == ("waiting", None)
+    sign_all(books)
+    assert told() == ("signed", None)
+    books.set_aside(books.page(0, 1)[0], RefusalCode.UNKNOWN_METER, "m-1")
+    assert told() == ("refused", RefusalCode.UNKNOWN_METER)
 
 
 def test_an_outbox_from_before_quotes_is_brought_up_to_date_by_its_agent(tmp_path: Path) -> None:
@@ -125,7 +156,7 @@ async def test_a_running_agent_signs_and_sends_what_commands_order(tmp_path: Pat
     async with a_world(tmp_path, broker) as world, world.aggregator() as aggregator:
         await world.seen(records_received=1)
 
-        async def order(*words: object) -> str:
+        async def order(*words: str) -> str:
             done = await asyncio.to_thread(este_agent, "quote", *words, "--settings", world.home.settings)
             assert done.returncode == 0, done.stderr
             return str(done.stdout)

@@ -6,7 +6,7 @@ import json
 import stat
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from agent.outbox.file import OutboxFile
 from agent.outbox.memory import HeardStatement, Memory, look
 from agent.trade.book import TradeBook, Verb, Wish
 from agent.trade.offers import Offer, Stage
+from agent.trade.orders import terms_of
 from protocol.agreement import seal_offer
 from protocol.contract import Terms
 from tests.builders import EPOCH_MS, GATEWAY, REGION, a_key, a_sealed, a_standing, a_statement
@@ -34,7 +35,8 @@ FAR_MS = 4 * 10**12
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """The settings of an agent that has run: annia is behind it, and its last statement says so."""
-    document = settings_document(data=str(tmp_path / "data"), key_file=str(tmp_path / "gateway.key.pem"))
+    bus = {"host": "127.0.0.1", "meters": [{"id": "m-1", "profile": "sdm630", "unit": 1}]}
+    document = settings_document(data=str(tmp_path / "data"), key_file=str(tmp_path / "gateway.key.pem"), buses=[bus])
     (tmp_path / "agent.yaml").write_text(yaml.safe_dump(document))
     (tmp_path / "gateway.key.pem").write_bytes(a_key().to_pem())
     (tmp_path / "gateway.key.pem").chmod(0o600)
@@ -75,7 +77,8 @@ def wishes(home: Path) -> list[Wish]:
 
 def known(home: Path, stage: Stage = Stage.OPEN, **changes: Any) -> Offer:
     """An offer that the agent has dealt with."""
-    terms: Terms = some_terms(expires_ms=FAR_MS, **changes)
+    window = {"start_ms": FAR_MS, "end_ms": FAR_MS + 3_600_000, "expires_ms": FAR_MS}
+    terms: Terms = some_terms(**window | changes)
     envelope = seal_offer(terms, a_key(2))
     offer = Offer(terms=terms, envelope=envelope, is_ours=False, stage=stage, partner="carla", gateway="gw-2")
     with closing(OutboxFile.join(home.parent / "data")) as file, file.transaction():
@@ -157,9 +160,11 @@ def test_a_slip_is_told_before_anything_is_left(opened: Path, change: dict[str, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"end": "2096-01-01T12:00Z"}, "a day at most is asked for"),
+        ({"end": "2096-01-01T12:00Z"}, "--end: expected an instant after the start at 2096-01-01 12:00:00Z"),
+        ({"end": "2096-01-01T11:00Z"}, "got 2096-01-01 11:00:00Z"),
         ({"end": "2096-01-03T12:00Z"}, "a day at most is asked for"),
-        ({"start": "1960-01-01T12:00Z"}, "start: expected an integer from 0"),
+        ({"start": "2020-01-01T12:00Z"}, "--start: expected an instant to come (it is 20"),
+        ({"start": "1960-01-01T12:00Z"}, "got 1960-01-01 12:00:00Z"),
         ({"buyer": "carla"}, "one of ours and one of another gateway (behind this one: annia)"),
         ({"seller": "annia"}, "one of ours and one of another gateway"),
         ({"seller": "no name!"}, "expected a name"),
@@ -240,6 +245,52 @@ def test_nothing_is_decided_where_nothing_waits(opened: Path, verb: str, stage: 
     assert done.exit_code == 1
     assert said in done.stderr
     assert wishes(opened) == []
+
+
+def test_no_offer_outlives_the_start_of_its_window() -> None:
+    terms = some_terms()
+    for valid_s, good_s in ((7200, 3600), (1800, 1800)):
+        made = terms_of(REGION, asdict(terms), bytes(32), valid_s, EPOCH_MS)
+        assert made.expires_ms == EPOCH_MS + good_s * 1000
+
+
+def test_an_offer_whose_window_has_begun_is_too_late_to_be_accepted(home: Path) -> None:
+    offer = known(home, start_ms=EPOCH_MS, end_ms=EPOCH_MS + 1)
+    assert "open; too late, its window has begun" in trade(home, "inbox").stdout
+    done = trade(home, "accept", offer.number.hex())
+    assert (done.exit_code, wishes(home)) == (1, [])
+    assert "got one whose window began at 2025-06-15 15:06:40Z" in done.stderr
+
+
+START = ("--start=2096-01-01T12:00Z", "--limit=1")
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (("quote", "sell", "5", "--for=carla", "--meter=m-1", *START), "--for: expected a participant of this gateway"),
+        (
+            ("quote", "sell", "5", "--for=annia", "--meter=m-foo", *START),
+            "expected a meter of this gateway (m-1), got m-foo",
+        ),
+        (("exchange", "sell", "5", "--for=carla", "--money=1"), "a participant of this gateway (annia), got carla"),
+        (("transfer", "annia", "5", "--from=carla"), "--from: expected a participant of this gateway (annia)"),
+    ],
+    ids=lambda order: order[0] if isinstance(order, tuple) else "",
+)
+def test_an_order_for_whom_or_what_is_not_behind_this_gateway_is_refused_at_home(
+    home: Path, order: tuple[str, ...], said: str
+) -> None:
+    done = CliRunner().invoke(app, [*order, f"--settings={home}"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_before_the_first_statement_nobody_knows_who_is_behind_a_gateway(home: Path) -> None:
+    with closing(OutboxFile.join(home.parent / "data")) as file, file.transaction():
+        file.execute("DELETE FROM statement")
+    order = ("quote", "sell", "5", "--for=carla", "--meter=m-1", *START)
+    assert CliRunner().invoke(app, [*order, f"--settings={home}"]).exit_code == 0
 
 
 def test_an_offer_is_named_by_enough_of_its_number(home: Path) -> None:

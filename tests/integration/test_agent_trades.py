@@ -531,6 +531,7 @@ def test_an_outbox_from_before_offers_is_brought_up_to_date(tmp_path: Path) -> N
     with closing(sqlite3.connect(tmp_path / "outbox.sqlite")) as db:
         for table in ("offer", "partner", "trade_wish", "ordered", "quote"):
             db.execute(f"DROP TABLE {table}")
+        db.execute("ALTER TABLE device DROP COLUMN set_w")
         db.execute("PRAGMA user_version = 3")
     OutboxFile.open(tmp_path, region=REGION, gateway="gw").close()
     assert book.look(tmp_path) == []

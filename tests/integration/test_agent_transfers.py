@@ -81,6 +81,7 @@ def test_an_outbox_from_before_transfers_is_brought_up_to_date_by_its_agent(tmp_
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:
         for table in ("wish", "offer", "partner", "trade_wish", "ordered", "quote"):
             db.execute(f"DROP TABLE {table}")
+        db.execute("ALTER TABLE device DROP COLUMN set_w")
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(OperatorError, match=f"version {VERSION}"):
         wishes.leave(tmp_path, WISH)
