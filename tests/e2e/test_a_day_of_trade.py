@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -21,7 +22,7 @@ from protocol.envelope import Envelope
 from protocol.messages import MessageType
 from protocol.money import millionths_of
 from protocol.transfer import Transfer
-from tests.e2e.region import wait_until
+from tests.e2e.region import run, wait_until
 from tests.e2e.trading import (
     ENGINES,
     Place,
@@ -204,7 +205,7 @@ def test_a_large_contract_waits_for_the_regulator_and_may_be_ended_for_what_was_
     assert ended["ended_by"] == "buyer"
 
 
-def test_a_dispute_is_decided_by_the_regulator(day: Day) -> None:
+def test_a_dispute_is_decided_by_the_regulator_on_evidence_that_anybody_can_check(day: Day, tmp_path: Path) -> None:
     place = day.place
     for _ in range(TRIES):
         number = day.deals["disputed"]
@@ -214,9 +215,20 @@ def test_a_dispute_is_decided_by_the_regulator(day: Day) -> None:
             break
         day.agree("disputed")  # the time for disputes is short, and this machine slow: once more
     place.contract(number, "disputed")
-    decided = place.regulator(
-        "arbitrate", number, "--delivered-wh=3", "--responsible=seller", "--reason=the meter was tested"
+    file = tmp_path / "evidence.json"
+    run(
+        "este-aggregator",
+        "prove",
+        f"--contract={number}",
+        f"--data={place.ledgers[0]}",
+        "--wait-s=120",
+        "-o",
+        str(file),
     )
+    shown = run("este-aggregator", "verify", str(file), *map(str, place.region.stage.trusts())).stdout
+    assert number in shown and "dispute by gw-1" in shown
+    ruling = ("--delivered-wh=3", "--responsible=seller", "--reason=the meter was tested", f"--evidence={file}")
+    decided = place.regulator("arbitrate", number, *ruling)
     assert "3 Wh count as delivered" in decided
     contract = place.contract(number, "arbitrated")
     assert contract["ruling"] == {"delivered_wh": 3, "responsible": "seller"}
