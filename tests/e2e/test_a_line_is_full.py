@@ -24,9 +24,9 @@ LINE: Final = "b-2-2"
 BEHIND: Final = ("l-home-1", "l-home-3", "l-home-5", "l-home-7")
 CARRIES_WH: Final = 20
 """In an interval of four seconds."""
-GATE_MS: Final = 24_000
+GATE_MS: Final = 48_000
 """Long before the interval, so that the auction's prices can be looked at until it is closed."""
-AHEAD_S: Final = 48
+AHEAD_S: Final = 72
 
 
 def laid(grid: dict[str, Any]) -> None:
