@@ -74,9 +74,9 @@ def test_an_auction_fills_the_line_and_no_more_and_energy_costs_more_behind_it(p
     assert traded["full"] == [LINE]
     assert traded["nodes"]["n-0"] == traded["nodes"]["n-2-1"] == 200_000
     assert traded["nodes"]["n-2-3"] == traded["nodes"]["n-2-5"] == 300_000
-    dear, cheap = (place.until("what a home got", bool, "market", "quote", number) for number in ("2", "3"))
-    by_limit = {one["price_per_mwh"]: sum(match["quantity_wh"] for match in one["matches"]) for one in (dear, cheap)}
-    assert by_limit == {500_000: 15, 300_000: CARRIES_WH - 15}
+    quotes = [place.until("what a quote got", bool, "market", "quote", number) for number in ("1", "2", "3")]
+    by_limit = {one["price_per_mwh"]: sum(match["quantity_wh"] for match in one["matches"]) for one in quotes}
+    assert by_limit == {200_000: CARRIES_WH, 500_000: 15, 300_000: CARRIES_WH - 15}
     contracts = place.until("the contracts", lambda told: len(told) == 2, "contracts")
     assert {one["state"] for one in contracts} <= {"confirmed", "delivering", "fulfilled", "breached", "settled"}
 
