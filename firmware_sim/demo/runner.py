@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from firmware_sim.demo.hands import do
 from firmware_sim.demo.mqtt_port import listen
 from firmware_sim.demo.stage import Stage, build
 from firmware_sim.demo.story import Act, Operator, Save
-from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, stop_all, until_curtain
+from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, perform, until_curtain
 from firmware_sim.demo.view import Scene, Summary
 from firmware_sim.scenario import REGION
 from protocol.errors import EsteError
@@ -47,16 +48,8 @@ async def _tell(
     folder: Path, scene: Scene, asked: Asked, curtain: asyncio.Event, redraw: Redraw
 ) -> tuple[Summary, Stage]:
     stage = await build(folder, meters=asked.meters, seed=asked.seed, broker=asked.place, validators=asked.validators)
-    running: list[Child] = []
-    try:
-        await start_all(stage, running, own_broker=asked.broker is None)
-        await _watch(stage, running, scene, curtain, redraw)
-        scene.stage = "stopping: every reading is being sent and receipted"
-        redraw()
-        await stop_all(running, [node.name for node in stage.nodes])
-    finally:
-        await asyncio.gather(*(child.kill() for child in running))
-    scene.stage = "auditing from genesis"
+    watch = partial(_watch, stage, scene, curtain, redraw)
+    await perform(stage, scene, redraw, watch, own_broker=asked.broker is None)
     redraw()
     summary, standings = await _count(stage, scene), await ask("este-aggregator", "balances", f"--data={stage.ledger}")
     scene.finish(await ask("este-aggregator", "status", f"--data={stage.ledger}"), standings)
@@ -64,7 +57,7 @@ async def _tell(
     return summary, stage
 
 
-async def _watch(stage: Stage, running: list[Child], scene: Scene, curtain: asyncio.Event, redraw: Redraw) -> None:
+async def _watch(stage: Stage, scene: Scene, curtain: asyncio.Event, redraw: Redraw, running: list[Child]) -> None:
     """Show what happens until the time is over, the curtain falls, or a program dies."""
     scene.stage = RUNNING
     begin = time.monotonic()

@@ -12,7 +12,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -131,6 +131,34 @@ async def start_all(stage: Stage, running: list[Child], *, own_broker: bool) -> 
         running.append(await start(gateway, agent, stage.logs))
     fleet = [program("este-fleet"), "run", f"--settings={stage.fleet_settings}"]
     running.append(await start("fleet", fleet, stage.logs))
+
+
+async def perform(
+    stage: Stage, scene: Played, redraw: Redraw, watch: Callable[[list[Child]], Awaitable[None]], *, own_broker: bool
+) -> None:
+    """Start everything, watch, and stop everything in order; whatever happens, nothing is left running.
+
+    Args:
+        stage: where it plays.
+        scene: is told what it is at.
+        redraw: called when that changes.
+        watch: shows what happens until the play is over; it is handed the programs that run.
+        own_broker: whether the broker is the demo's own.
+
+    Raises:
+        LinkError: the broker does not answer.
+        ChildError: a program ended early, did not end, or ended badly.
+    """
+    running: list[Child] = []
+    try:
+        await start_all(stage, running, own_broker=own_broker)
+        await watch(running)
+        scene.stage = "stopping: every reading is being sent and receipted"
+        redraw()
+        await stop_all(running, [node.name for node in stage.nodes])
+    finally:
+        await asyncio.gather(*(child.kill() for child in running))
+    scene.stage = "auditing from genesis"
 
 
 async def stop_all(running: list[Child], nodes: list[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from firmware_sim.demo.market.summary import MarketSummary, summed_up
 from firmware_sim.demo.market.world import World
 from firmware_sim.demo.mqtt_port import listen
 from firmware_sim.demo.stage import Stage
-from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, start_all, stop_all, until_curtain
+from firmware_sim.demo.theatre import RUNNING, Asked, Redraw, ask, perform, until_curtain
 from firmware_sim.scenario import REGION
 
 FRAME_S: Final = 0.25
@@ -45,16 +46,8 @@ async def tell_market(folder: Path, scene: MarketScene, asked: Asked, redraw: Re
         stage = await build(
             folder, meters=asked.meters, seed=asked.seed, broker=asked.place, validators=asked.validators
         )
-        running: list[Child] = []
-        try:
-            await start_all(stage, running, own_broker=asked.broker is None)
-            await _watch(stage, running, scene, curtain, redraw)
-            scene.stage = "stopping: every reading is being sent and receipted"
-            redraw()
-            await stop_all(running, [node.name for node in stage.nodes])
-        finally:
-            await asyncio.gather(*(child.kill() for child in running))
-        scene.stage = "auditing from genesis"
+        watch = partial(_watch, stage, scene, curtain, redraw)
+        await perform(stage, scene, redraw, watch, own_broker=asked.broker is None)
         scene.say(BOOKS, "an audit derives every contract, price and coin again, from genesis")
         redraw()
         summary = await _count(stage, scene)
@@ -65,7 +58,7 @@ async def tell_market(folder: Path, scene: MarketScene, asked: Asked, redraw: Re
 
 
 async def _watch(
-    stage: Stage, running: list[Child], scene: MarketScene, curtain: asyncio.Event, redraw: Redraw
+    stage: Stage, scene: MarketScene, curtain: asyncio.Event, redraw: Redraw, running: list[Child]
 ) -> None:
     """Play the chapters until all are told, the time is over, the curtain falls, or a program dies."""
     scene.stage = RUNNING
