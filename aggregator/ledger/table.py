@@ -15,7 +15,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from protocol.canonical import Value, decode, encode
 from protocol.errors import EncodingError
 
-K = TypeVar("K", str, bytes, int, tuple[str, int], tuple[int, str], tuple[str, int, int], tuple[str, str, int])
+Key = str | bytes | int | tuple[str, int] | tuple[int, str] | tuple[str, int, int] | tuple[str, str, int]
+K = TypeVar("K", bound=Key)
 V = TypeVar("V")
 
 ROW_BYTES_MAX = 1 << 27
@@ -129,11 +130,10 @@ class Table(Generic[K, V]):
 
     def load(self, key: Value, value: bytes) -> None:
         """Take a row from the store. The journal does not see it."""
-        known: K = tuple(key) if isinstance(key, list) else key  # type: ignore[assignment]
-        self._rows[known] = self._read(decode(value, size_max=ROW_BYTES_MAX))
+        self._rows[_known(key)] = self._read(decode(value, size_max=ROW_BYTES_MAX))
 
 
-class WatchedTable(Table[bytes, V]):
+class WatchedTable(Table[K, V]):
     """A table that tells of every row that changes, also when a change is taken back: for whoever keeps an index."""
 
     def __init__(
@@ -143,25 +143,25 @@ class WatchedTable(Table[bytes, V]):
         *,
         spell: Callable[[V], Value],
         read: Callable[[Value], V],
-        watch: Callable[[bytes, V | None, V | None], None],
+        watch: Callable[[K, V | None, V | None], None],
     ) -> None:
         """`watch` is told the key, what stood there, and what stands there now."""
         super().__init__(number, journal, spell=spell, read=read)
         self._watch = watch
 
-    def put(self, key: bytes, value: V) -> None:
+    def put(self, key: K, value: V) -> None:
         """Write a row."""
         before = self.get(key)
         super().put(key, value)
         self._watch(key, before, value)
 
-    def remove(self, key: bytes) -> None:
+    def remove(self, key: K) -> None:
         """Delete a row that is there."""
         before = self.get(key)
         super().remove(key)
         self._watch(key, before, None)
 
-    def restore(self, key: bytes, before: V | None) -> None:
+    def restore(self, key: K, before: V | None) -> None:
         """Put back what stood under `key`; only the journal does this."""
         gone = self.get(key)
         super().restore(key, before)
@@ -170,8 +170,7 @@ class WatchedTable(Table[bytes, V]):
     def load(self, key: Value, value: bytes) -> None:
         """Take a row from the store. The journal does not see it."""
         super().load(key, value)
-        assert isinstance(key, bytes)
-        self._watch(key, None, self[key])
+        self._watch(known := _known(key), None, self[known])
 
 
 def spell_rows(rows: Iterable[tuple[Table[Any, Any], Any]]) -> list[Change]:
@@ -209,6 +208,11 @@ def flat(kind: type[V]) -> tuple[Callable[[V], Value], Callable[[Value], V]]:
         return lambda value: [only(value)], read
     spell = attrgetter(*names)
     return lambda value: list(spell(value)), read
+
+
+def _known(key: Value) -> Any:
+    """A key as tables have it, from how the store spells it."""
+    return tuple(key) if isinstance(key, list) else key
 
 
 def _first(row: tuple[K, V]) -> K:

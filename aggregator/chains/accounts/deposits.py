@@ -30,7 +30,7 @@ class Deposits:
     def __init__(self, journal: Journal) -> None:
         """Nobody has put anything down."""
         spell, read = flat(Deposit)
-        self.rows: WatchedTable[Deposit] = WatchedTable(
+        self.rows: WatchedTable[bytes, Deposit] = WatchedTable(
             DEPOSITS_TABLE, journal, spell=spell, read=read, watch=self._watch
         )
         self.tables: Mapping[int, Table[Any, Any]] = {DEPOSITS_TABLE: self.rows}

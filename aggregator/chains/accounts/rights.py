@@ -6,14 +6,13 @@ own and ends with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 from aggregator.economy.channels import Channel, sold_w
 from aggregator.economy.rights import HeldRight, RightKey
-from aggregator.ledger.table import Journal, Table, flat
-from protocol.canonical import Value
+from aggregator.ledger.table import Journal, Table, WatchedTable, flat
 from protocol.messages import Right, RightKind
 
 RIGHTS_TABLE: Final = 52
@@ -21,50 +20,6 @@ CHANNELS_TABLE: Final = 58
 
 ChannelKey = tuple[str, int, int]
 """The line, the start of the window, and a number that tells channels apart which begin together."""
-
-
-class ChannelTable(Table[ChannelKey, Channel]):
-    """Channels, and an index of them by line that is right also when a change is taken back."""
-
-    def __init__(
-        self,
-        number: int,
-        journal: Journal,
-        *,
-        spell: Callable[[Channel], Value],
-        read: Callable[[Value], Channel],
-    ) -> None:
-        """There are none."""
-        super().__init__(number, journal, spell=spell, read=read)
-        self.on_line: dict[str, dict[ChannelKey, Channel]] = {}
-
-    def put(self, key: ChannelKey, value: Channel) -> None:
-        """Write a row."""
-        super().put(key, value)
-        self._follow(key)
-
-    def remove(self, key: ChannelKey) -> None:
-        """Delete a row that is there."""
-        super().remove(key)
-        self._follow(key)
-
-    def restore(self, key: ChannelKey, before: Channel | None) -> None:
-        """Put back what stood under `key`; only the journal does this."""
-        super().restore(key, before)
-        self._follow(key)
-
-    def load(self, key: Value, value: bytes) -> None:
-        """Take a row from the store. The journal does not see it."""
-        super().load(key, value)
-        self._follow((key[0], key[1], key[2]))
-
-    def _follow(self, key: ChannelKey) -> None:
-        channels = self.on_line.setdefault(key[0], {})
-        channels.pop(key, None)
-        if key in self:
-            channels[key] = self[key]
-        elif not channels:
-            del self.on_line[key[0]]
 
 
 class Rights:
@@ -75,7 +30,10 @@ class Rights:
         spell, read = flat(HeldRight)
         self.held: Table[RightKey, HeldRight] = Table(RIGHTS_TABLE, journal, spell=spell, read=read)
         spell_channel, read_channel = flat(Channel)
-        self.channels = ChannelTable(CHANNELS_TABLE, journal, spell=spell_channel, read=read_channel)
+        self._on_line: dict[str, dict[ChannelKey, Channel]] = {}
+        self.channels: WatchedTable[ChannelKey, Channel] = WatchedTable(
+            CHANNELS_TABLE, journal, spell=spell_channel, read=read_channel, watch=self._follow
+        )
         self.tables: Mapping[int, Table[Any, Any]] = {RIGHTS_TABLE: self.held, CHANNELS_TABLE: self.channels}
 
     def holders_at(self, instant_ms: int) -> set[str]:
@@ -84,16 +42,16 @@ class Rights:
 
     def channels_of(self, branch: str) -> list[Channel]:
         """All that is sold of a line."""
-        return list(self.channels.on_line.get(branch, {}).values())
+        return list(self._on_line.get(branch, {}).values())
 
     @property
     def sold_lines(self) -> list[str]:
         """The lines of which something is sold, in the order of their names."""
-        return sorted(self.channels.on_line)
+        return sorted(self._on_line)
 
     def open_channel(self, branch: str, channel: Channel) -> None:
         """Sell a channel."""
-        taken = [number for line, start_ms, number in self.channels if (line, start_ms) == (branch, channel.start_ms)]
+        taken = [number for _, start_ms, number in self._on_line.get(branch, ()) if start_ms == channel.start_ms]
         self.channels.put((branch, channel.start_ms, max(taken, default=0) + 1), channel)
 
     def channel_w(self, participant: str, branch: str, instant_ms: int) -> int:
@@ -132,3 +90,12 @@ class Rights:
             window = min(one.start_ms for one in channels), max(one.end_ms for one in channels)
             if (sold := sold_w(channels, *window)) > ratings_w[branch]:
                 yield f"{sold} W of {branch} are sold, which is rated for {ratings_w[branch]} W"
+
+    def _follow(self, key: ChannelKey, _: Channel | None, now: Channel | None) -> None:
+        """Keep the index by line, also when a change is taken back."""
+        channels = self._on_line.setdefault(key[0], {})
+        channels.pop(key, None)
+        if now is not None:
+            channels[key] = now
+        elif not channels:
+            del self._on_line[key[0]]

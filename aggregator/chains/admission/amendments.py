@@ -57,11 +57,11 @@ class Amendments:
 
     def __init__(self, journal: Journal, changed: Callable[[], None]) -> None:
         """The genesis is in force. `changed` is told whenever something else is, or will be."""
-        self._laws: WatchedTable[Laws] = WatchedTable(
+        self._laws: WatchedTable[bytes, Laws] = WatchedTable(
             AMENDMENTS_TABLE, journal, spell=Laws.pack, read=_read, watch=lambda *_: changed()
         )
         spell, read = flat(_InForce)
-        self._in_force: WatchedTable[_InForce] = WatchedTable(
+        self._in_force: WatchedTable[bytes, _InForce] = WatchedTable(
             IN_FORCE_TABLE, journal, spell=spell, read=read, watch=lambda *_: changed()
         )
         self.tables: Mapping[int, Table[Any, Any]] = {AMENDMENTS_TABLE: self._laws, IN_FORCE_TABLE: self._in_force}
@@ -78,9 +78,7 @@ class Amendments:
 
     def begin_block(self, time_ms: int) -> None:
         """Put in force what begins to hold."""
-        if not len(self._laws):
-            return
-        begun = max((from_ms for from_ms in self.all() if from_ms <= time_ms), default=None)
+        begun = max((from_ms for from_ms in map(int.from_bytes, self._laws) if from_ms <= time_ms), default=None)
         if begun is not None and begun != self.in_force_ms:
             self._in_force.put(_NOW, _InForce(begun))
 

@@ -46,7 +46,7 @@ class ContractBook:
         """There are none. `rights` tells which channels are sold."""
         self._region = region
         self._rights = rights
-        self.rows: WatchedTable[Contract] = WatchedTable(
+        self.rows: WatchedTable[bytes, Contract] = WatchedTable(
             CONTRACTS_TABLE, journal, spell=spell_contract, read=read_contract, watch=self._watch
         )
         self.tables: Mapping[int, Table[Any, Any]] = {CONTRACTS_TABLE: self.rows}

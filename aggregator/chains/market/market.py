@@ -67,7 +67,7 @@ class Market:
         self._verdicts = verdicts
         self._books = Books()
         self._standing = Standing()
-        self.quotes: WatchedTable[OpenQuote] = WatchedTable(
+        self.quotes: WatchedTable[bytes, OpenQuote] = WatchedTable(
             QUOTES_TABLE, journal, spell=spell_quote, read=read_quote, watch=self._keep_in_books
         )
         """By digest."""
